@@ -1,1 +1,19 @@
+"""Encoders: networks from images (B,C,H,W) to embeddings (B,D)."""
 
+from dml.encoders.alexnet import AlexNetEncoder
+from dml.encoders.base import Encoder, materialize
+from dml.encoders.conv import ConvEncoder
+from dml.encoders.flatten import FlattenEncoder
+from dml.encoders.linear import LinearEncoder, NormalLinear
+from dml.encoders.mlp import MLPEncoder
+
+__all__ = [
+    "AlexNetEncoder",
+    "ConvEncoder",
+    "Encoder",
+    "FlattenEncoder",
+    "LinearEncoder",
+    "MLPEncoder",
+    "NormalLinear",
+    "materialize",
+]

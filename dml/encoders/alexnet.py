@@ -1,0 +1,56 @@
+"""The AlexNet-style encoder of the CIFAR-10 reference experiments."""
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor, nn
+
+from dml.encoders.base import Encoder
+
+
+@final
+class AlexNetEncoder(Encoder):
+    """Embed an image by five 3×3 convolutions and three fully connected layers, after Krizhevsky et al. (2012), for small images.
+
+    The first convolution has stride 2 and padding 1; every convolution is followed by ReLU, then BatchNorm; max-pooling (2×2)
+    follows the first, second and last; dropout and BatchNorm stand before each fully connected layer. Images need at least
+    9 pixels a side.
+
+    Args:
+        embedding_dim: D, the size of the embedding, ≥ 1.
+        channels: Widths of the five convolutions.
+        hidden_sizes: Widths of the fully connected layers before the last.
+        dropout: Share of the inputs of each fully connected layer dropped while training, in [0, 1).
+
+    Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
+
+    Example:
+        >>> import torch
+        >>> AlexNetEncoder(embedding_dim=1000).eval()(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 1000])
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int = 1000,
+        channels: tuple[int, int, int, int, int] = (64, 192, 384, 256, 256),
+        hidden_sizes: Sequence[int] = (1024, 1024),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        for number, width in enumerate(channels):
+            self.features.append(nn.LazyConv2d(width, 3, stride=2 if number == 0 else 1, padding=1))
+            self.features.append(nn.ReLU(inplace=True))
+            self.features.append(nn.LazyBatchNorm2d())
+            if number in (0, 1, 4):
+                self.features.append(nn.MaxPool2d(2))
+        self.layers = nn.Sequential(nn.Flatten())
+        for size in hidden_sizes:
+            self.layers.extend([nn.LazyBatchNorm1d(), nn.Dropout(dropout), nn.LazyLinear(size), nn.ReLU(inplace=True)])
+        self.layers.extend([nn.LazyBatchNorm1d(), nn.Dropout(dropout), nn.LazyLinear(embedding_dim)])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings (B,D) of images (B,C,H,W)."""
+        embeddings: Tensor = self.layers(self.features(images))
+        return embeddings

@@ -1,0 +1,52 @@
+"""What every encoder is: a network from images to embeddings; it knows nothing of losses or data sets."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from dml.errors import UserError
+
+
+class Encoder(nn.Module, ABC):
+    """A network that maps images (B,C,H,W) to embeddings (B,D).
+
+    Encoders name the sizes of what they give, not of what they take: input sizes are read from the first images they see
+    (`materialize` shows them some), as PyTorch's lazy layers do.
+    """
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings (B,D) of images (B,C,H,W)."""
+
+
+@torch.no_grad()
+def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Fix a network's lazy input sizes by one forward pass of zeros and return the shape of its output for one input.
+
+    Args:
+        network: Any network; its training mode, statistics and random state are left as they were.
+        input_shape: Shape of one input, without the batch: (C,H,W) for an encoder.
+
+    Raises:
+        UserError: The network cannot take inputs of this shape.
+
+    Example:
+        >>> network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+        >>> materialize(network, (1, 8, 8))
+        (3,)
+    """
+    training = network.training
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    network.eval()  # BatchNorm must not count the zeros
+    try:
+        output: Tensor = network(torch.zeros(1, *input_shape, device=device))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{type(network).__name__} cannot take images of shape {tuple(input_shape)} ({reason}): "
+            "set --data.image_size, or choose another encoder"
+        ) from error
+    finally:
+        network.train(training)
+    return tuple(output.shape[1:])

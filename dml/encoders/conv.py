@@ -1,0 +1,48 @@
+"""A small convolutional encoder for small images."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dml.encoders.base import Encoder
+
+
+@final
+class ConvEncoder(Encoder):
+    """Embed an image by stages of two 3×3 convolutions, halving its sides between stages, then the mean over positions.
+
+    Each convolution is followed by BatchNorm and ReLU. Images smaller than 2^(stages-1) pixels are halved as often as they can be.
+
+    Args:
+        embedding_dim: D, the size of the embedding, ≥ 1.
+        channels: Width of each stage, first to last.
+        dropout: Share of the pooled features dropped while training, in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> ConvEncoder(embedding_dim=32)(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 32])
+    """
+
+    def __init__(self, embedding_dim: int, channels: Sequence[int] = (32, 64, 128), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Sequential(*_conv(width), *_conv(width)) for width in channels)
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.LazyLinear(embedding_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings (B,D) of images (B,C,H,W)."""
+        features = images
+        for number, stage in enumerate(self.stages):
+            if number > 0 and min(features.shape[-2:]) > 1:
+                features = F.max_pool2d(features, 2)  # (B, width, H/2, W/2)
+            features = stage(features)
+        embeddings: Tensor = self.projection(self.dropout(features.mean(dim=(2, 3))))
+        return embeddings
+
+
+def _conv(width: int) -> list[nn.Module]:
+    # BatchNorm brings its own bias
+    return [nn.LazyConv2d(width, 3, padding=1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(inplace=True)]

@@ -1,0 +1,52 @@
+"""The multi-layer perceptron on pixels."""
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor, nn
+
+from dml.encoders.base import Encoder
+from dml.encoders.linear import Initialisation, linear_layer
+
+
+@final
+class MLPEncoder(Encoder):
+    """Embed an image by fully connected layers with ReLU between them.
+
+    Args:
+        embedding_dim: D, the size of the embedding, ≥ 1.
+        hidden_sizes: Widths of the hidden layers, first to last; none gives a linear projection.
+        hidden_bias: Whether the hidden layers have biases.
+        output_bias: Whether the last layer has a bias.
+        dropout: Share of each hidden layer's units dropped while training, in [0, 1).
+        initialisation: `torch` or `normal` (N(0, 1/(in+out)), as in the reference experiments).
+
+    Example:
+        >>> import torch
+        >>> encoder = MLPEncoder(embedding_dim=64, hidden_sizes=[256], output_bias=False)
+        >>> encoder(torch.zeros(5, 3, 64, 64)).shape, sum(p.numel() for p in encoder.parameters())
+        (torch.Size([5, 64]), 3162368)
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        hidden_sizes: Sequence[int] = (256,),
+        hidden_bias: bool = True,
+        output_bias: bool = True,
+        dropout: float = 0.0,
+        initialisation: Initialisation = "torch",
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential()
+        for size in hidden_sizes:
+            self.layers.append(linear_layer(size, hidden_bias, initialisation))
+            self.layers.append(nn.ReLU())
+            if dropout:
+                self.layers.append(nn.Dropout(dropout))
+        self.layers.append(linear_layer(embedding_dim, output_bias, initialisation))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings (B,D) of images (B,C,H,W)."""
+        embeddings: Tensor = self.layers(images.flatten(1))
+        return embeddings

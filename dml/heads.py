@@ -1,0 +1,59 @@
+"""Heads: networks from embeddings (B,D) to logits (B,num_classes); D is read from the first embeddings they see."""
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor, nn
+
+
+@final
+class LinearHead(nn.Module):
+    """One linear layer: logits = W·embedding + b; with `FlattenEncoder` before it, this is softmax regression.
+
+    Args:
+        num_classes: Number of classes, ≥ 2.
+
+    Example:
+        >>> import torch
+        >>> LinearHead(num_classes=10)(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.layer = nn.LazyLinear(num_classes)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the logits (B,num_classes) of embeddings (B,D)."""
+        logits: Tensor = self.layer(embeddings)
+        return logits
+
+
+@final
+class MLPHead(nn.Module):
+    """Fully connected layers with ReLU between them.
+
+    Args:
+        num_classes: Number of classes, ≥ 2.
+        hidden_sizes: Widths of the hidden layers, first to last.
+        dropout: Share of each hidden layer's units dropped while training, in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> MLPHead(num_classes=10, hidden_sizes=[32])(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(self, num_classes: int, hidden_sizes: Sequence[int] = (32,), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.layers = nn.Sequential()
+        for size in hidden_sizes:
+            self.layers.extend([nn.LazyLinear(size), nn.ReLU(), nn.Dropout(dropout)])
+        self.layers.append(nn.LazyLinear(num_classes))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return the logits (B,num_classes) of embeddings (B,D)."""
+        logits: Tensor = self.layers(embeddings)
+        return logits
