@@ -41,7 +41,8 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
     run = Path(runs_dir) / name
     if run.exists():
         raise UserError(
-            f"run {name!r} exists in {runs_dir}: choose another --name, or go on with it by --name {name} --ckpt_path last"
+            f"run {name!r} exists in {runs_dir}: choose another --name, or go on with it by "
+            f"--name {name} --ckpt_path last"
         )
     return run
 
@@ -90,26 +91,24 @@ def find_checkpoint(run: Path, which: str) -> Path:
     return path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all: a reader never sees half of it.
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a reader never sees half of it.
 
     Raises:
         UserError: The disk is full or the folder cannot be written.
 
     Example:
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> write_text(folder / "note.txt", "all of it")
-        >>> (folder / "note.txt").read_text()
+        >>> file = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> write_bytes(file, b"all of it")
+        >>> file.read_text()
         'all of it'
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # a temporary file is readable by its owner alone
@@ -117,7 +116,8 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or choose another --runs_dir") from error
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path} ({reason}): free some space or choose another --runs_dir") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -133,7 +133,8 @@ def write_json(path: Path, value: Any) -> None:
         >>> read_json(file)
         {'val': {'recall_at_1': 0.5}}
     """
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())
 
 
 def read_json(path: Path) -> Any:

@@ -44,8 +44,8 @@ def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{type(network).__name__} cannot take images of shape {tuple(input_shape)} ({reason}): "
-            "set --data.image_size, or choose another encoder"
+            f"{type(network).__name__} cannot take inputs of shape {tuple(input_shape)} ({reason}): "
+            "set --data.image_size to what it was built for, or choose another encoder"
         ) from error
     finally:
         network.train(training)

@@ -1,20 +1,19 @@
 """The LightningModule that learns to name classes: an encoder and a head under a classification loss. Glue only."""
 
-from typing import Any, final
+from typing import final
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from dml.data import Batch
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
-from dml.modules.optimization import Interval, check_fits, optimizers
+from dml.modules.base import Interval, TrainableModule
 
 
 @final
-class ClassifierModule(LightningModule):
+class ClassifierModule(TrainableModule):
     """Learn a head, and unless it is frozen the encoder below it, to name the class of an image.
 
     Args:
@@ -51,14 +50,11 @@ class ClassifierModule(LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, lr_scheduler, lr_interval)
         self.encoder = encoder
         self.head = head
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.freeze_encoder = freeze_encoder
-        self._optimizer = optimizer
-        self._lr_scheduler = lr_scheduler
-        self._lr_interval: Interval = lr_interval
 
     def setup(self, stage: str) -> None:
         """Fix the lazy input sizes, check the head against the data, and freeze what is to be frozen."""
@@ -103,15 +99,6 @@ class ClassifierModule(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the class probabilities (B,num_classes) of a batch."""
         return self(batch.images).softmax(dim=1)
-
-    def configure_optimizers(self) -> Any:
-        """Optimise what is not frozen."""
-        learnt = [p for p in self.parameters() if p.requires_grad]
-        return optimizers(learnt, self._optimizer, self._lr_scheduler, self._lr_interval)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another model's weights before anything is loaded."""
-        check_fits(self, checkpoint["state_dict"])
 
     def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
         embeddings: Tensor = self.encoder(batch.images)

@@ -1,19 +1,18 @@
 """The LightningModule that learns an embedding: an encoder under a metric loss. Glue only."""
 
-from typing import Any, final
+from typing import final
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from dml.data import Batch
 from dml.encoders import Encoder, materialize
-from dml.modules.optimization import Interval, check_fits, optimizers
+from dml.modules.base import Interval, TrainableModule
 
 
 @final
-class EmbeddingModule(LightningModule):
+class EmbeddingModule(TrainableModule):
     """Learn an encoder such that images of one class lie close together.
 
     Args:
@@ -32,7 +31,7 @@ class EmbeddingModule(LightningModule):
         torch.Size([5, 2])
     """
 
-    monitor = "val/map_at_r"  # what the best checkpoint is chosen by, where the recipe names nothing else
+    monitor = "val/map_at_r"
     monitor_mode = "max"
 
     def __init__(
@@ -43,12 +42,9 @@ class EmbeddingModule(LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, lr_scheduler, lr_interval)
         self.encoder = encoder
         self.loss = loss
-        self._optimizer = optimizer
-        self._lr_scheduler = lr_scheduler
-        self._lr_interval: Interval = lr_interval
 
     def setup(self, stage: str) -> None:
         """Fix the encoder's input sizes before optimisers and checkpoints need them."""
@@ -76,15 +72,6 @@ class EmbeddingModule(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the embeddings (B,D) of a batch."""
         return self(batch.images)
-
-    def configure_optimizers(self) -> Any:
-        """Optimise the encoder and, where it has weights, the loss."""
-        learnt = [p for p in self.parameters() if p.requires_grad]
-        return optimizers(learnt, self._optimizer, self._lr_scheduler, self._lr_interval)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another model's weights before anything is loaded."""
-        check_fits(self, checkpoint["state_dict"])
 
     def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
         embeddings: Tensor = self(batch.images)

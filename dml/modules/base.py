@@ -1,0 +1,79 @@
+"""What the LightningModules share about optimisers and checkpoints; it knows nothing of losses or data."""
+
+from abc import ABC
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch import Tensor, nn
+
+from dml.errors import UserError
+
+Interval = Literal["epoch", "step"]
+
+
+class TrainableModule(LightningModule, ABC):
+    """A LightningModule that builds its optimiser from what it was handed and refuses another model's checkpoint.
+
+    Args:
+        optimizer: Builds the optimiser from parameters.
+        lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
+        lr_interval: Whether the schedule moves after every `epoch` or every `step`.
+    """
+
+    monitor: ClassVar[str]  # what the best checkpoint is chosen by, where the recipe names nothing else
+    monitor_mode: ClassVar[Literal["min", "max"]]
+
+    def __init__(
+        self, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None, lr_interval: Interval
+    ) -> None:
+        super().__init__()
+        self._optimizer = optimizer
+        self._lr_scheduler = lr_scheduler
+        self._lr_interval = lr_interval
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser of all that is not frozen, with its schedule; None where nothing is learnt."""
+        learnt = [p for p in self.parameters() if p.requires_grad]
+        if not learnt:
+            return None
+        optimizer = self._optimizer(learnt)
+        if self._lr_scheduler is None:
+            return optimizer
+        schedule = self._lr_scheduler(optimizer)
+        config: dict[str, Any] = {"scheduler": schedule, "interval": self._lr_interval}
+        if isinstance(schedule, ReduceLROnPlateau):
+            config["monitor"] = schedule.monitor
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another model's weights before anything is loaded."""
+        check_fits(self, checkpoint["state_dict"])
+
+
+def check_fits(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not this network's, naming the first that differs.
+
+    Args:
+        network: The network about to be loaded.
+        state: Weights by name, as a checkpoint holds them.
+
+    Raises:
+        UserError: A weight is missing, unknown, or of another shape.
+
+    Example:
+        >>> check_fits(nn.Linear(2, 3), nn.Linear(2, 4).state_dict())
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: the checkpoint is of another model: weight is (4, 2) there and (3, 2) here
+    """
+    own = network.state_dict()
+    for name in [*own, *(name for name in state if name not in own)]:
+        here, there = (_shape(weights, name) for weights in (own, state))
+        if here != there:
+            raise UserError(f"the checkpoint is of another model: {name} is {there} there and {here} here")
+
+
+def _shape(weights: Mapping[str, Tensor], name: str) -> str:
+    return str(tuple(weights[name].shape)) if name in weights else "absent"
