@@ -1,0 +1,19 @@
+"""What a loader yields; knows nothing of where the images came from."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Images with their labels and their addresses.
+
+    Attributes:
+        images: float32 (B, C, H, W), normalised.
+        labels: int64 (B,), index into `ImageData.class_names`.
+        ids: int64 (B,), position of the sample in its source; unique per sample, the same for every split and epoch.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor

@@ -1,0 +1,234 @@
+"""The one datamodule: any source, split, batches and augmentation behind Lightning's hooks. Knows no model."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dml.data.augmentation import Augmentation
+from dml.data.digits import Digits
+from dml.data.loader import BatchLoader
+from dml.data.pixels import MemoryPixels, Pixels, decode_all, native_size
+from dml.data.plans import BalancedPlan, OrderedPlan, Plan, RandomPlan, check_balanced
+from dml.data.roots import source_of_root
+from dml.data.samples import Samples, Source, take
+from dml.data.splits import Parts, Split, StratifiedSplit, split_hash
+from dml.errors import UserError
+
+Indices = NDArray[np.int64]
+
+
+class ImageData(L.LightningDataModule):
+    """Labelled images of any kind, split, batched, augmented and normalised.
+
+    After `setup`, these tell what was found: `image_shape` (C, H, W), `class_names`, `num_classes`, `split_hash`,
+    `samples` (the catalogue) and `parts` (positions of train, val and test in it).
+
+    Loaders yield `Batch`. Training: augmented, random or class-balanced. Validation and test: a list of two loaders,
+    queries and references (the training images, unaugmented, in order), or of queries alone where the split keeps
+    classes apart (they are then searched among themselves). Every process scores all of them; training batches are
+    dealt to the processes. `state_dict` of the training loader holds (epoch, position), so a resume in the middle of
+    an epoch goes on with exactly the batches that were left.
+
+    Args:
+        root: a folder of class folders or a zip of one; None without a source: the digits of scikit-learn.
+        source: where images come from; set this or root.
+        image_size: side in pixels, or (height, width); the shorter side is resized to fit (bilinear, antialiased), then
+            the centre cut out. None: the size of the first image.
+        channels: 1 (grey) or 3 (RGB); None: what the source's images are.
+        split: deals samples into train, val and test; None: a fifth each for val and test, stratified.
+        batch_size: training images per step and process.
+        classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
+            is visited in an epoch. None: batches drawn at random.
+        drop_last: leave out the last, smaller random batch.
+        augmentation: random changes to training images; None: none.
+        mean: subtracted from pixels scaled to 0..1; one number, or one per channel.
+        std: what is divided by afterwards. The defaults give pixels / 127.5 - 1.
+        eval_batch_size: images per step in validation, test and prediction.
+        on_error: "raise" at the first unreadable image, or "skip": leave unreadable images out and say how many.
+        threads: side-by-side decoders; changes nothing but the time.
+        seed: of the split, the batches and the augmentation.
+
+    Raises:
+        UserError: on `setup` or the first loader, whatever a user can mend.
+
+    Example:
+        >>> data = ImageData(split=StratifiedSplit(val=120, test=0), batch_size=50, classes_per_batch=10)
+        >>> data.setup("fit")
+        >>> data.image_shape, data.num_classes
+        ((1, 8, 8), 10)
+        >>> next(iter(data.train_dataloader())).images.shape
+        torch.Size([50, 1, 8, 8])
+    """
+
+    samples: Samples
+    parts: Parts
+    pixels: Pixels
+
+    def __init__(
+        self,
+        root: str | None = None,
+        source: Source | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        channels: Literal[1, 3] | None = None,
+        split: Split | None = None,
+        batch_size: int = 128,
+        classes_per_batch: int | None = None,
+        drop_last: bool = False,
+        augmentation: Augmentation | None = None,
+        mean: float | list[float] = 0.5,
+        std: float | list[float] = 0.5,
+        eval_batch_size: int = 512,
+        on_error: Literal["raise", "skip"] = "raise",
+        threads: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root = root
+        self.source = source
+        self.image_size = image_size
+        self.channels = channels
+        self.split = split
+        self.batch_size = batch_size
+        self.classes_per_batch = classes_per_batch
+        self.drop_last = drop_last
+        self.augmentation = augmentation
+        self.mean = mean
+        self.std = std
+        self.eval_batch_size = eval_batch_size
+        self.on_error = on_error
+        self.threads = threads
+        self.seed = seed
+        self._ready = False
+
+    def setup(self, stage: str = "fit") -> None:
+        """Find, split and decode the images; a second call does nothing.
+
+        Args:
+            stage: Lightning's name of what follows; all of them need the same.
+        """
+        if self._ready:
+            return
+        self.samples = self._source().open()
+        self._channels: Literal[1, 3] = self.channels or self.samples.channels
+        size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+        size = size or native_size(self.samples, self._channels)
+        skip = self.on_error == "skip"
+        images, self.unreadable = decode_all(self.samples, size, self._channels, self.threads, skip)
+        self.pixels = MemoryPixels(torch.from_numpy(images))
+        self.parts = self._assign()
+        self.image_shape = self.pixels.shape
+        self.class_names = self.samples.class_names
+        self.num_classes = len(self.class_names)
+        self.split_hash = split_hash(self.samples, self.parts)
+        self._ready = True
+
+    def _source(self) -> Source:
+        if self.source is not None and self.root is not None:
+            raise UserError("both data.root and data.source are set: give one of them (a source has its own root)")
+        if self.source is not None:
+            return self.source
+        return Digits() if self.root is None else source_of_root(self.root)
+
+    def _assign(self) -> Parts:
+        split = self.split or StratifiedSplit()
+        seed = self.seed if split.seed is None else split.seed
+        keep = np.setdiff1d(np.arange(len(self.samples)), self.unreadable)
+        parts = split.assign(take(self.samples, keep) if self.unreadable else self.samples, seed)
+        return Parts(keep[parts.train], keep[parts.val], keep[parts.test], parts.class_disjoint)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Augmented training batches, dealt to the processes."""
+        progress = None
+        if self.trainer is not None:
+            progress = self._batches_done
+        return self._loader(self.parts.train, self._train_plan(), self.augmentation, progress)
+
+    def _batches_done(self) -> int:
+        assert self.trainer is not None
+        # Lightning counts a batch as processed once its step is taken: what the weights in a checkpoint have seen
+        return int(self.trainer.fit_loop.epoch_loop.batch_progress.current.processed)  # type: ignore[attr-defined]
+
+    def _train_plan(self) -> Plan:
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        train = self.parts.train
+        if self.classes_per_batch is None:
+            return RandomPlan(len(train), self.batch_size, self.seed, self.drop_last, rank, ranks)
+        each, rest = divmod(self.batch_size, self.classes_per_batch)
+        if rest:
+            raise UserError(
+                f"batch_size={self.batch_size} is no multiple of classes_per_batch={self.classes_per_batch}: "
+                f"set batch_size to {each * self.classes_per_batch} or {(each + 1) * self.classes_per_batch}"
+            )
+        labels = self.samples.labels[train]
+        check_balanced(len(np.unique(labels)), self.classes_per_batch, each)
+        return BalancedPlan(labels, self.classes_per_batch, each, self.seed, rank, ranks)
+
+    def val_dataloader(self) -> list[BatchLoader]:
+        """Build queries (val) and, where both sides share their classes, references (train); [] without val."""
+        return self._scoring(self.parts.val) if len(self.parts.val) else []
+
+    def test_dataloader(self) -> list[BatchLoader]:
+        """The same with the test part as queries."""
+        if not len(self.parts.test):
+            raise UserError("the split has no test images: set a test size above 0 in data.split")
+        return self._scoring(self.parts.test)
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Every readable image of the source in order, unaugmented."""
+        return self._ordered(np.setdiff1d(np.arange(len(self.samples)), self.unreadable))
+
+    def thumbnails(self, ids: Tensor) -> Tensor:
+        """Pictures of samples.
+
+        Args:
+            ids: int64 (n,), as in `Batch`.
+
+        Returns:
+            uint8 (n, C, H, W) on the CPU.
+        """
+        return next(iter(self.pixels.batches([ids.cpu().numpy()]))).cpu()
+
+    def _scoring(self, queries: Indices) -> list[BatchLoader]:
+        if self.parts.class_disjoint:
+            return [self._ordered(queries)]
+        return [self._ordered(queries), self._ordered(self.parts.train)]
+
+    def _ordered(self, ids: Indices) -> BatchLoader:
+        return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size))
+
+    def _loader(
+        self,
+        ids: Indices,
+        plan: Plan,
+        augmentation: Augmentation | None = None,
+        progress: Callable[[], int] | None = None,
+    ) -> BatchLoader:
+        return BatchLoader(
+            self._on_device(),
+            self.samples.labels,
+            ids,
+            plan,
+            mean=self._numbers(self.mean, "mean"),
+            std=self._numbers(self.std, "std"),
+            augmentation=augmentation,
+            seed=self.seed,
+            progress=progress,
+        )
+
+    def _on_device(self) -> Pixels:
+        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
+        if isinstance(self.pixels, MemoryPixels) and self.pixels.images.device != device:
+            self.pixels = MemoryPixels(self.pixels.images.to(device))
+        return self.pixels
+
+    def _numbers(self, values: float | list[float], key: str) -> Tensor:
+        numbers = torch.tensor([values] if isinstance(values, int | float) else values, dtype=torch.float32)
+        if len(numbers) not in (1, self.image_shape[0]) or (key == "std" and bool((numbers <= 0).any())):
+            channels = self.image_shape[0]
+            raise UserError(f"data.{key}={values}: give one number or {channels}, one per channel (std above 0)")
+        return numbers

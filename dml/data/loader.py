@@ -1,0 +1,89 @@
+"""Walks a plan and yields batches: pixels by index, augmented and normalised on the device. Knows no files.
+
+The loader stands for torch's DataLoader and is read by Lightning through `sampler.set_epoch`, `state_dict` and
+`load_state_dict`. Its state is an address, (epoch, position): the same batches follow by construction.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dml.data.augmentation import Augmentation
+from dml.data.batch import Batch
+from dml.data.pixels import Pixels
+from dml.data.plans import Plan
+
+
+class BatchLoader:
+    """Yields the batches of one part.
+
+    Args:
+        pixels: serves uint8 images by position in the source.
+        labels: int64 (N,) labels of the whole source.
+        ids: int64 (n,) positions of this part's samples in the source.
+        plan: rows of indices into `ids`.
+        mean: float32 (C,) or (1,), subtracted from pixels scaled to 0..1.
+        std: likewise, divided by afterwards.
+        augmentation: applied with noise addressed by (seed, epoch, position); None leaves images as they are.
+        seed: of the augmentation.
+        progress: tells how many batches of the epoch are done, where somebody else counts; None counts yielded ones.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        labels: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        plan: Plan,
+        mean: Tensor,
+        std: Tensor,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        progress: Callable[[], int] | None = None,
+    ) -> None:
+        self.pixels = pixels
+        self.labels = torch.from_numpy(labels)
+        self.ids = ids
+        self.sampler = plan
+        self.shift = 255 * mean.view(-1, 1, 1)
+        self.scale = 255 * std.view(-1, 1, 1)
+        self.augmentation = augmentation
+        self.seed = seed
+        self.progress = progress
+        self._position = 0
+        self._resume: tuple[int, int] | None = None  # (epoch, position)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self.sampler.epoch
+        start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
+        self._resume, self._position = None, start
+        ids = [self.ids[row] for row in self.sampler.rows()[start:]]
+        addresses = self.sampler.addresses()[start:]
+        for images, batch_ids, places in zip(self.pixels.batches(ids), ids, addresses, strict=True):
+            self._position += 1
+            yield self._batch(images, torch.from_numpy(batch_ids), torch.from_numpy(places), epoch)
+
+    def _batch(self, images: Tensor, ids: Tensor, places: Tensor, epoch: int) -> Batch:
+        device = images.device
+        if self.augmentation is not None:
+            pixels = self.augmentation(images, self.seed, epoch, places.to(device))
+        else:
+            pixels = images.float()
+        normalised = (pixels - self.shift.to(device)).div_(self.scale.to(device))
+        return Batch(normalised, self.labels[ids].to(device), ids.to(device))
+
+    def state_dict(self) -> dict[str, int]:
+        """Where to go on: the epoch and how many of its batches are done."""
+        position = self._position if self.progress is None else self.progress()
+        return {"epoch": self.sampler.epoch, "position": position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on there: the next pass over that epoch yields the batches that are left; later epochs are whole."""
+        self._resume = (state["epoch"], state["position"])
+        self.sampler.set_epoch(state["epoch"])
