@@ -1,0 +1,108 @@
+"""Checks embeddings, labels and ids and brings them into one form; it scores nothing."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from dml.errors import UserError
+
+_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+class Samples(NamedTuple):
+    """Embeddings (N,D) in float32 or float64, labels int64 (N,), ids int64 (N,); every id once."""
+
+    embeddings: NDArray[np.float32] | NDArray[np.float64]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+def check_samples(
+    embeddings: ArrayLike | Tensor, labels: ArrayLike | Tensor, ids: ArrayLike | Tensor | None = None, name: str = "query"
+) -> Samples:
+    """Return embeddings, labels and ids as arrays, each sample once.
+
+    Args:
+        embeddings: Numbers (N,D); float64 is kept, everything else becomes float32.
+        labels: Whole numbers (N,) of any value.
+        ids: Whole numbers (N,) that name the samples; None numbers them by position. Of samples with equal ids (the
+            padding of a distributed sampler) the first is kept.
+        name: What the messages call these samples.
+
+    Raises:
+        UserError: Wrong shape, no rows, counts that differ, NaN or infinite embeddings, labels that are not whole numbers.
+
+    Example:
+        >>> check_samples([[1.0], [2.0], [1.0]], [5, 6, 5], ids=[0, 1, 0]).labels
+        array([5, 6])
+    """
+    rows = _array(embeddings)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise UserError(f"{name} embeddings have shape {rows.shape}: give one row per sample, (N,D) with D at least 1")
+    if not len(rows):
+        raise UserError(f"the {name} set is empty: give at least one sample")
+    if rows.dtype != np.float64:
+        rows = rows.astype(np.float32, copy=False)
+    _check_finite(rows, name)
+    codes = _integers(labels, len(rows), f"{name} labels")
+    if ids is None:
+        return Samples(rows, codes, np.arange(len(rows)))
+    numbers = _integers(ids, len(rows), f"{name} ids")
+    unique, first = np.unique(numbers, return_index=True)
+    if len(unique) == len(numbers):
+        return Samples(rows, codes, numbers)
+    first.sort()
+    return Samples(rows[first], codes[first], numbers[first])
+
+
+def parse_memory(memory: str | int) -> int:
+    """Return a number of bytes from "2GiB", "500 MB", or a number.
+
+    Raises:
+        UserError: The text is not a positive number with a unit.
+
+    Example:
+        >>> parse_memory("2GiB"), parse_memory(1024)
+        (2147483648, 1024)
+    """
+    text = str(memory).strip().lower()
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(digits) :].strip() or "b"
+    try:
+        size = int(float(digits) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise UserError(f"max_memory {memory!r} is no amount of memory: write for instance '2GiB' or '500MB'")
+    return size
+
+
+def _array(values: Any) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return np.asarray(values.float() if values.dtype in (torch.bfloat16, torch.float16) else values)
+    return np.asarray(values)
+
+
+def _check_finite(rows: NDArray[Any], name: str) -> None:
+    step = max(1, (1 << 20) // rows.shape[1])
+    bad = [i + np.flatnonzero(~np.isfinite(rows[i : i + step]).all(axis=1)) for i in range(0, len(rows), step)]
+    wrong = np.concatenate(bad)
+    if len(wrong):
+        raise UserError(
+            f"{len(wrong)} of {len(rows)} {name} embeddings hold NaN or infinity, the first in row {wrong[0]}: "
+            "look at the encoder or the learning rate"
+        )
+
+
+def _integers(values: Any, count: int, name: str) -> NDArray[np.int64]:
+    numbers = _array(values)
+    if numbers.ndim != 1 or len(numbers) != count:
+        raise UserError(f"{name} have shape {numbers.shape} for {count} embeddings: give one for each row")
+    whole = numbers.astype(np.int64) if numbers.dtype.kind in "iuf" and np.isfinite(numbers).all() else None
+    if whole is None or not (whole == numbers).all():
+        raise UserError(f"{name} are not whole numbers: number the classes, for instance with numpy.unique")
+    return whole

@@ -1,0 +1,153 @@
+"""Retrieval scores of queries from the ranks of their positives; it knows nothing of embeddings, distances or labels.
+
+Equal distances are scored by their expectation: a tie group is thought of in random order, and each function returns the
+mean over all orders, in closed form.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Ranks(NamedTuple):
+    """Where the positives of B queries stand, nearest first; rows with fewer than P positives are filled up.
+
+    Args:
+        closer: References strictly closer than each positive, int64 (B,P).
+        tied: References exactly as far as each positive, itself included, int64 (B,P), ≥ 1.
+        positives_closer: Positives among `closer`, int64 (B,P).
+        positives_tied: Positives among `tied`, int64 (B,P), ≥ 1.
+        count: Number of positives R of each query, int64 (B,), ≥ 1; columns from `count` on are filling.
+    """
+
+    closer: Tensor
+    tied: Tensor
+    positives_closer: Tensor
+    positives_tied: Tensor
+    count: Tensor
+
+
+def rank_positives(distances: Tensor, count: Tensor, closer: Tensor, not_farther: Tensor) -> Ranks:
+    """Build `Ranks` from the sorted distances of the positives and counts over all references.
+
+    Args:
+        distances: Distances of the positives, ascending along each row, filled up with infinity, (B,P).
+        count: Number of positives of each query, int64 (B,).
+        closer: References with a strictly smaller distance than each positive, int64 (B,P).
+        not_farther: References with a smaller or equal distance, int64 (B,P).
+
+    Example:
+        >>> distances = torch.tensor([[1.0, 2.0, 2.0]])
+        >>> ranks = rank_positives(distances, torch.tensor([3]), torch.tensor([[0, 4, 4]]), torch.tensor([[1, 7, 7]]))
+        >>> ranks.positives_closer.tolist(), ranks.tied.tolist()
+        ([[0, 1, 1]], [[1, 3, 3]])
+    """
+    first = torch.searchsorted(distances, distances)
+    last = torch.searchsorted(distances, distances, right=True)
+    return Ranks(closer, (not_farther - closer).clamp(min=1), first, last - first, count)
+
+
+def recall_at_k(ranks: Ranks, k: int) -> Tensor:
+    """Return the chance (B,) that at least one positive is among the k nearest.
+
+    With the nearest positive in a tie group of t references, p of them positive, behind n closer ones, and m = k − n places
+    left, it is 1 − C(t−p, m)/C(t, m).
+
+    Example:
+        >>> one = torch.ones(1, 1, dtype=torch.int64)
+        >>> recall_at_k(Ranks(one - 1, one * 4, one - 1, one, one[0]), 2)  # one positive among four tied, two places
+        tensor([0.5000], dtype=torch.float64)
+    """
+    closer, tied, positives = ranks.closer[:, 0], ranks.tied[:, 0], ranks.positives_tied[:, 0]
+    places = _clip(k - closer, tied)
+    missed = torch.ones(len(closer), dtype=torch.float64)
+    for i in range(min(k, int(places.max()))):
+        factor = (tied - positives - i).clamp(min=0) / (tied - i).clamp(min=1).double()
+        missed = torch.where(places > i, missed * factor, missed)
+    return 1 - missed
+
+
+def precision_at_k(ranks: Ranks, k: int | Tensor) -> Tensor:
+    """Return the expected share (B,) of positives among the k nearest; k may differ by query, (B,)."""
+    at = torch.as_tensor(k).expand(len(ranks.count))
+    inside = _clip(at[:, None] - ranks.closer, ranks.tied) / ranks.tied.double()
+    return _row_sum(inside, ranks.count) / at
+
+
+def r_precision(ranks: Ranks) -> Tensor:
+    """Return the expected share (B,) of positives among the R nearest, R being the query's number of positives."""
+    return precision_at_k(ranks, ranks.count)
+
+
+def map_at_r(ranks: Ranks) -> Tensor:
+    """Return the expected MAP@R (B,): (1/R) Σ over positives at rank i ≤ R of precision@i.
+
+    Source: Musgrave, Belongie, Lim, "A Metric Learning Reality Check" (2020).
+    """
+    places = _clip(ranks.count[:, None] - ranks.closer, ranks.tied)
+    return _row_sum(_precision_at_own_rank(ranks, places), ranks.count) / ranks.count
+
+
+def average_precision(ranks: Ranks) -> Tensor:
+    """Return the expected average precision (B,): the mean over all positives of the precision at their rank."""
+    return _row_sum(_precision_at_own_rank(ranks, ranks.tied), ranks.count) / ranks.count
+
+
+def reciprocal_rank(ranks: Ranks) -> Tensor:
+    """Return the expected 1/rank (B,) of the nearest positive."""
+    groups = torch.stack([ranks.closer[:, 0], ranks.tied[:, 0], ranks.positives_tied[:, 0]], dim=1)  # (B, 3)
+    result = 1 / (groups[:, 0] + 1).double()
+    in_tie = groups[:, 1] > groups[:, 2]  # if all tied ones are positive, the first of them is
+    if in_tie.any():
+        unique, inverse = groups[in_tie].unique(dim=0, return_inverse=True)
+        result[in_tie] = torch.stack([_first_of_tie(*group) for group in unique.tolist()])[inverse]
+    return result
+
+
+def ndcg(ranks: Ranks) -> Tensor:
+    """Return the expected nDCG (B,) over the whole ranking with gains 0 and 1 and discount 1/log2(rank + 1)."""
+    last = int(torch.maximum((ranks.closer + ranks.tied).max(), ranks.count.max()))
+    discounts = 1 / torch.arange(2, last + 2, dtype=torch.float64).log2()
+    table = torch.cat([torch.zeros(1, dtype=torch.float64), discounts.cumsum(0)])  # (last + 1,)
+    gains = torch.where(
+        ranks.tied == 1,
+        discounts[ranks.closer],
+        (table[ranks.closer + ranks.tied] - table[ranks.closer]) / ranks.tied,
+    )
+    return _row_sum(gains, ranks.count) / table[ranks.count]
+
+
+def _precision_at_own_rank(ranks: Ranks, places: Tensor) -> Tensor:
+    """Return (B,P): the expected precision at a positive's rank where it falls on the first `places` of its tie group, else 0.
+
+    With j its place in the group, the precision is (p0 + 1 + (j−1)(p−1)/(t−1)) / (n + j); summed over j ≤ places, divided by t.
+    """
+    harmonic = torch.zeros(int((ranks.closer + ranks.tied).max()) + 1, dtype=torch.float64)
+    harmonic[1:] = (1 / torch.arange(1, len(harmonic), dtype=torch.float64)).cumsum(0)
+    inverse = harmonic[ranks.closer + places] - harmonic[ranks.closer]  # Σ 1/(n+j)
+    offset = places - (ranks.closer + 1) * inverse  # Σ (j−1)/(n+j)
+    slope = (ranks.positives_tied - 1) / (ranks.tied - 1).clamp(min=1).double()
+    in_group = ((ranks.positives_closer + 1) * inverse + slope * offset) / ranks.tied
+    alone = places * (ranks.positives_closer + 1) / (ranks.closer + 1).double()
+    all_positive = (ranks.closer == ranks.positives_closer) & (ranks.tied == ranks.positives_tied)
+    exact = torch.where(ranks.tied == 1, alone, in_group)
+    return torch.where(all_positive, places / ranks.tied.double(), exact)  # precision 1 whatever the order
+
+
+def _first_of_tie(closer: int, tied: int, positives: int) -> Tensor:
+    """Return E[1/(closer + J)], J the place of the first of `positives` among `tied` in random order."""
+    place = torch.arange(1, tied - positives + 2, dtype=torch.float64)
+    not_yet = ((tied - positives - place + 1) / (tied - place + 1)).cumprod(0)  # P(J > place)
+    before = torch.cat([torch.ones(1, dtype=torch.float64), not_yet[:-1]])
+    return ((before - not_yet) / (closer + place)).sum()
+
+
+def _clip(places: Tensor, tied: Tensor) -> Tensor:
+    return torch.minimum(places.clamp(min=0), tied)
+
+
+def _row_sum(values: Tensor, count: Tensor) -> Tensor:
+    """Sum the first `count` of each row one after the other, so that the filling never changes a bit of the result."""
+    filled = torch.arange(values.shape[1]) < count[:, None]
+    return torch.where(filled, values, 0.0).cumsum(dim=1)[:, -1]
