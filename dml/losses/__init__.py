@@ -1,1 +1,6 @@
+"""Metric losses: `loss(embeddings, labels) -> scalar`, each a thin module over `dml.functional.losses`."""
 
+from dml.losses.contrastive import ContrastiveLoss, PullLoss
+from dml.losses.triplet import TripletLoss
+
+__all__ = ["ContrastiveLoss", "PullLoss", "TripletLoss"]

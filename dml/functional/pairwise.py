@@ -1,0 +1,165 @@
+"""Sums of a function of all pairwise distances, and their gradients, chunked over anchors; it knows no loss by name."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dml.errors import UserError
+from dml.functional.distances import distances_of_centred, wide
+
+Reduction = Literal["mean", "mean_nonzero", "sum", "mean_all"]
+CHUNK_ENTRIES = 2**20  # distances held at a time: 8 MiB in float64 stays near the processor's cache
+
+
+class Term(NamedTuple):
+    """A sum over some rows of the distance matrix: what a loss makes of the distances (A,B) of A anchors."""
+
+    value: Tensor  # scalar, the sum over its tuples
+    active: Tensor  # scalar, how many of its tuples are above 0
+    weights: Tensor  # (A,B), the derivative of the sum by each distance
+
+
+class Sums(NamedTuple):
+    """K terms summed over all anchors."""
+
+    values: Tensor  # (K,)
+    active: Tensor  # (K,)
+    gradients: Tensor  # (K,B,D), by the embeddings
+
+
+Kernel = Callable[[Tensor, slice], Sequence[Term]]
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.no_grad()
+def sum_over_anchors(embeddings: Tensor, kernel: Kernel, num_anchors: int, squared: bool) -> Sums:
+    """Sum a kernel's terms over all anchors, holding a few rows of the distance matrix at a time.
+
+    The gradient is formed beside the value, so that nothing of size B² outlives its chunk: with w_ij the derivative by
+    d²_ij, ∂/∂e_i = 2·Σ_j (w_ij + w_ji)(e_i − e_j).
+
+    Args:
+        embeddings: (B,D).
+        kernel: Maps the distances (A,B) of the anchors in a slice to its K terms.
+        num_anchors: The first so many embeddings are anchors, 1..B.
+        squared: Whether the kernel takes d² or d; the derivative of d at 0 is taken as 0.
+
+    Example:
+        >>> total = lambda distances, rows: [Term(distances.sum(), (distances > 0).sum(), torch.ones_like(distances))]
+        >>> sums = sum_over_anchors(torch.tensor([[0.0], [3.0]]), total, num_anchors=2, squared=True)
+        >>> sums.values.tolist(), sums.active.tolist(), sums.gradients.tolist()
+        ([18.0], [2.0], [[[-12.0], [12.0]]])
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        points = wide(embeddings)
+        points = points - points.mean(dim=0)
+        step = max(1, CHUNK_ENTRIES // max(1, len(points)))
+        chunks = [slice(start, min(start + step, num_anchors)) for start in range(0, num_anchors, step)]
+        parts = [_chunk_sums(points, kernel, rows, squared) for rows in chunks]
+        poison = 0 * points.sum()  # NaN and infinite embeddings must not pass for a loss of 0
+        values, active = (torch.stack(part).sum(dim=0) for part in zip(*((p[0], p[1]) for p in parts), strict=True))
+        gradients = parts[0][2]
+        for part in parts[1:]:
+            gradients += part[2]
+        return Sums(values + poison, active, gradients)
+
+
+def _chunk_sums(points: Tensor, kernel: Kernel, rows: slice, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
+    distances = distances_of_centred(points[rows], points)  # (A,B)
+    distances[:, rows].fill_diagonal_(0.0)
+    if not squared:
+        distances = distances.sqrt_()
+    terms = kernel(distances, rows)
+    gradients = points.new_zeros(len(terms), *points.shape)
+    for gradient, term in zip(gradients, terms, strict=True):
+        weights = term.weights if squared else _by_square(term.weights, distances)
+        gradient[rows] += weights.sum(dim=1, keepdim=True) * points[rows] - weights @ points
+        gradient += weights.sum(dim=0)[:, None] * points - weights.T @ points[rows]
+    values = torch.stack([term.value.to(points.dtype) for term in terms])
+    active = torch.stack([term.active.to(points.dtype) for term in terms])
+    return values, active, 2 * gradients
+
+
+def _by_square(weights: Tensor, distances: Tensor) -> Tensor:
+    """Turn derivatives by d into derivatives by d²; 0 where d = 0."""
+    return torch.where(distances > 0, weights / (2 * distances), 0.0)
+
+
+def reduced(embeddings: Tensor, sums: Sums, factors: Tensor) -> Tensor:
+    """Return Σ_k factors_k · values_k as a scalar with its gradient, in float32 (float64 for float64 embeddings).
+
+    Args:
+        embeddings: (B,D), what `sums` was made from.
+        sums: K values and gradients.
+        factors: (K,), taken as constants.
+
+    Example:
+        >>> sums = Sums(torch.tensor([3.0]), torch.tensor([1.0]), torch.ones(1, 2, 1))
+        >>> embeddings = torch.zeros(2, 1, requires_grad=True)
+        >>> reduced(embeddings, sums, torch.tensor([2.0])).backward()
+        >>> embeddings.grad.tolist()
+        [[2.0], [2.0]]
+    """
+    factors = factors.to(sums.values.dtype)
+    value = (factors * sums.values).sum()
+    gradient = (factors[:, None, None] * sums.gradients).sum(dim=0)
+    result: Tensor = _WithGradient.apply(embeddings, value, gradient)
+    return result
+
+
+class _WithGradient(torch.autograd.Function):
+    """A value whose gradient is known already."""
+
+    @staticmethod
+    def forward(ctx: Any, embeddings: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient.to(embeddings.dtype))
+        return value.to(torch.promote_types(embeddings.dtype, torch.float32))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return (outer * gradient).to(gradient.dtype), None, None
+
+
+def reduction_factors(reduction: Reduction, valid: Tensor, active: Tensor, everything: int) -> Tensor:
+    """Return what each of K sums is multiplied by; a mean over nothing is 0.
+
+    Args:
+        reduction: `mean` over valid tuples, `mean_nonzero` over those above 0, `sum`, or `mean_all` over all B² or B³.
+        valid: (K,), how many tuples are valid.
+        active: (K,), how many are above 0.
+        everything: B² for pairs, B³ for triplets.
+
+    Raises:
+        UserError: The reduction is unknown.
+
+    Example:
+        >>> reduction_factors("mean", torch.tensor([4.0, 0.0]), torch.tensor([1.0, 0.0]), 16).tolist()
+        [0.25, 1.0]
+    """
+    if reduction not in get_args(Reduction):
+        raise UserError(f"no reduction {reduction!r}: choose one of {', '.join(get_args(Reduction))}")
+    counts = {"mean": valid, "mean_nonzero": active, "sum": torch.ones_like(active)}
+    divisors = counts.get(reduction, torch.full_like(active, everything))
+    return 1 / divisors.to(active.dtype).clamp(min=1)
+
+
+def check_labels(embeddings: Tensor, labels: Tensor) -> None:
+    """Refuse labels that do not fit the embeddings.
+
+    Raises:
+        UserError: Embeddings are not (B,D) with B ≥ 1, or labels not (B,).
+
+    Example:
+        >>> check_labels(torch.zeros(4, 2), torch.zeros(3))
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: embeddings (4, 2) and labels (3,) do not fit: give (B,D) and (B,) with B of at least 1
+    """
+    if embeddings.ndim != 2 or not len(embeddings) or labels.shape != embeddings.shape[:1]:
+        shapes = f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)}"
+        raise UserError(f"{shapes} do not fit: give (B,D) and (B,) with B of at least 1")

@@ -1,0 +1,50 @@
+"""The triplet loss as a module; the mathematics is in `dml.functional.losses`."""
+
+from typing import final
+
+from torch import Tensor, nn
+
+from dml.functional.losses import Mining, triplet_loss
+from dml.functional.pairwise import Reduction
+
+
+@final
+class TripletLoss(nn.Module):
+    """Ask each anchor's positives to be nearer than its negatives by a margin, over every triplet of the batch.
+
+    L = R[max(0, d_ap − d_an + margin)], exact and without listing triplets, at any batch size.
+
+    Args:
+        margin: In units of d² or d, as `squared` says.
+        mining: `all`: every triplet; `semihard`: all with d_ap < d_an < d_ap + margin; `hard`: per anchor the farthest
+            positive with the nearest negative.
+        squared: Whether distances are squared Euclidean.
+        reduction: `mean` over all valid (or mined) triplets, `mean_nonzero` over those with a positive hinge, `sum`, or
+            `mean_all`: divided by B³.
+        include_self: Whether the anchor, at distance 0, is a positive of its own too.
+
+    Example:
+        >>> import torch
+        >>> TripletLoss(margin=1.0)(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1]))
+        tensor(0.5000)
+    """
+
+    def __init__(
+        self,
+        margin: float,
+        mining: Mining = "all",
+        squared: bool = True,
+        reduction: Reduction = "mean",
+        include_self: bool = False,
+    ) -> None:
+        super().__init__()
+        self.margin = margin
+        self.mining: Mining = mining
+        self.squared = squared
+        self.reduction: Reduction = reduction
+        self.include_self = include_self
+
+    def forward(self, embeddings: Tensor, labels: Tensor, num_anchors: int | None = None) -> Tensor:
+        """Return the scalar loss of embeddings (B,D) with labels (B,); see `dml.functional.losses.triplet_loss`."""
+        settings = (self.margin, self.mining, self.squared, self.reduction, self.include_self)
+        return triplet_loss(embeddings, labels, *settings, num_anchors)
