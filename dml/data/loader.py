@@ -47,7 +47,8 @@ class BatchLoader:
         self.pixels = pixels
         self.labels = torch.from_numpy(labels)
         self.ids = ids
-        self.sampler = plan
+        self.sampler = plan  # where Lightning looks for set_epoch,
+        self.batch_sampler = None  # and what it expects beside it
         self.shift = 255 * mean.view(-1, 1, 1)
         self.scale = 255 * std.view(-1, 1, 1)
         self.augmentation = augmentation

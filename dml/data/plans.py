@@ -162,7 +162,7 @@ class Plan(ABC):
         return self.layout(self.epoch)[self.rank :: self.ranks]
 
     def addresses(self) -> Rows:
-        """Give the samples of `rows` their numbers through the whole epoch: the addresses of their augmentation noise."""
+        """Give each sample of `rows` its number in the whole epoch: where its augmentation noise is drawn."""
         lengths = [len(row) for row in self.layout(self.epoch)]
         ends = np.cumsum([0, *lengths])
         return [np.arange(start, end) for start, end in pairwise(ends)][self.rank :: self.ranks]
