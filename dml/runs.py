@@ -1,7 +1,7 @@
-"""The run folder: its names, where it lies, atomic writing and reading; it knows nothing of torch or of what the numbers mean.
+"""The run folder: names, atomic writing and reading; it knows nothing of torch or of what the numbers mean.
 
-A run is `RUNS_DIR/NAME/` with `config.yaml`, `checkpoints/{best,last}.ckpt`, `scores.json`, `protocol.json`, `pictures/` and
-TensorBoard events.
+A run is `RUNS_DIR/NAME/` with `config.yaml`, `checkpoints/{best,last}.ckpt`, `scores.json`, `protocol.json`,
+`pictures/` and TensorBoard events.
 """
 
 import json
@@ -178,5 +178,7 @@ def merge_scores(run: Path, scores: dict[str, Any]) -> None:
 def _latest_run(runs_dir: str | Path) -> Path:
     configs = list(Path(runs_dir).glob(f"*/{CONFIG}"))
     if not configs:
-        raise UserError(f"no runs in {runs_dir}: start one with `python -m dml fit`, or name its folder with --runs_dir")
+        raise UserError(
+            f"no runs in {runs_dir}: start one with `python -m dml fit`, or name its folder with --runs_dir"
+        )
     return max(configs, key=lambda config: config.stat().st_mtime).parent

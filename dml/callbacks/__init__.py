@@ -1,1 +1,19 @@
+"""Callbacks: scores and pictures while training, the collapse watch, checkpoints and the run folder."""
 
+from dml.callbacks.checkpoints import run_checkpoints
+from dml.callbacks.collapse import CollapseWatch
+from dml.callbacks.embeddings import Collector
+from dml.callbacks.evaluation import KNNEvaluation
+from dml.callbacks.interrupt import GracefulInterrupt
+from dml.callbacks.pictures import Pictures
+from dml.callbacks.run_folder import RunFolder
+
+__all__ = [
+    "CollapseWatch",
+    "Collector",
+    "GracefulInterrupt",
+    "KNNEvaluation",
+    "Pictures",
+    "RunFolder",
+    "run_checkpoints",
+]

@@ -1,1 +1,64 @@
+"""The front door: finds the verb, imports its code, and turns a user's mistake into one line and exit code 2."""
 
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from dml import __version__
+from dml.errors import UserError
+
+# verb -> what it does; its code is the module dml.cli.VERB, its entry `main(arguments) -> exit code`
+VERBS = {
+    "fit": "train an encoder; without arguments: on the handwritten digits that ship with scikit-learn",
+    "validate": "score a run on its validation images",
+    "test": "score a run on its test images",
+    "predict": "write the embeddings of any images to a file",
+    "completion": "print a script that completes verbs and options in bash or zsh",
+}
+
+USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)
+
+{verbs}
+
+  dml VERB --help    the options of a verb
+  dml --version      the version
+  --debug            show the traceback of an error that is otherwise told in one line"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code: 0 done, 2 a mistake the user can mend, 130 interrupted.
+
+    Args:
+        arguments: The command line after the program's name; None reads the process's own.
+
+    Example:
+        >>> main(["--version"])
+        0...
+        0
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(USAGE.format(verbs="\n".join(f"  {verb:<12} {summary}" for verb, summary in VERBS.items())))
+        return 0
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    try:
+        return _run(words[0], words[1:])
+    except UserError as error:
+        if debug:
+            raise
+        print(f"dml: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dml: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    if verb not in VERBS:
+        raise UserError(f"no verb {verb!r}: choose one of {', '.join(VERBS)}")
+    code: int = import_module(f"dml.cli.{verb}").main(arguments)
+    return code

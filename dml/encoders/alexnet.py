@@ -10,11 +10,11 @@ from dml.encoders.base import Encoder
 
 @final
 class AlexNetEncoder(Encoder):
-    """Embed an image by five 3×3 convolutions and three fully connected layers, after Krizhevsky et al. (2012), for small images.
+    """Embed a small image by five 3×3 convolutions and three fully connected layers, in AlexNet's order.
 
-    The first convolution has stride 2 and padding 1; every convolution is followed by ReLU, then BatchNorm; max-pooling (2×2)
-    follows the first, second and last; dropout and BatchNorm stand before each fully connected layer. Images need at least
-    9 pixels a side.
+    The first convolution has stride 2 and padding 1; every convolution is followed by ReLU, then BatchNorm; max-pooling
+    (2×2) follows the first, second and last; BatchNorm and dropout stand before each fully connected layer. Images need
+    at least 15 pixels a side.
 
     Args:
         embedding_dim: D, the size of the embedding, ≥ 1.
@@ -22,7 +22,7 @@ class AlexNetEncoder(Encoder):
         hidden_sizes: Widths of the fully connected layers before the last.
         dropout: Share of the inputs of each fully connected layer dropped while training, in [0, 1).
 
-    Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
+    Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
 
     Example:
         >>> import torch

@@ -11,8 +11,8 @@ from dml.errors import UserError
 class Encoder(nn.Module, ABC):
     """A network that maps images (B,C,H,W) to embeddings (B,D).
 
-    Encoders name the sizes of what they give, not of what they take: input sizes are read from the first images they see
-    (`materialize` shows them some), as PyTorch's lazy layers do.
+    Encoders name the sizes of what they give, not of what they take: input sizes are read from the first images they
+    see (`materialize` shows them some), as PyTorch's lazy layers do.
     """
 
     @abstractmethod

@@ -24,7 +24,9 @@ class NormalLinear(nn.LazyLinear):
 
     def reset_parameters(self) -> None:
         """Draw the weights, once the input size is known."""
-        if self.has_uninitialized_params() or self.in_features == 0:  # 0: torch's lazy constructor, before the first images
+        if (
+            self.has_uninitialized_params() or self.in_features == 0
+        ):  # 0: torch's lazy constructor, before the first images
             return
         nn.init.normal_(self.weight, std=(self.in_features + self.out_features) ** -0.5)
         if self.bias is not None:

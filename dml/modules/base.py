@@ -34,10 +34,14 @@ class TrainableModule(LightningModule, ABC):
         self._lr_interval = lr_interval
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser of all that is not frozen, with its schedule; None where nothing is learnt."""
+        """Return the optimiser of all that is not frozen, with its schedule.
+
+        Raises:
+            UserError: Nothing is to be learnt.
+        """
         learnt = [p for p in self.parameters() if p.requires_grad]
         if not learnt:
-            return None
+            raise UserError("the model has nothing to learn: score it with `dml evaluate` or `dml validate`")
         optimizer = self._optimizer(learnt)
         if self._lr_scheduler is None:
             return optimizer

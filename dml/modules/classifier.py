@@ -69,7 +69,7 @@ class ClassifierModule(TrainableModule):
             self.encoder.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "ClassifierModule":
-        """Switch to training mode; a frozen encoder stays in evaluation mode, or its BatchNorm statistics would drift."""
+        """Switch to training mode; a frozen encoder stays in evaluation mode: BatchNorm statistics would drift."""
         super().train(mode)
         if self.freeze_encoder:
             self.encoder.eval()

@@ -1,0 +1,133 @@
+"""Scores the embedding while it is learnt, beside raw pixels and the untrained encoder, with `dml.evaluation`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, final
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from dml.callbacks.embeddings import Collector, Embedded
+from dml.data import Batch
+from dml.encoders import Encoder, FlattenEncoder
+from dml.evaluation import retrieval_scores
+
+Scores = dict[str, float]
+
+
+@final
+class KNNEvaluation(Callback):
+    """Score the held-back images as queries by their nearest references at the end of every validation and test.
+
+    References are the training images, or on class-disjoint splits the other held-back images (leave-one-out). Logs
+    `val/knn_accuracy`, `val/recall_at_1`, `val/map_at_r` and more; `train/knn_accuracy` is the references' own,
+    leave-one-out.
+
+    Args:
+        k: Neighbours that vote for `knn_accuracy`, ≥ 1.
+        ks: Depths of `recall_at_k` and `precision_at_k`.
+        baselines: Whether raw pixels and the untrained encoder are scored before training starts.
+
+    Raises:
+        UserError: k is larger than the reference set.
+
+    Example:
+        >>> KNNEvaluation(k=36).k
+        36
+    """
+
+    def __init__(self, k: int = 5, ks: Sequence[int] = (1, 5, 10), baselines: bool = True) -> None:
+        self.k = k
+        self.ks = tuple(ks)
+        self.with_baselines = baselines
+        self.baselines: dict[str, dict[str, Scores]] = {}
+        self.queries: Embedded | None = None  # of the latest evaluation, for pictures
+        self.references: Embedded | None = None
+        self._collectors: dict[int, Collector] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the baselines: a resumed run cannot score its untrained encoder again."""
+        return {"baselines": self.baselines}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the baselines of the run that is resumed."""
+        self.baselines = state_dict["baselines"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score raw pixels and the untrained encoder."""
+        if not self.with_baselines or self.baselines:
+            return
+        loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        for name, encoder in (("pixels", FlattenEncoder()), ("untrained", pl_module.encoder)):
+            sets = [_embed(encoder, loader, pl_module.device) for loader in loaders]
+            self.baselines[name] = self._score(sets, pl_module.device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep a batch's embeddings."""
+        self._collectors.setdefault(dataloader_idx, Collector()).add(outputs, batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep a batch's embeddings."""
+        self._collectors.setdefault(dataloader_idx, Collector()).add(outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the scores of the validation images."""
+        self._log("val", pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the scores of the test images."""
+        self._log("test", pl_module)
+
+    def _log(self, split: str, pl_module: LightningModule) -> None:
+        sets = [self._collectors[loader].collect() for loader in sorted(self._collectors)]
+        self._collectors = {}
+        self.queries, self.references = sets[0], sets[-1]
+        for name, scores in self._score(sets, pl_module.device).items():
+            for score, value in scores.items():
+                prefix = split if name == "val" else name
+                bar = prefix == split and score in {"knn_accuracy", "map_at_r"}
+                pl_module.log(f"{prefix}/{score}", value, prog_bar=bar, rank_zero_only=False)
+
+    def _score(self, sets: list[Embedded], device: torch.device) -> dict[str, Scores]:
+        """Return the scores of the queries and, where references are apart, the k-NN accuracy of these."""
+        queries, references = sets[0], sets[-1]
+        if len(sets) == 1:
+            return {"val": _scores(queries, None, self.ks, self.k, device)}
+        own = _scores(references, None, (1,), min(self.k, len(references.ids) - 1), device)
+        return {
+            "val": _scores(queries, references, self.ks, self.k, device),
+            "train": {"knn_accuracy": own["knn_accuracy"]},
+        }
+
+
+def _scores(queries: Embedded, references: Embedded | None, ks: Sequence[int], k: int, device: torch.device) -> Scores:
+    others = (None, None) if references is None else (references.embeddings, references.labels)
+    return retrieval_scores(queries.embeddings, queries.labels, *others, ks=ks, knn_ks=(k,), device=device)
+
+
+@torch.no_grad()
+def _embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> Embedded:
+    training = encoder.training
+    encoder.eval()
+    collector = Collector()
+    for batch in loader:
+        images: Tensor = batch.images.to(device)
+        collector.add(encoder(images), batch)
+    encoder.train(training)
+    return collector.collect()

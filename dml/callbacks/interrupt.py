@@ -1,0 +1,55 @@
+"""Ctrl-C while training: finish the batch at hand, save a checkpoint, end; a second Ctrl-C ends training at once."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any, final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+@final
+class GracefulInterrupt(Callback):
+    """Turn the first Ctrl-C into a checkpoint between two batches, where optimiser, data and random state agree.
+
+    Args:
+        checkpoint: The file that is written.
+
+    Example:
+        >>> GracefulInterrupt(Path("runs/first/checkpoints/last.ckpt")).requested
+        False
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self.requested = False
+        self.saved = False
+        self._previous: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over Ctrl-C; signals reach the main thread alone."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._request)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop where it was asked for, by any process."""
+        if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
+            trainer.save_checkpoint(self.checkpoint)
+            self.saved = True
+            raise KeyboardInterrupt
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        sys.stderr.write("\nstopping after this batch (Ctrl-C again: at once, without a checkpoint)\n")

@@ -1,0 +1,159 @@
+"""Shows the embedding in TensorBoard and as PNG files: projector, retrieval gallery, 2-D map, weight histograms."""
+
+from typing import Literal, final
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from dml import reports, runs
+from dml.callbacks.embeddings import Embedded
+from dml.callbacks.evaluation import KNNEvaluation
+from dml.callbacks.run_folder import RunFolder
+from dml.neighbors import NeighborIndex
+
+_TSNE_NEEDS = 30  # points; below, its perplexity has no meaning
+
+
+@final
+class Pictures(Callback):
+    """Draw pictures of the validation images when a trained encoder is scored, and while it is trained if asked for.
+
+    Args:
+        projection: The 2-D picture: `tsne`, `pca`, or `none`.
+        max_points: Images shown in the projector and the 2-D picture; t-SNE takes about 1 s per 500 of them.
+        gallery_queries: Rows of the retrieval gallery, evenly spread over the held-back images.
+        gallery_neighbors: Nearest references shown per query.
+        every_n_epochs: Also draw after every so many epochs; 0 draws at the end alone.
+
+    Example:
+        >>> Pictures(projection="pca").max_points
+        1000
+    """
+
+    def __init__(
+        self,
+        projection: Literal["tsne", "pca", "none"] = "tsne",
+        max_points: int = 1000,
+        gallery_queries: int = 8,
+        gallery_neighbors: int = 8,
+        every_n_epochs: int = 0,
+    ) -> None:
+        self.projection = projection
+        self.max_points = max_points
+        self.gallery_queries = gallery_queries
+        self.gallery_neighbors = gallery_neighbors
+        self.every_n_epochs = every_n_epochs
+        self._first_weight: NDArray[np.floating] | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the first weight matrix as it started."""
+        _, weight = _first_weight(pl_module.encoder)
+        self._first_weight = weight
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the histogram of every weight."""
+        for writer in _writers(trainer):
+            for name, parameter in pl_module.named_parameters():
+                if bool(torch.isfinite(parameter).all()):  # a diverged run is seen in its loss
+                    writer.add_histogram(f"weights/{name}", parameter.detach().cpu(), trainer.current_epoch)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, at the end or when an epoch is due."""
+        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if not trainer.is_global_zero or (trainer.state.fn == "fit" and not due):
+            return
+        evaluation = next((c for c in trainer.callbacks if isinstance(c, KNNEvaluation)), None)  # type: ignore[attr-defined]
+        if evaluation is None or evaluation.queries is None or evaluation.references is None:
+            return
+        queries, references = evaluation.queries, evaluation.references
+        if not bool(torch.isfinite(queries.embeddings).all()):
+            return
+        self._show(trainer, "gallery", self._gallery(trainer, queries, references))
+        shown = _spread_evenly(queries, self.max_points)
+        if figure := self._map(trainer, shown):
+            self._show(trainer, self.projection, figure)
+        name, weight = _first_weight(pl_module.encoder)
+        if weight is not None and self._first_weight is not None:
+            self._show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
+        self._project(trainer, shown)
+
+    def _gallery(self, trainer: Trainer, queries: Embedded, references: Embedded) -> Figure:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        rows = _spread_evenly(queries, self.gallery_queries)
+        k = min(self.gallery_neighbors + 1, len(references.ids))
+        distances, found = NeighborIndex("l2").add(references.embeddings).search(rows.embeddings, k)
+        distances, found = torch.as_tensor(distances), torch.as_tensor(found)
+        distances, found = _without_self(distances, references.ids[found], rows.ids)
+        label_of = dict(zip(references.ids.tolist(), references.labels.tolist(), strict=True))
+        labels = np.array([[label_of[i] for i in row] for row in found.tolist()])
+        images = data.thumbnails(found.flatten())
+        return reports.retrieval_gallery(
+            data.thumbnails(rows.ids).numpy(),
+            rows.labels.numpy(),
+            images.unflatten(0, tuple(found.shape)).numpy(),
+            labels,
+            distances.numpy(),
+            data.class_names,
+        )
+
+    def _map(self, trainer: Trainer, shown: Embedded) -> Figure | None:
+        points = shown.embeddings.numpy()
+        if self.projection == "none" or min(points.shape) < 2:
+            return None
+        if self.projection == "tsne" and len(points) >= _TSNE_NEEDS:
+            perplexity = min(30.0, len(points) / 4)
+            flat = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(points)
+            title = f"t-SNE of {len(points)} held-back images (perplexity {perplexity:.0f})"
+        else:
+            flat = PCA(2).fit_transform(points)
+            title = f"PCA of {len(points)} held-back images"
+        return reports.embedding_map(flat, shown.labels.numpy(), trainer.datamodule.class_names, title)  # type: ignore[attr-defined]
+
+    def _project(self, trainer: Trainer, shown: Embedded) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        images = data.thumbnails(shown.ids).float() / 255
+        if max(images.shape[-2:]) > 64:
+            images = nn.functional.interpolate(images, size=(64, 64), mode="area")
+        names = [data.class_names[label] for label in shown.labels.tolist()]
+        for writer in _writers(trainer):
+            writer.add_embedding(shown.embeddings, names, images.expand(-1, 3, -1, -1), trainer.global_step, "val")
+
+    def _show(self, trainer: Trainer, name: str, figure: Figure) -> None:
+        run = next((c.run for c in trainer.callbacks if isinstance(c, RunFolder)), None)  # type: ignore[attr-defined]
+        if run is not None:
+            runs.write_bytes(run / runs.PICTURES / f"{name}.png", reports.png(figure))
+        for writer in _writers(trainer):
+            writer.add_figure(name, figure, trainer.global_step)
+
+
+def _writers(trainer: Trainer) -> list[SummaryWriter]:
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def _first_weight(encoder: nn.Module) -> tuple[str, NDArray[np.floating] | None]:
+    for name, parameter in encoder.named_parameters():
+        if parameter.ndim >= 2:
+            return name, parameter.detach().cpu().float().numpy().copy()
+    return "", None
+
+
+def _spread_evenly(embedded: Embedded, most: int) -> Embedded:
+    order = embedded.labels.argsort(stable=True)  # so that every class is shown
+    chosen = order[torch.linspace(0, len(order) - 1, min(most, len(order))).round().long()]
+    return Embedded(*(column[chosen] for column in embedded))
+
+
+def _without_self(distances: Tensor, found: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Drop each query's own entry from its neighbours, or the last where it has none; (Q,k+1) becomes (Q,k)."""
+    own = found == ids[:, None]  # (Q, k+1)
+    own[~own.any(dim=1), -1] = True
+    keep = ~own
+    return distances[keep].view(len(ids), -1), found[keep].view(len(ids), -1)

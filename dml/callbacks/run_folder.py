@@ -1,0 +1,76 @@
+"""Writes a run's recipe and protocol when training is about to start: one that fails earlier leaves nothing."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, final
+
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from dml import __version__, runs
+from dml.data import ImageData
+
+_VERSIONS = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "faiss-cpu", "scikit-learn", "numpy")
+
+
+@final
+class RunFolder(Callback):
+    """Create the run folder with `config.yaml` and `protocol.json`.
+
+    Args:
+        run: The run folder.
+        config: The complete recipe, as YAML.
+        seed: The seed of everything.
+        monitor: The validation score the best checkpoint is chosen by.
+
+    Example:
+        >>> RunFolder(Path("runs/first"), "seed_everything: 0", seed=0, monitor="val/map_at_r").run.name
+        'first'
+    """
+
+    def __init__(self, run: Path, config: str, seed: int, monitor: str) -> None:
+        self.run = run
+        self._config = config
+        self._seed = seed
+        self._monitor = monitor
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write recipe and protocol."""
+        if not trainer.is_global_zero:
+            return
+        protocol = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started_at_step": trainer.global_step,  # above 0 where the run was resumed
+            "seed": self._seed,
+            "data": _data(trainer.datamodule),  # type: ignore[attr-defined]
+            "best_checkpoint_chosen_by": self._monitor,
+            "test_data_chose_anything": False,
+            "world_size": trainer.world_size,
+            "device": _device_name(pl_module.device),
+            "versions": {"dml": __version__, "python": platform.python_version()} | {v: version(v) for v in _VERSIONS},
+        }
+        runs.write_json(self.run / runs.PROTOCOL, protocol)
+        runs.write_bytes(self.run / runs.CONFIG, self._config.encode())
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(self._config))
+
+
+def _data(data: ImageData) -> dict[str, Any]:
+    source = "digits" if data.source is None and data.root is None else data.root or type(data.source).__name__
+    return {
+        "source": source,
+        "trained_on": {"images": len(data.parts.train), "classes": data.num_classes},
+        "scored_against": "the other held-back images" if data.parts.class_disjoint else "the training images",
+        "held_back_images": {"val": len(data.parts.val), "test": len(data.parts.test)},
+        "unreadable_images_left_out": len(data.unreadable),
+        "image_shape": list(data.image_shape),
+        "class_disjoint": data.parts.class_disjoint,
+        "split_hash": data.split_hash,
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"

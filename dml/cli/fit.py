@@ -1,0 +1,53 @@
+"""`dml fit`: train, score the best checkpoint beside raw pixels and the untrained encoder, say where the run lies."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dml import runs
+from dml.cli.options import as_keys, trainer_parser
+from dml.cli.table import score_table
+from dml.errors import UserError
+
+if TYPE_CHECKING:  # importing it loads torch, which --help must not
+    from dml.cli.trainer import TrainerCLI
+
+DEFAULT = Path(__file__).with_name("default.yaml")
+
+
+def main(arguments: list[str]) -> int:
+    """Train a recipe; return 0, or 130 after Ctrl-C."""
+    parser = trainer_parser("fit", "Train an encoder. Without arguments: on scikit-learn's handwritten digits.")
+    parser.add_argument("--name", help="the run's folder in runs_dir (date and time)")
+    parser.add_argument("--ckpt_path", metavar="FILE", help="go on from a checkpoint; `last`: from the run's own")
+    options, keys = parser.parse_known_args(arguments)
+    run, checkpoint, configs = _resolve(options)
+
+    from dml.cli.trainer import TrainerCLI
+
+    cli = TrainerCLI(as_keys(configs, keys), run)
+    if not cli.fit(checkpoint):
+        print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
+        return 130
+    if cli.trainer.is_global_zero and not cli.trainer.fast_dev_run:
+        _report(cli, run)
+    return 0
+
+
+def _resolve(options: argparse.Namespace) -> tuple[Path, Path | None, list[str]]:
+    """Return the run folder, the checkpoint to go on from, and the recipe files."""
+    if options.ckpt_path == "last":
+        run = runs.find_run(options.name or "latest", options.runs_dir)
+        return run, runs.find_checkpoint(run, "last"), options.config or [str(run / runs.CONFIG)]
+    checkpoint = None if options.ckpt_path is None else Path(options.ckpt_path)
+    if checkpoint is not None and not checkpoint.is_file():
+        raise UserError(f"no checkpoint {checkpoint}: give a file, or `last` for the run's own")
+    return runs.new_run(options.runs_dir, options.name), checkpoint, options.config or [str(DEFAULT)]
+
+
+def _report(cli: "TrainerCLI", run: Path) -> None:
+    scores = cli.scores("val")
+    runs.merge_scores(run, scores | {"baselines": cli.evaluation.baselines})
+    rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()} | {"trained": scores["val"]}
+    print(score_table(rows))
+    print(f"\nrun       {run}\nmonitor   tensorboard --logdir {run.parent}\npictures  {run / runs.PICTURES}")

@@ -1,0 +1,26 @@
+"""`dml predict`: write what a run's model gives for any images to a file."""
+
+from pathlib import Path
+
+from dml.cli.options import as_keys, find_recipe, scored_parser
+from dml.errors import UserError
+
+
+def main(arguments: list[str]) -> int:
+    """Embed every image of the source and write one NumPy archive; return 0."""
+    parser = scored_parser(
+        "predict", "Write embeddings (an EmbeddingModule's) or probabilities (a ClassifierModule's)."
+    )
+    parser.add_argument("--output", default="predictions.npz", metavar="FILE", help="NumPy archive (predictions.npz)")
+    options, keys = parser.parse_known_args(arguments)
+    output = Path(options.output)
+    if output.exists():
+        raise UserError(f"{output} exists: choose another --output")
+    _, checkpoint, configs = find_recipe(options)
+
+    from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
+
+    cli = TrainerCLI(as_keys(configs, keys), None)
+    shape = cli.predict(checkpoint, output)
+    print(f"{output}: predictions {shape}, labels, ids, class_names")
+    return 0

@@ -1,0 +1,32 @@
+"""What `dml validate` and `dml test` share: score a run's best checkpoint and add the scores to its `scores.json`."""
+
+from typing import Literal
+
+from dml import runs
+from dml.cli.options import as_keys, find_recipe, scored_parser
+from dml.cli.table import score_table
+
+
+def score(split: Literal["val", "test"], verb: str, description: str, arguments: list[str]) -> int:
+    """Score one split and print the table; return 0.
+
+    Args:
+        split: The images that are queries.
+        verb: The verb, for its help.
+        description: What the verb does, for its help.
+        arguments: The command line after the verb.
+    """
+    options, keys = scored_parser(verb, description).parse_known_args(arguments)
+    run, checkpoint, configs = find_recipe(options)
+
+    from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
+
+    cli = TrainerCLI(as_keys(configs, keys), None)
+    (cli.validate if split == "val" else cli.test)(checkpoint)
+    if cli.trainer.is_global_zero:
+        scores = cli.scores(split)
+        print(score_table(scores))
+        if run is not None:
+            runs.merge_scores(run, {split: scores[split]})
+            print(f"\nwritten to {run / runs.SCORES}")
+    return 0

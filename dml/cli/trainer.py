@@ -1,0 +1,195 @@
+"""Builds trainer, module and data from a recipe: the only file that knows LightningCLI."""
+
+import argparse
+import io
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from dml.callbacks import (
+    CollapseWatch,
+    Collector,
+    GracefulInterrupt,
+    KNNEvaluation,
+    Pictures,
+    RunFolder,
+    run_checkpoints,
+)
+from dml.cli.messages import one_line
+from dml.data import ImageData
+from dml.errors import UserError
+from dml.modules.base import TrainableModule
+from dml.runs import CHECKPOINTS, write_bytes
+
+_DEFAULTS = {"max_epochs": 30, "num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
+
+
+class TrainerCLI(LightningCLI):
+    """Trainer, module and data of one recipe.
+
+    Args:
+        keys: The recipe: `--config FILE` and `--KEY VALUE`.
+        run: The folder a training run writes, which must not exist yet unless it is resumed; None writes nothing.
+
+    Raises:
+        UserError: A key is unknown, a value has the wrong type, a class cannot be found.
+    """
+
+    def __init__(self, keys: Sequence[str], run: Path | None) -> None:
+        self.run = run
+        _quiet()
+        with user_errors():
+            super().__init__(
+                model_class=TrainableModule,
+                datamodule_class=ImageData,
+                subclass_mode_model=True,
+                save_config_callback=None,
+                trainer_defaults=_DEFAULTS,
+                seed_everything_default=0,
+                parser_kwargs={"prog": "dml", "exit_on_error": False},
+                args=list(keys),
+                run=False,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,  # the recipe is config.yaml, the checkpoint is weights and state
+            )
+
+    def fit(self, checkpoint: Path | None) -> bool:
+        """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
+        with user_errors():
+            try:
+                self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+            except SystemExit as stop:  # Lightning's answer to Ctrl-C
+                if not self.interrupt.saved:
+                    raise KeyboardInterrupt from stop
+                return False
+            if not self.trainer.fast_dev_run:
+                self.validate(Path(self.best.best_model_path))
+        return True
+
+    def validate(self, checkpoint: Path | None) -> None:
+        """Score the validation images."""
+        self._score(self.trainer.validate, checkpoint)
+
+    def test(self, checkpoint: Path | None) -> None:
+        """Score the test images."""
+        self._score(self.trainer.test, checkpoint)
+
+    def predict(self, checkpoint: Path | None, output: Path) -> tuple[int, ...]:
+        """Write what the model gives for every image of the source to a NumPy archive; return its shape."""
+        with user_errors():
+            parts = self.trainer.predict(
+                self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True if checkpoint else None
+            )
+        collector = Collector()
+        for values, batch in zip(parts, self.datamodule.predict_dataloader(), strict=True):
+            collector.add(values, batch)
+        rows = collector.collect()
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            predictions=rows.embeddings.numpy(),
+            labels=rows.labels.numpy(),
+            ids=rows.ids.numpy(),
+            class_names=np.array(self.datamodule.class_names),
+        )
+        write_bytes(output, buffer.getvalue())
+        return tuple(rows.embeddings.shape)
+
+    def scores(self, split: str) -> dict[str, dict[str, float]]:
+        """Return the latest scores of a split, and of the references where they were scored."""
+        metrics = self.trainer.callback_metrics
+        sections: dict[str, dict[str, float]] = {split: {}, "train": {}}
+        for key, value in metrics.items():
+            section, _, score = key.partition("/")
+            if section == split or key == "train/knn_accuracy":
+                sections[section][score] = float(value)
+        return {name: section for name, section in sections.items() if section}
+
+    def _score(self, verb: Callable[..., Any], checkpoint: Path | None) -> None:
+        with user_errors():
+            if checkpoint is None:
+                verb(self.model, datamodule=self.datamodule, verbose=False)
+            else:
+                verb(self.model, datamodule=self.datamodule, verbose=False, ckpt_path=checkpoint, weights_only=True)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the keys beside trainer, model and data."""
+        parser.add_lightning_class_args(KNNEvaluation, "evaluation")
+        parser.add_lightning_class_args(Pictures, "pictures")
+        parser.add_argument("--checkpoint.monitor", type=str | None, help="score the best checkpoint is chosen by")
+        parser.add_argument("--checkpoint.mode", type=Literal["min", "max"] | None, help="whether more of it is better")
+        parser.add_argument("--help_all", action="help", default=argparse.SUPPRESS, help="show every key")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the given arguments and no others."""
+        keys = [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
+        try:
+            self.config = parser.parse_args(args)
+        except argparse.ArgumentError as error:
+            raise UserError(one_line(str(error), keys)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with our callbacks, and TensorBoard unless another logger is named."""
+        keys = self.config_init["trainer"]
+        self.evaluation: KNNEvaluation = self.config_init["evaluation"]
+        ours: list[Callback] = [CollapseWatch()]
+        if self.run is None:
+            kwargs["logger"] = False
+        else:
+            ours += self._run_callbacks(self.run)
+            if keys["logger"] in {None, True}:
+                kwargs["logger"] = TensorBoardLogger(self.run, name="", version="")
+            if keys["logger"] is not False:
+                ours.append(LearningRateMonitor())
+        return super().instantiate_trainer(callbacks=[*(keys["callbacks"] or []), *ours], **kwargs)
+
+    def _run_callbacks(self, run: Path) -> list[Callback]:
+        monitor = self.config.checkpoint.monitor or self.model.monitor
+        mode = self.config.checkpoint.mode or self.model.monitor_mode
+        self.interrupt = GracefulInterrupt(run / CHECKPOINTS / "last.ckpt")
+        self.best, last = run_checkpoints(run, monitor, mode)
+        recipe = self.parser.dump(self.config, skip_none=False)
+        folder = RunFolder(run, recipe, seed=int(self.config.seed_everything), monitor=monitor)
+        return [folder, self.interrupt, self.best, last]
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what jsonargparse and Lightning say of a user's mistake into one line.
+
+    Example:
+        >>> with user_errors():
+        ...     raise MisconfigurationException("no such accelerator")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no such accelerator
+    """
+    try:
+        yield
+    except (argparse.ArgumentError, MisconfigurationException) as error:
+        raise UserError(one_line(str(error))) from error
+
+
+def _quiet() -> None:
+    """Silence the libraries' hints that do not concern a user of `dml`."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for hint in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+    ):
+        warnings.filterwarnings("ignore", hint)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

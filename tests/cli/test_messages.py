@@ -1,0 +1,60 @@
+"""One clear line out of the parser's nested reports."""
+
+import pytest
+
+from dml.cli.messages import one_line
+
+_NESTED = """Parser key "model":
+  Does not validate against any of the Union subtypes
+  Subtypes: [<class 'dml.modules.base.TrainableModule'>, <class 'NoneType'>]
+  Errors:
+    - Problem with given class_path 'dml.modules.EmbeddingModule':
+        Parser key "loss":
+          Problem with given class_path 'dml.losses.TripletLoss':
+            Option 'marginn' is not accepted
+    - Expected a <class 'NoneType'>
+  Given value type: <class 'jsonargparse._util.NestedArg'>
+  Given value: NestedArg(key='loss.marginn', val='0.5')"""
+
+_UNION = """Parser key "trainer.max_epochs":
+  Does not validate against any of the Union subtypes
+  Subtypes: [<class 'int'>, <class 'NoneType'>]
+  Errors:
+    - Expected a <class 'int'>
+    - Expected a <class 'NoneType'>
+  Given value type: <class 'str'>
+  Given value: many"""
+
+_CLASS = """Parser key "model":
+  Does not validate against any of the Union subtypes
+  Errors:
+    - Problem with given class_path 'dml.modules.EmbeddingModule':
+        Parser key "encoder":
+
+          - Expected a path but torch.nn.Linear either not accessible or invalid
+          - Import path torch.nn.Linear does not correspond to a subclass of Encoder
+    - Expected a <class 'NoneType'>
+  Given value: NestedArg(key='encoder', val='torch.nn.Linear')"""
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (_NESTED, "model.loss: Option 'marginn' is not accepted, got 0.5 (of dml.losses.TripletLoss)"),
+        (_UNION, "trainer.max_epochs: expected int, got many"),
+        (
+            _CLASS,
+            "model.encoder: Import path torch.nn.Linear does not correspond to a subclass of Encoder, "
+            "got torch.nn.Linear (of dml.modules.EmbeddingModule)",
+        ),
+        ('Parser key "config": File does not exist: \'x.yaml\'', "config: File does not exist: 'x.yaml'"),
+        ("No supported gpu backend found!", "No supported gpu backend found!"),
+    ],
+)
+def test_the_key_and_the_reason_are_told_in_one_line(message, line):
+    assert one_line(message) == line
+    assert "\n" not in line
+
+
+def test_a_misspelt_key_of_a_file_is_told_with_the_nearest():
+    assert one_line("Option 'dat.root' is not accepted", ["data.root", "name"]).endswith("(did you mean --data.root?)")

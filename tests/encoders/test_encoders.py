@@ -1,0 +1,90 @@
+"""Encoders and heads: shapes, the reference experiments' forms, lazy sizes."""
+
+import pytest
+import torch
+from torch import nn
+
+from dml.encoders import AlexNetEncoder, ConvEncoder, FlattenEncoder, LinearEncoder, MLPEncoder, materialize
+from dml.errors import UserError
+from dml.heads import LinearHead, MLPHead
+
+
+@pytest.mark.parametrize(
+    "encoder", [LinearEncoder(7), MLPEncoder(7), ConvEncoder(7), AlexNetEncoder(7)], ids=lambda e: type(e).__name__
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_encoder_gives_one_row_an_image(encoder, channels):
+    encoder = type(encoder)(7)
+    assert materialize(encoder, (channels, 32, 32)) == (7,)
+    assert encoder(torch.rand(4, channels, 32, 32)).shape == (4, 7)
+
+
+def test_materialize_leaves_mode_and_statistics_alone():
+    encoder = ConvEncoder(4)
+    materialize(encoder, (1, 8, 8))
+    assert encoder.training
+    means = [m.running_mean for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert means
+    assert all(bool((mean == 0).all()) for mean in means)
+
+
+def test_images_of_another_size_than_the_weights_are_refused_in_one_line():
+    encoder = MLPEncoder(4)
+    materialize(encoder, (3, 8, 8))
+    with pytest.raises(UserError, match=r"MLPEncoder cannot take inputs of shape \(3, 16, 16\)") as error:
+        materialize(encoder, (3, 16, 16))
+    assert "\n" not in str(error.value)
+
+
+def test_a_linear_encoder_is_one_matrix():
+    encoder, images = LinearEncoder(5), torch.rand(4, 3, 6, 6)
+    embeddings = encoder(images)
+    torch.testing.assert_close(embeddings, images.flatten(1) @ encoder.projection.weight.T)
+    assert isinstance(encoder.projection, nn.Linear)
+
+
+def test_the_mlp_has_the_form_of_reference_a4():
+    encoder = MLPEncoder(64, hidden_sizes=[256], hidden_bias=True, output_bias=False, initialisation="normal")
+    materialize(encoder, (3, 64, 64))
+    shapes = {name: tuple(p.shape) for name, p in encoder.named_parameters()}
+    assert shapes == {"layers.0.weight": (256, 12288), "layers.0.bias": (256,), "layers.2.weight": (64, 256)}
+    hidden, output = encoder.layers[0], encoder.layers[2]
+    assert hidden.weight.std().item() == pytest.approx((12288 + 256) ** -0.5, rel=0.01)
+    assert output.weight.std().item() == pytest.approx((256 + 64) ** -0.5, rel=0.03)
+    assert not hidden.bias.any()
+
+
+def test_biases_of_the_mlp_are_optional():
+    encoder = MLPEncoder(3, hidden_sizes=[4, 5], hidden_bias=False, output_bias=False)
+    encoder(torch.rand(2, 1, 2, 2))
+    assert [name for name, _ in encoder.named_parameters() if "bias" in name] == []
+
+
+def test_the_alexnet_encoder_has_the_form_of_reference_b2():
+    encoder = AlexNetEncoder()
+    assert materialize(encoder, (3, 32, 32)) == (1000,)
+    first = encoder.features[0]
+    assert (first.in_channels, first.out_channels, first.kernel_size) == (3, 64, (3, 3))
+    assert (first.stride, first.padding) == ((2, 2), (1, 1))
+    kinds = [type(layer) for layer in encoder.features]
+    for position, kind in enumerate(kinds):
+        if kind is nn.Conv2d:
+            assert kinds[position + 1 : position + 3] == [nn.ReLU, nn.BatchNorm2d]
+    kinds = [type(layer) for layer in encoder.layers]
+    for position, kind in enumerate(kinds):
+        if kind is nn.Linear:
+            assert kinds[position - 2 : position] == [nn.BatchNorm1d, nn.Dropout]
+
+
+def test_weights_load_into_an_encoder_that_has_seen_no_image():
+    trained, fresh = ConvEncoder(4), ConvEncoder(4)
+    images = torch.rand(3, 1, 8, 8)
+    expected = trained.eval()(images)
+    fresh.load_state_dict(trained.state_dict())
+    torch.testing.assert_close(fresh.eval()(images), expected)
+
+
+def test_heads_read_their_input_size():
+    embeddings = FlattenEncoder()(torch.rand(2, 1, 3, 3))
+    assert LinearHead(5)(embeddings).shape == (2, 5)
+    assert MLPHead(5, hidden_sizes=[8, 4])(embeddings).shape == (2, 5)

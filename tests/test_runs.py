@@ -1,0 +1,82 @@
+"""The run folder: names, finding, atomic writing."""
+
+import json
+import os
+
+import pytest
+
+from dml import runs
+from dml.errors import UserError
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "/tmp"])
+def test_a_run_name_is_one_plain_folder_name(tmp_path, name):
+    with pytest.raises(UserError, match="plain folder name"):
+        runs.new_run(tmp_path, name)
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path):
+    (tmp_path / "first").mkdir()
+    with pytest.raises(UserError, match="'first' exists"):
+        runs.new_run(tmp_path, "first")
+
+
+def test_a_new_run_creates_nothing(tmp_path):
+    assert not runs.new_run(tmp_path / "runs").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _make_run(folder, age=0):
+    folder.mkdir(parents=True)
+    config = folder / runs.CONFIG
+    config.write_text("seed_everything: 0")
+    stamp = config.stat().st_mtime - age
+    os.utime(config, (stamp, stamp))
+    return folder
+
+
+def test_a_run_is_found_by_path_name_and_age(tmp_path):
+    old, new = _make_run(tmp_path / "old", age=100), _make_run(tmp_path / "new")
+    assert runs.find_run(old, "elsewhere") == old
+    assert runs.find_run("old", tmp_path) == old
+    assert runs.find_run("latest", tmp_path) == new
+
+
+def test_a_folder_without_a_recipe_is_no_run(tmp_path):
+    (tmp_path / "first").mkdir()
+    with pytest.raises(UserError, match=r"holds no config\.yaml"):
+        runs.find_run("first", tmp_path)
+    with pytest.raises(UserError, match="no runs in"):
+        runs.find_run("latest", tmp_path)
+
+
+def test_equal_scores_give_equal_bytes_whatever_their_order(tmp_path):
+    runs.write_json(tmp_path / "a.json", {"x": 1.0, "y": 2.0})
+    runs.write_json(tmp_path / "b.json", {"y": 2.0, "x": 1.0})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "scores.json"
+    runs.write_json(path, {"map_at_r": 0.5})
+
+    def full_disk(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(UserError, match="No space left"):
+        runs.write_json(path, {"map_at_r": 0.6})
+    assert json.loads(path.read_text()) == {"map_at_r": 0.5}
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_scores_of_another_split_are_kept(tmp_path):
+    runs.merge_scores(tmp_path, {"val": {"map_at_r": 0.5}, "baselines": {}})
+    runs.merge_scores(tmp_path, {"val": {"map_at_r": 0.6}})
+    assert runs.read_json(tmp_path / runs.SCORES) == {"val": {"map_at_r": 0.6}, "baselines": {}}
+
+
+def test_a_broken_json_file_is_named(tmp_path):
+    (tmp_path / "scores.json").write_text("{")
+    with pytest.raises(UserError, match=r"scores\.json is not valid JSON"):
+        runs.read_json(tmp_path / "scores.json")
