@@ -15,8 +15,8 @@ Ints = NDArray[np.int64]
 class Problem(NamedTuple):
     """Queries (Q) and references (R) in class order: classes with few references first, then by label, then by id.
 
-    `starts` (classes + 1,) says where each class begins among the references, `self_at` (Q,) where a query stands itself
-    (−1: nowhere), `positives` (Q,) how many others of its class there are.
+    `starts` (classes + 1,) says where each class begins among the references, `self_at` (Q,) where a query stands
+    itself (−1: nowhere), `positives` (Q,) how many others of its class there are.
     """
 
     query: Samples
@@ -43,7 +43,8 @@ def lay_out(query: Samples, reference: Samples) -> Problem:
     """Order queries and references by class and find every query among the references by its id.
 
     Raises:
-        UserError: Embeddings of different length, a sample with two labels, or no query with another member of its class.
+        UserError: Embeddings of different length, a sample with two labels, or no query with another member of its
+            class.
     """
     if query.embeddings.shape[1] != reference.embeddings.shape[1]:
         raise UserError(

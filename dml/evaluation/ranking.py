@@ -1,4 +1,4 @@
-"""One pass over tiles of distances gives each query the ranks of its positives and its nearest classes; it averages nothing."""
+"""One pass over tiles of distances: ranks of each query's positives and its nearest classes; it averages nothing."""
 
 from typing import NamedTuple
 

@@ -9,7 +9,17 @@ from torch import Tensor
 
 from dml.errors import UserError
 
-_UNITS = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS = {
+    "b": 1,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+}
 
 
 class Samples(NamedTuple):
@@ -21,7 +31,10 @@ class Samples(NamedTuple):
 
 
 def check_samples(
-    embeddings: ArrayLike | Tensor, labels: ArrayLike | Tensor, ids: ArrayLike | Tensor | None = None, name: str = "query"
+    embeddings: ArrayLike | Tensor,
+    labels: ArrayLike | Tensor,
+    ids: ArrayLike | Tensor | None = None,
+    name: str = "query",
 ) -> Samples:
     """Return embeddings, labels and ids as arrays, each sample once.
 
@@ -33,7 +46,8 @@ def check_samples(
         name: What the messages call these samples.
 
     Raises:
-        UserError: Wrong shape, no rows, counts that differ, NaN or infinite embeddings, labels that are not whole numbers.
+        UserError: Wrong shape, no rows, counts that differ, NaN or infinite embeddings, labels that are not whole
+            numbers.
 
     Example:
         >>> check_samples([[1.0], [2.0], [1.0]], [5, 6, 5], ids=[0, 1, 0]).labels

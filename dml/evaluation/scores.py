@@ -1,4 +1,4 @@
-"""Scores of embeddings: from samples to one number per query and score, and their means; the ranking is done next door."""
+"""Scores of embeddings: from samples to one number per query and score, and their means; it ranks nothing itself."""
 
 import math
 from collections import Counter
@@ -45,9 +45,10 @@ def retrieval_scores(
     """Return the mean retrieval scores of embeddings under Euclidean distance: exact, in bounded memory.
 
     `recall_at_{k}`, `precision_at_{k}`, `r_precision`, `map_at_r`, `map`, `mrr`, `ndcg`, `knn_accuracy` (a vote of the
-    first of `knn_ks` neighbours; with several, `knn_accuracy_at_{k}` too) and `num_lone_queries`. Distances are compared as
-    correctly rounded float32 squares; equal ones, and equal votes, count by their expectation over all orders, so the order
-    of rows never matters. Queries without another member of their class are left out of all scores.
+    first of `knn_ks` neighbours; with several, `knn_accuracy_at_{k}` too) and `num_lone_queries`. Distances are
+    compared as correctly rounded float32 squares; equal ones, and equal votes, count by their expectation over all
+    orders, so the order of rows never matters. Queries without another member of their class are left out of all
+    scores.
 
     Args:
         query: Embeddings (Q,D), used as they are: normalise them yourself for cosine.
@@ -109,7 +110,9 @@ def query_scores(
         blocks.append(_score_block(problem.query_class[low:high], ranks, candidates, ks, knn_ks))
     kept = problem.query_order[scored]
     scores = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    return QueryScores(scores, problem.query.labels[kept], problem.query.ids[kept], len(problem.positives) - len(scored))
+    return QueryScores(
+        scores, problem.query.labels[kept], problem.query.ids[kept], len(problem.positives) - len(scored)
+    )
 
 
 def _problem(
@@ -173,7 +176,9 @@ def _tile_shape(problem: Problem, memory: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _score_block(own: Ints, ranks: Ranks, near: Candidates, ks: Sequence[int], knn_ks: Sequence[int]) -> dict[str, Floats]:
+def _score_block(
+    own: Ints, ranks: Ranks, near: Candidates, ks: Sequence[int], knn_ks: Sequence[int]
+) -> dict[str, Floats]:
     scores = {f"recall_at_{k}": retrieval.recall_at_k(ranks, k) for k in ks}
     scores |= {f"precision_at_{k}": retrieval.precision_at_k(ranks, k) for k in ks}
     scores["r_precision"] = retrieval.r_precision(ranks)

@@ -1,7 +1,7 @@
 """The chance that the k nearest references vote for a query's own class; it knows only classes and which distances tie.
 
-Equal distances at the border of the k nearest are drawn in random order, and classes with equally many votes win equally
-often. Both expectations are exact.
+Equal distances at the border of the k nearest are drawn in random order, and classes with equally many votes win
+equally often. Both expectations are exact.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ def chance_of_class(own: int, certain: Mapping[int, int], tied: Mapping[int, int
         k: Number of voters.
 
     Example:
-        >>> chance_of_class(0, certain={0: 1}, tied={0: 1, 1: 3}, k=2)  # drawn from class 0: sure; from 1: one vote each
+        >>> chance_of_class(0, certain={0: 1}, tied={0: 1, 1: 3}, k=2)  # class 0 drawn: 2 votes; else 1 each
         0.625
     """
     others = Counter((certain.get(c, 0), tied.get(c, 0)) for c in {*certain, *tied} if c != own)

@@ -1,7 +1,7 @@
 """Retrieval scores of queries from the ranks of their positives; it knows nothing of embeddings, distances or labels.
 
-Equal distances are scored by their expectation: a tie group is thought of in random order, and each function returns the
-mean over all orders, in closed form.
+Equal distances are scored by their expectation: a tie group is thought of in random order, and each function returns
+the mean over all orders, in closed form.
 """
 
 from typing import NamedTuple
@@ -18,14 +18,14 @@ class Ranks(NamedTuple):
         tied: References exactly as far as each positive, itself included, int64 (B,P), ≥ 1.
         positives_closer: Positives among `closer`, int64 (B,P).
         positives_tied: Positives among `tied`, int64 (B,P), ≥ 1.
-        count: Number of positives R of each query, int64 (B,), ≥ 1; columns from `count` on are filling.
+        num_positives: Positives R of each query, int64 (B,), ≥ 1; columns from there on are filling.
     """
 
     closer: Tensor
     tied: Tensor
     positives_closer: Tensor
     positives_tied: Tensor
-    count: Tensor
+    num_positives: Tensor
 
 
 def rank_positives(distances: Tensor, count: Tensor, closer: Tensor, not_farther: Tensor) -> Ranks:
@@ -51,8 +51,8 @@ def rank_positives(distances: Tensor, count: Tensor, closer: Tensor, not_farther
 def recall_at_k(ranks: Ranks, k: int) -> Tensor:
     """Return the chance (B,) that at least one positive is among the k nearest.
 
-    With the nearest positive in a tie group of t references, p of them positive, behind n closer ones, and m = k − n places
-    left, it is 1 − C(t−p, m)/C(t, m).
+    With the nearest positive in a tie group of t references, p of them positive, behind n closer ones, and m = k − n
+    places left, it is 1 − C(t−p, m)/C(t, m).
 
     Example:
         >>> one = torch.ones(1, 1, dtype=torch.int64)
@@ -70,14 +70,14 @@ def recall_at_k(ranks: Ranks, k: int) -> Tensor:
 
 def precision_at_k(ranks: Ranks, k: int | Tensor) -> Tensor:
     """Return the expected share (B,) of positives among the k nearest; k may differ by query, (B,)."""
-    at = torch.as_tensor(k).expand(len(ranks.count))
+    at = torch.as_tensor(k).expand(len(ranks.num_positives))
     inside = _clip(at[:, None] - ranks.closer, ranks.tied) / ranks.tied.double()
-    return _row_sum(inside, ranks.count) / at
+    return _row_sum(inside, ranks.num_positives) / at
 
 
 def r_precision(ranks: Ranks) -> Tensor:
     """Return the expected share (B,) of positives among the R nearest, R being the query's number of positives."""
-    return precision_at_k(ranks, ranks.count)
+    return precision_at_k(ranks, ranks.num_positives)
 
 
 def map_at_r(ranks: Ranks) -> Tensor:
@@ -85,13 +85,13 @@ def map_at_r(ranks: Ranks) -> Tensor:
 
     Source: Musgrave, Belongie, Lim, "A Metric Learning Reality Check" (2020).
     """
-    places = _clip(ranks.count[:, None] - ranks.closer, ranks.tied)
-    return _row_sum(_precision_at_own_rank(ranks, places), ranks.count) / ranks.count
+    places = _clip(ranks.num_positives[:, None] - ranks.closer, ranks.tied)
+    return _row_sum(_precision_at_own_rank(ranks, places), ranks.num_positives) / ranks.num_positives
 
 
 def average_precision(ranks: Ranks) -> Tensor:
     """Return the expected average precision (B,): the mean over all positives of the precision at their rank."""
-    return _row_sum(_precision_at_own_rank(ranks, ranks.tied), ranks.count) / ranks.count
+    return _row_sum(_precision_at_own_rank(ranks, ranks.tied), ranks.num_positives) / ranks.num_positives
 
 
 def reciprocal_rank(ranks: Ranks) -> Tensor:
@@ -107,7 +107,7 @@ def reciprocal_rank(ranks: Ranks) -> Tensor:
 
 def ndcg(ranks: Ranks) -> Tensor:
     """Return the expected nDCG (B,) over the whole ranking with gains 0 and 1 and discount 1/log2(rank + 1)."""
-    last = int(torch.maximum((ranks.closer + ranks.tied).max(), ranks.count.max()))
+    last = int(torch.maximum((ranks.closer + ranks.tied).max(), ranks.num_positives.max()))
     discounts = 1 / torch.arange(2, last + 2, dtype=torch.float64).log2()
     table = torch.cat([torch.zeros(1, dtype=torch.float64), discounts.cumsum(0)])  # (last + 1,)
     gains = torch.where(
@@ -115,13 +115,14 @@ def ndcg(ranks: Ranks) -> Tensor:
         discounts[ranks.closer],
         (table[ranks.closer + ranks.tied] - table[ranks.closer]) / ranks.tied,
     )
-    return _row_sum(gains, ranks.count) / table[ranks.count]
+    return _row_sum(gains, ranks.num_positives) / table[ranks.num_positives]
 
 
 def _precision_at_own_rank(ranks: Ranks, places: Tensor) -> Tensor:
-    """Return (B,P): the expected precision at a positive's rank where it falls on the first `places` of its tie group, else 0.
+    """Return (B,P): a positive's expected precision at its rank, counted on the first `places` of its tie group only.
 
-    With j its place in the group, the precision is (p0 + 1 + (j−1)(p−1)/(t−1)) / (n + j); summed over j ≤ places, divided by t.
+    With j its place in the group, the precision is (p0 + 1 + (j−1)(p−1)/(t−1)) / (n + j); summed over j ≤ places,
+    divided by t.
     """
     harmonic = torch.zeros(int((ranks.closer + ranks.tied).max()) + 1, dtype=torch.float64)
     harmonic[1:] = (1 / torch.arange(1, len(harmonic), dtype=torch.float64)).cumsum(0)

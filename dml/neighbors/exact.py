@@ -1,8 +1,8 @@
 """Exact squared distances of tiles at the speed of a matrix product; it knows nothing of labels or of neighbours.
 
-The distance of two rows is *defined* as the float32 nearest to their float64 sum of squared differences, so it never depends
-on tile shapes, thread counts or a BLAS. A float64 matrix product with an error bound certifies almost every entry; the few
-whose bound straddles two float32 numbers are computed directly.
+The distance of two rows is *defined* as the float32 nearest to their float64 sum of squared differences, so it never
+depends on tile shapes, thread counts or a BLAS. A float64 matrix product with an error bound certifies almost every
+entry; the few whose bound straddles two float32 numbers are computed directly.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ _CHUNK = 1 << 18  # float64 numbers held at once while refining: 2 MiB, in cache
 
 
 class Operand(NamedTuple):
-    """Rows prepared for `squared_distances`: as given, centred in float64, squared norms, and whether all are integers."""
+    """Rows for `squared_distances`: as given, centred in float64, their squared norms, and whether all are integers."""
 
     rows: Rows
     centred: NDArray[np.float64]
@@ -32,7 +32,7 @@ def prepare(rows: Rows, center: NDArray[np.float64] | None) -> Operand:
 
 
 def choose_center(*blocks: Rows) -> NDArray[np.float64] | None:
-    """Return the mean row of all blocks, or None if their float64 matrix product is exact without one (small integers)."""
+    """Return the mean row of all blocks; None for small integers, whose float64 matrix product is exact as it is."""
     largest = max(float(np.abs(block).max(initial=0)) for block in blocks)
     dim = blocks[0].shape[1]
     if 4 * dim * largest**2 < 2**53 and all(_integral(block) for block in blocks):
@@ -44,24 +44,26 @@ def choose_center(*blocks: Rows) -> NDArray[np.float64] | None:
 
 def _integral(rows: Rows) -> bool:
     step = max(1, _CHUNK // max(1, rows.shape[1]))
-    return all(bool((chunk == np.rint(chunk)).all()) for chunk in (rows[i : i + step] for i in range(0, len(rows), step)))
+    return all(
+        bool((chunk == np.rint(chunk)).all()) for chunk in (rows[i : i + step] for i in range(0, len(rows), step))
+    )
 
 
-def paired(left: Rows, right: Rows) -> NDArray[np.float32]:
+def paired(left: Rows, right: Rows) -> NDArray[np.float64]:
     """Return the squared distances (n,) of rows paired one to one, left (n,D) and right (n,D).
 
     Example:
         >>> paired(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0]]))
-        array([25.], dtype=float32)
+        array([25.])
     """
     difference = left.astype(np.float64)
     difference -= right
     np.square(difference, out=difference)
-    return difference.sum(axis=1).astype(np.float32)
+    return np.asarray(difference.sum(axis=1))
 
 
 def squared_distances(query: Operand, reference: Operand) -> NDArray[np.float32]:
-    """Return all squared distances (Q,R) of two prepared sets of rows, every entry as `paired` would give it.
+    """Return all squared distances (Q,R) of two prepared sets of rows: what `paired` gives, rounded to float32.
 
     Example:
         >>> rows = np.array([[0.0, 0.0], [3.0, 4.0]])
@@ -87,5 +89,5 @@ def squared_distances(query: Operand, reference: Operand) -> NDArray[np.float32]
     for start in range(0, len(unsure), step):
         at = unsure[start : start + step]
         row, column = np.divmod(at, low.shape[1])
-        flat[at] = paired(query.rows[row], reference.rows[column])
+        flat[at] = paired(query.rows[row], reference.rows[column])  # rounds to float32
     return low

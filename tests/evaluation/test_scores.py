@@ -77,10 +77,10 @@ def test_row_order_and_memory_never_change_a_bit(blobs):
 
 
 def test_agrees_with_pytorch_metric_learning(blobs):
+    import torch
+    from pytorch_metric_learning.distances import LpDistance
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
     from pytorch_metric_learning.utils.inference import CustomKNN
-    from pytorch_metric_learning.distances import LpDistance
-    import torch
 
     x, y = blobs
     knn = CustomKNN(LpDistance(normalize_embeddings=False))
