@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dml.data.augmentation import Augmentation
+from dml.data.cache import cache_folder
 from dml.data.digits import Digits
 from dml.data.loader import BatchLoader
-from dml.data.pixels import MemoryPixels, Pixels, decode_all, native_size
+from dml.data.pixels import Pixels
 from dml.data.plans import BalancedPlan, OrderedPlan, Plan, RandomPlan, check_balanced
 from dml.data.roots import source_of_root
 from dml.data.samples import Samples, Source, take
 from dml.data.splits import Parts, Split, StratifiedSplit, split_hash
+from dml.data.store import open_pixels
 from dml.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -50,7 +52,11 @@ class ImageData(L.LightningDataModule):
         std: what is divided by afterwards. The defaults give pixels / 127.5 - 1.
         eval_batch_size: images per step in validation, test and prediction.
         on_error: "raise" at the first unreadable image, or "skip": leave unreadable images out and say how many.
-        threads: side-by-side decoders; changes nothing but the time.
+        workers: threads or processes that decode; changes nothing but the time. None: one per core, at most 8.
+        memory_limit: GiB; what decodes to no more is held in memory (on the training device where it fits there),
+            anything larger is decoded batch by batch by worker processes. Both give the same batches.
+        cache: keep what was decoded into memory on disk, keyed by content, for the next start.
+        cache_dir: where; None: $DML_CACHE or ~/.cache/dml.
         seed: of the split, the batches and the augmentation.
 
     Raises:
@@ -84,7 +90,10 @@ class ImageData(L.LightningDataModule):
         std: float | list[float] = 0.5,
         eval_batch_size: int = 512,
         on_error: Literal["raise", "skip"] = "raise",
-        threads: int = 4,
+        workers: int | None = None,
+        memory_limit: float = 4.0,
+        cache: bool = True,
+        cache_dir: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -101,9 +110,17 @@ class ImageData(L.LightningDataModule):
         self.std = std
         self.eval_batch_size = eval_batch_size
         self.on_error = on_error
-        self.threads = threads
+        self.workers = workers
+        self.memory_limit = memory_limit
+        self.cache = cache
+        self.cache_dir = cache_dir
         self.seed = seed
         self._ready = False
+        self._device = torch.device("cpu")
+
+    def prepare_data(self) -> None:
+        """Read everything in one process first, so that the others of a machine find downloads and caches ready."""
+        self.setup()
 
     def setup(self, stage: str = "fit") -> None:
         """Find, split and decode the images; a second call does nothing.
@@ -116,10 +133,15 @@ class ImageData(L.LightningDataModule):
         self.samples = self._source().open()
         self._channels: Literal[1, 3] = self.channels or self.samples.channels
         size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
-        size = size or native_size(self.samples, self._channels)
-        skip = self.on_error == "skip"
-        images, self.unreadable = decode_all(self.samples, size, self._channels, self.threads, skip)
-        self.pixels = MemoryPixels(torch.from_numpy(images))
+        self.pixels, self.unreadable = open_pixels(
+            self.samples,
+            size,
+            self._channels,
+            workers=self.workers,
+            skip=self.on_error == "skip",
+            memory_limit=self.memory_limit,
+            cache=cache_folder(self.cache_dir) if self.cache else None,
+        )
         self.parts = self._assign()
         self.image_shape = self.pixels.shape
         self.class_names = self.samples.class_names
@@ -191,7 +213,7 @@ class ImageData(L.LightningDataModule):
         Returns:
             uint8 (n, C, H, W) on the CPU.
         """
-        return next(iter(self.pixels.batches([ids.cpu().numpy()]))).cpu()
+        return self.pixels.get(ids.cpu().numpy()).cpu()
 
     def _scoring(self, queries: Indices) -> list[BatchLoader]:
         if self.parts.class_disjoint:
@@ -208,23 +230,21 @@ class ImageData(L.LightningDataModule):
         augmentation: Augmentation | None = None,
         progress: Callable[[], int] | None = None,
     ) -> BatchLoader:
+        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
+        if device != self._device:
+            self.pixels, self._device = self.pixels.to(device), device
         return BatchLoader(
-            self._on_device(),
+            self.pixels,
             self.samples.labels,
             ids,
             plan,
             mean=self._numbers(self.mean, "mean"),
             std=self._numbers(self.std, "std"),
+            device=device,
             augmentation=augmentation,
             seed=self.seed,
             progress=progress,
         )
-
-    def _on_device(self) -> Pixels:
-        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
-        if isinstance(self.pixels, MemoryPixels) and self.pixels.images.device != device:
-            self.pixels = MemoryPixels(self.pixels.images.to(device))
-        return self.pixels
 
     def _numbers(self, values: float | list[float], key: str) -> Tensor:
         numbers = torch.tensor([values] if isinstance(values, int | float) else values, dtype=torch.float32)

@@ -27,6 +27,7 @@ class BatchLoader:
         plan: rows of indices into `ids`.
         mean: float32 (C,) or (1,), subtracted from pixels scaled to 0..1.
         std: likewise, divided by afterwards.
+        device: where batches are augmented and handed out.
         augmentation: applied with noise addressed by (seed, epoch, position); None leaves images as they are.
         seed: of the augmentation.
         progress: tells how many batches of the epoch are done, where somebody else counts; None counts yielded ones.
@@ -40,6 +41,7 @@ class BatchLoader:
         plan: Plan,
         mean: Tensor,
         std: Tensor,
+        device: torch.device,
         augmentation: Augmentation | None = None,
         seed: int = 0,
         progress: Callable[[], int] | None = None,
@@ -49,8 +51,9 @@ class BatchLoader:
         self.ids = ids
         self.sampler = plan  # where Lightning looks for set_epoch,
         self.batch_sampler = None  # and what it expects beside it
-        self.shift = 255 * mean.view(-1, 1, 1)
-        self.scale = 255 * std.view(-1, 1, 1)
+        self.shift = 255 * mean.view(-1, 1, 1).to(device)
+        self.scale = 255 * std.view(-1, 1, 1).to(device)
+        self.device = device
         self.augmentation = augmentation
         self.seed = seed
         self.progress = progress
@@ -71,13 +74,11 @@ class BatchLoader:
             yield self._batch(images, torch.from_numpy(batch_ids), torch.from_numpy(places), epoch)
 
     def _batch(self, images: Tensor, ids: Tensor, places: Tensor, epoch: int) -> Batch:
-        device = images.device
+        images = images.to(self.device, non_blocking=True)
         if self.augmentation is not None:
-            pixels = self.augmentation(images, self.seed, epoch, places.to(device))
-        else:
-            pixels = images.float()
-        normalised = (pixels - self.shift.to(device)).div_(self.scale.to(device))
-        return Batch(normalised, self.labels[ids].to(device), ids.to(device))
+            images = self.augmentation(images, self.seed, epoch, places.to(self.device))
+        normalised = (images - self.shift).div_(self.scale)
+        return Batch(normalised, self.labels[ids].to(self.device), ids.to(self.device))
 
     def state_dict(self) -> dict[str, int]:
         """Where to go on: the epoch and how many of its batches are done."""

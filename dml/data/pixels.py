@@ -1,29 +1,36 @@
 """Serves uint8 images by position: from one tensor in memory, or decoded on the way. Knows no labels and no epochs."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from dml.data.decode import decode_image
+from dml.data.decoding import Size, read_image
 from dml.data.samples import Samples
 from dml.errors import UserError
 
-Size = tuple[int, int]
-Rows = list[NDArray[np.int64]]
+Row = NDArray[np.int64]
 
 
 class Pixels(Protocol):
-    """Serves uint8 (B, C, H, W) for lists of positions."""
+    """Serves uint8 images of one shape by their position in the source."""
 
     shape: tuple[int, int, int]
 
-    def batches(self, rows: Rows) -> Iterator[Tensor]:
-        """Yield one uint8 tensor (B, C, H, W) for every row of positions."""
+    def get(self, row: Row) -> Tensor:
+        """Serve uint8 (B, C, H, W) for positions (B,)."""
+        ...
+
+    def batches(self, rows: list[Row]) -> Iterator[Tensor]:
+        """Serve one tensor for every row of positions, in order."""
+        ...
+
+    def to(self, device: torch.device) -> "Pixels":
+        """Serve from there on, where there is room; what does not fit stays and is copied batch by batch."""
         ...
 
 
@@ -32,7 +39,7 @@ class MemoryPixels:
 
     Example:
         >>> pixels = MemoryPixels(torch.arange(8, dtype=torch.uint8).view(2, 1, 2, 2))
-        >>> next(pixels.batches([np.array([1])]))[0, 0, 0]
+        >>> pixels.get(np.array([1]))[0, 0, 0]
         tensor([4, 5], dtype=torch.uint8)
     """
 
@@ -40,77 +47,78 @@ class MemoryPixels:
         self.images = images
         self.shape = (images.shape[1], images.shape[2], images.shape[3])
 
-    def batches(self, rows: Rows) -> Iterator[Tensor]:
+    def get(self, row: Row) -> Tensor:
+        """Gather."""
+        return self.images[torch.from_numpy(row).to(self.images.device)]
+
+    def batches(self, rows: list[Row]) -> Iterator[Tensor]:
         """Gather row by row."""
-        for row in rows:
-            yield self.images[torch.from_numpy(row).to(self.images.device)]
+        return map(self.get, rows)
+
+    def to(self, device: torch.device) -> Pixels:
+        """Move to the device, unless that would take more than half of the memory it has left."""
+        if device.type == "cuda" and 2 * self.images.numel() > torch.cuda.mem_get_info(device)[0]:
+            return self
+        return MemoryPixels(self.images.to(device))
 
 
-def read_image(samples: Samples, index: int, size: Size | None, channels: Literal[1, 3]) -> NDArray[np.uint8]:
-    """Read and decode one image.
+class _Rows(Dataset[Tensor | str]):
+    """Decodes a row of images in a worker; an error travels as its message, a traceback would garble the line."""
 
-    Raises:
-        UserError: it cannot be read; names it, says why and what to do.
-    """
-    try:
-        return decode_image(samples.reader(index), size, channels)
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"image '{samples.names[index]}' cannot be read ({reason}): mend or remove it, or pass --data.on_error skip"
-        ) from error
+    def __init__(self, samples: Samples, size: Size, channels: Literal[1, 3]) -> None:
+        self.samples, self.size, self.channels = samples, size, channels
 
-
-def native_size(samples: Samples, channels: Literal[1, 3]) -> Size:
-    """Size of the first readable image: what all are brought to when no image_size is given."""
-    error: UserError | None = None
-    for index in range(len(samples)):
+    def __getitem__(self, row: Row) -> Tensor | str:
         try:
-            _, height, width = read_image(samples, index, None, channels).shape
-        except UserError as found:
-            error = error or found
-        else:
-            return height, width
-    raise error or UserError("no image to read: give a source that holds some")
+            return torch.from_numpy(np.stack([read_image(self.samples, int(i), self.size, self.channels) for i in row]))
+        except UserError as error:
+            return str(error)
 
 
-def decode_all(
-    samples: Samples,
-    size: Size,
-    channels: Literal[1, 3],
-    threads: int,
-    skip: bool,
-) -> tuple[NDArray[np.uint8], list[int]]:
-    """Decode every image of a source into one array.
+class FilePixels:
+    """Images decoded on the way by worker processes, a few batches ahead; for sets that memory does not hold.
 
     Args:
         samples: the catalogue.
         size: (height, width).
         channels: 1 or 3.
-        threads: decode side by side; the result does not depend on it.
-        skip: leave unreadable images black and list them, instead of raising at the first.
-
-    Returns:
-        uint8 (N, C, H, W) and the positions of unreadable images.
-
-    Raises:
-        UserError: an image cannot be read and skip is off.
+        workers: processes; 0 decodes in this one. The images do not depend on it.
+        pin: put batches into page-locked memory, from which a GPU copies while it computes.
     """
-    out = np.zeros((len(samples), channels, *size), dtype=np.uint8)
 
-    def fill(index: int) -> int | None:
-        try:
-            out[index] = read_image(samples, index, size, channels)
-        except UserError:
-            if not skip:
-                raise
-            return index
-        return None
+    def __init__(
+        self, samples: Samples, size: Size, channels: Literal[1, 3], workers: int = 0, pin: bool = False
+    ) -> None:
+        self.rows = _Rows(samples, size, channels)
+        self.shape: tuple[int, int, int] = (channels, *size)
+        self.workers = workers
+        self.pin = pin
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        try:
-            failed = list(pool.map(fill, range(len(samples))))
-        except UserError:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return out, [index for index in failed if index is not None]
+    def get(self, row: Row) -> Tensor:
+        """Decode here and now."""
+        return _images(self.rows[row])
+
+    def batches(self, rows: list[Row]) -> Iterator[Tensor]:
+        """Decode row by row in the workers, up to four batches ahead each."""
+        return map(_images, self.attempts(rows))
+
+    def attempts(self, rows: list[Row]) -> "DataLoader[Tensor | str]":
+        """Like `batches`, with the message of the error where a row holds an unreadable image."""
+        return DataLoader(
+            self.rows,
+            batch_size=None,
+            sampler=rows,
+            num_workers=self.workers,
+            prefetch_factor=4 if self.workers else None,
+            pin_memory=self.pin,
+        )
+
+    def to(self, device: torch.device) -> Pixels:
+        """Pin batches for a GPU."""
+        return FilePixels(self.rows.samples, self.rows.size, self.rows.channels, self.workers, device.type == "cuda")
+
+
+def _images(served: Tensor | str) -> Tensor:
+    if isinstance(served, str):
+        raise UserError(served)
+    return served

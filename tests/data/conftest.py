@@ -14,6 +14,13 @@ def real_data() -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep decoded images of tests out of the user's cache."""
+    monkeypatch.setenv("DML_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three classes of 12 images of several sizes; the class is the brightest channel."""

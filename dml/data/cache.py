@@ -1,0 +1,72 @@
+"""Keeps decoded images on disk, keyed by content. Knows arrays and keys; decodes nothing.
+
+An entry's files appear under their names complete or not at all, and writers of one key write the same, so any number
+of them side by side cannot spoil it.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORM = 1  # raise it when decoding changes: old entries are then never read again
+
+
+def cache_folder(folder: str | None) -> Path:
+    """Choose where decoded images are kept: the folder given, $DML_CACHE, or ~/.cache/dml."""
+    return Path(folder or os.environ.get("DML_CACHE") or Path.home() / ".cache" / "dml").expanduser()
+
+
+def cache_key(fingerprint: str, size: tuple[int, int], channels: int) -> str:
+    """Name an entry: the hash of the content and of everything that decoding depends on.
+
+    Example:
+        >>> cache_key("abc", (64, 64), 3) == cache_key("abc", (64, 32), 3)
+        False
+    """
+    return hashlib.sha256(f"{FORM} {fingerprint} {size} {channels}".encode()).hexdigest()[:32]
+
+
+def read_cache(folder: Path, key: str) -> tuple[NDArray[np.uint8], list[int]] | None:
+    """Read an entry.
+
+    Returns:
+        uint8 (N, C, H, W), mapped copy-on-write so that processes share its memory, and the positions of unreadable
+        images; None where there is no entry or a damaged one.
+    """
+    try:
+        images = np.load(folder / f"{key}.npy", mmap_mode="c", allow_pickle=False)
+        return images, json.loads((folder / f"{key}.json").read_text())
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def write_cache(folder: Path, key: str, images: NDArray[np.uint8], unreadable: list[int]) -> None:
+    """Write an entry, whole or not at all.
+
+    Raises:
+        OSError: no room or no right to write.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / f"{key}.json", lambda file: file.write(json.dumps(unreadable).encode()))
+    replace_file(folder / f"{key}.npy", lambda file: np.save(file, images))
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file under another name first; it takes its place when it is safely on disk."""
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
