@@ -1,16 +1,13 @@
 """The metric losses as pure functions of embeddings and labels, exact at any batch size; they keep no state."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
-import torch
 from torch import Tensor
 
-from dml.errors import UserError
-from dml.functional.pairwise import Reduction, Term, check_labels, reduced, reduction_factors, sum_over_anchors
-from dml.functional.triplets import Positives, counts_below, positives_of
-
-Mining = Literal["all", "semihard", "hard"]
+from dml.functional.pairs import pair_sums
+from dml.functional.pairwise import Reduction, check_choice, check_labels, reduction_factors, with_gradient
+from dml.functional.triplets import Mining, Penalty, triplet_sums
 
 
 def pull_loss(
@@ -32,19 +29,14 @@ def pull_loss(
         UserError: Shapes do not fit, or the reduction is unknown.
 
     Example:
+        >>> import torch
         >>> pull_loss(torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([0, 0, 1]))
         tensor(4.)
     """
     check_labels(embeddings, labels)
     num_anchors = len(labels) if num_anchors is None else num_anchors
-
-    def kernel(distances: Tensor, rows: slice) -> Sequence[Term]:
-        same = labels[rows, None] == labels
-        return [_term(torch.where(same, distances, 0.0), same.to(distances.dtype))]
-
-    sums = sum_over_anchors(embeddings, kernel, num_anchors, squared=True)
-    valid = count_pairs(labels, num_anchors)[:1]
-    return reduced(embeddings, sums, reduction_factors(reduction, valid, sums.active, num_anchors * len(labels)))
+    sums = pair_sums(embeddings.detach(), labels, 0.0, None, num_anchors)
+    return _reduced(embeddings, sums, [1.0], reduction, num_anchors * len(labels))
 
 
 def contrastive_loss(
@@ -78,25 +70,15 @@ def contrastive_loss(
         UserError: Shapes do not fit, or the reduction is unknown.
 
     Example:
+        >>> import torch
         >>> embeddings, labels = torch.tensor([[0.0], [2.0], [1.0]]), torch.tensor([0, 0, 1])
         >>> contrastive_loss(embeddings, labels, pos_margin=1.0, neg_margin=3.0, neg_weight=0.5)
         tensor(4.)
     """
     check_labels(embeddings, labels)
     num_anchors = len(labels) if num_anchors is None else num_anchors
-
-    def kernel(distances: Tensor, rows: slice) -> Sequence[Term]:
-        same = labels[rows, None] == labels
-        same[:, rows].fill_diagonal_(True)
-        far = torch.where(same, distances - pos_margin, 0.0).clamp_(min=0)
-        far[:, rows].fill_diagonal_(0.0)
-        near = torch.where(same, 0.0, neg_margin - distances).clamp_(min=0)
-        return [_term(far, (far > 0).to(far.dtype)), _term(near, -(near > 0).to(near.dtype))]
-
-    sums = sum_over_anchors(embeddings, kernel, num_anchors, squared=True)
-    valid = count_pairs(labels, num_anchors)
-    factors = reduction_factors(reduction, valid, sums.active, num_anchors * len(labels))
-    return reduced(embeddings, sums, factors * factors.new_tensor([1.0, neg_weight]))
+    sums = pair_sums(embeddings.detach(), labels, pos_margin, neg_margin, num_anchors)
+    return _reduced(embeddings, sums, [1.0, neg_weight], reduction, num_anchors * len(labels))
 
 
 def triplet_loss(
@@ -107,14 +89,16 @@ def triplet_loss(
     squared: bool = True,
     reduction: Reduction = "mean",
     include_self: bool = False,
+    penalty: Penalty = "hinge",
     num_anchors: int | None = None,
 ) -> Tensor:
-    """Return the triplet loss: max(0, d_ap − d_an + margin) over all triplets of the batch or the mined ones, exactly.
+    """Return the triplet loss: f(d_ap − d_an + margin) over all triplets of the batch or the mined ones, exactly.
 
-    No triplet is listed. The sum is linear in the distances with whole-number weights: each positive counts the
+    No triplet is listed. A sum of hinges is linear in the distances with whole-number weights: each positive counts the
     negatives below d_ap + margin, each negative the positives above d_an − margin, and both counts come from sorting
-    the positives alone. O(B² log P) time for P positives per anchor and O(B) memory beside a few rows of the distance
-    matrix.
+    the positives alone; a sum of squared hinges follows in the same way from sums beside the counts. Both take O(B² log
+    P) time for P positives per anchor. `softplus`, and `squared_hinge` of semi-hard triplets, visit every triplet: O(B²
+    P). Memory is O(B·(D + P)) beside a few rows of the distance matrix, always.
 
     Args:
         embeddings: (B,D).
@@ -127,82 +111,36 @@ def triplet_loss(
         reduction: `mean` over all valid (`semihard`, `hard`: mined) triplets, `mean_nonzero` over those with a positive
             hinge, `sum`, or `mean_all`: divided by B³.
         include_self: Whether p = a, at distance 0, is a positive too.
+        penalty: f: `hinge` max(0, x), `squared_hinge` max(0, x)², or `softplus` ln(1 + eˣ), the soft margin.
         num_anchors: Only the first so many embeddings are anchors; None: all.
 
     Returns:
         Scalar ≥ 0; 0 with gradient 0 where there is no triplet; NaN where an embedding is not finite.
 
     Raises:
-        UserError: Shapes do not fit, or `mining` or `reduction` is unknown.
+        UserError: Shapes do not fit, or `mining`, `penalty` or `reduction` is unknown.
 
     Source:
         Schroff et al., "FaceNet" (2015); Hermans et al., "In Defense of the Triplet Loss" (2017).
 
     Example:
+        >>> import torch
         >>> embeddings, labels = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1])
         >>> triplet_loss(embeddings, labels, margin=1.0)  # a=0: max(0, 1 − 4 + 1), a=1: max(0, 1 − 1 + 1)
         tensor(0.5000)
     """
     check_labels(embeddings, labels)
-    if mining not in get_args(Mining):
-        raise UserError(f"no mining {mining!r}: choose one of {', '.join(get_args(Mining))}")
+    check_choice("mining", mining, get_args(Mining))
+    check_choice("penalty", penalty, get_args(Penalty))
     num_anchors = len(labels) if num_anchors is None else num_anchors
-    positives = positives_of(labels, num_anchors, include_self)
-
-    def kernel(distances: Tensor, rows: slice) -> Sequence[Term]:
-        mine = {"all": _all_weights, "semihard": _semihard_weights, "hard": _hard_weights}[mining]
-        partners = Positives(positives.members[rows], positives.valid[rows])
-        pulls, pushes = mine(distances, labels[rows, None] == labels, partners, margin)
-        active = pulls.sum()
-        weights = (-pushes).to(distances.dtype).scatter_add_(1, partners.members, pulls.to(distances.dtype))
-        return [Term((weights * distances).sum() + margin * active, active, weights)]
-
-    sums = sum_over_anchors(embeddings, kernel, num_anchors, squared)
-    num_negatives = len(labels) - (labels[:num_anchors, None] == labels).sum(dim=1)
-    num_positives = positives.valid.sum(dim=1)
-    valid = {
-        "all": (num_positives * num_negatives).sum()[None],
-        "semihard": sums.active,
-        "hard": ((num_positives > 0) & (num_negatives > 0)).sum()[None],
-    }[mining]
-    return reduced(
-        embeddings, sums, reduction_factors(reduction, valid, sums.active, num_anchors * len(labels) * len(labels))
-    )
+    settings = (margin, mining, squared, include_self, penalty, num_anchors)
+    sums = triplet_sums(embeddings.detach(), labels, *settings)
+    return _reduced(embeddings, sums, [1.0], reduction, num_anchors * len(labels) ** 2)
 
 
-def count_pairs(labels: Tensor, num_anchors: int) -> Tensor:
-    """Return how many ordered pairs i ≠ j have equal labels and how many have different ones, as (2,).
-
-    Example:
-        >>> count_pairs(torch.tensor([0, 0, 1]), num_anchors=3).tolist()
-        [2, 4]
-    """
-    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
-    same = sizes[classes[:num_anchors]].sum()
-    return torch.stack([same - num_anchors, num_anchors * len(labels) - same])
-
-
-def _term(losses: Tensor, weights: Tensor) -> Term:
-    return Term(losses.sum(), (losses > 0).sum(), weights)
-
-
-def _all_weights(distances: Tensor, same: Tensor, positives: Positives, margin: float) -> tuple[Tensor, Tensor]:
-    thresholds = distances.gather(1, positives.members).add_(margin).masked_fill_(~positives.valid, -torch.inf)
-    return counts_below(thresholds, distances.masked_fill(same, torch.inf))
-
-
-def _semihard_weights(distances: Tensor, same: Tensor, positives: Positives, margin: float) -> tuple[Tensor, Tensor]:
-    near = distances.gather(1, positives.members).masked_fill_(~positives.valid, -torch.inf)
-    negatives = distances.masked_fill(same, torch.inf)
-    within, beyond = counts_below(near + margin, negatives), counts_below(near, negatives, strict=False)
-    return within[0] - beyond[0], within[1] - beyond[1]
-
-
-def _hard_weights(distances: Tensor, same: Tensor, positives: Positives, margin: float) -> tuple[Tensor, Tensor]:
-    near = distances.gather(1, positives.members).masked_fill_(~positives.valid, -torch.inf)
-    negatives = distances.masked_fill(same, torch.inf)
-    farthest, slot = near.max(dim=1, keepdim=True)
-    nearest, place = negatives.min(dim=1, keepdim=True)
-    active = (farthest - nearest + margin > 0).long()  # False where there is no positive or no negative
-    pulls = torch.zeros_like(positives.members).scatter_(1, slot, active)
-    return pulls, torch.zeros_like(distances, dtype=torch.int64).scatter_(1, place, active)
+def _reduced(
+    embeddings: Tensor, sums: Sequence[Tensor], term_weights: list[float], reduction: Reduction, everything: int
+) -> Tensor:
+    values, active, valid, gradients = sums
+    factors = reduction_factors(reduction, valid, active, everything) * values.new_tensor(term_weights)
+    return with_gradient(embeddings, (factors * values).sum(), (factors[:, None, None] * gradients).sum(dim=0))

@@ -33,7 +33,6 @@ class Sums(NamedTuple):
 Kernel = Callable[[Tensor, slice], Sequence[Term]]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.no_grad()
 def sum_over_anchors(embeddings: Tensor, kernel: Kernel, num_anchors: int, squared: bool) -> Sums:
     """Sum a kernel's terms over all anchors, holding a few rows of the distance matrix at a time.
@@ -88,31 +87,37 @@ def _by_square(weights: Tensor, distances: Tensor) -> Tensor:
     return torch.where(distances > 0, weights / (2 * distances), 0.0)
 
 
-def reduced(embeddings: Tensor, sums: Sums, factors: Tensor) -> Tensor:
-    """Return Σ_k factors_k · values_k as a scalar with its gradient, in float32 (float64 for float64 embeddings).
-
-    Args:
-        embeddings: (B,D), what `sums` was made from.
-        sums: K values and gradients.
-        factors: (K,), taken as constants.
+def fake_sums(embeddings: Tensor, terms: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return empty tensors of the shapes that an operator summing K terms gives, for `torch.compile` to trace with.
 
     Example:
-        >>> sums = Sums(torch.tensor([3.0]), torch.tensor([1.0]), torch.ones(1, 2, 1))
-        >>> embeddings = torch.zeros(2, 1, requires_grad=True)
-        >>> reduced(embeddings, sums, torch.tensor([2.0])).backward()
-        >>> embeddings.grad.tolist()
-        [[2.0], [2.0]]
+        >>> [tuple(part.shape) for part in fake_sums(torch.zeros(5, 3), terms=2)]
+        [(2,), (2,), (2,), (2, 5, 3)]
     """
-    factors = factors.to(sums.values.dtype)
-    value = (factors * sums.values).sum()
-    gradient = (factors[:, None, None] * sums.gradients).sum(dim=0)
+    like = wide(embeddings)
+    values, active, valid = (like.new_empty(terms) for _ in range(3))
+    return values, active, valid, like.new_empty(terms, *embeddings.shape)
+
+
+def with_gradient(embeddings: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    """Return a value whose gradient is known already as a scalar to call backward on, in float32 or float64.
+
+    Args:
+        embeddings: (B,D), what the value was made from.
+        value: Scalar.
+        gradient: (B,D).
+
+    Example:
+        >>> embeddings = torch.zeros(2, 1, requires_grad=True)
+        >>> with_gradient(embeddings, torch.tensor(3.0), torch.ones(2, 1)).backward()
+        >>> embeddings.grad.tolist()
+        [[1.0], [1.0]]
+    """
     result: Tensor = _WithGradient.apply(embeddings, value, gradient)
     return result
 
 
 class _WithGradient(torch.autograd.Function):
-    """A value whose gradient is known already."""
-
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
         ctx.save_for_backward(gradient.to(embeddings.dtype))
@@ -129,7 +134,7 @@ def reduction_factors(reduction: Reduction, valid: Tensor, active: Tensor, every
     """Return what each of K sums is multiplied by; a mean over nothing is 0.
 
     Args:
-        reduction: `mean` over valid tuples, `mean_nonzero` over those above 0, `sum`, or `mean_all` over all B² or B³.
+        reduction: `mean` over valid tuples, `mean_nonzero` over those above 0, `sum`, or `mean_all` over B² or B³.
         valid: (K,), how many tuples are valid.
         active: (K,), how many are above 0.
         everything: B² for pairs, B³ for triplets.
@@ -141,11 +146,9 @@ def reduction_factors(reduction: Reduction, valid: Tensor, active: Tensor, every
         >>> reduction_factors("mean", torch.tensor([4.0, 0.0]), torch.tensor([1.0, 0.0]), 16).tolist()
         [0.25, 1.0]
     """
-    if reduction not in get_args(Reduction):
-        raise UserError(f"no reduction {reduction!r}: choose one of {', '.join(get_args(Reduction))}")
-    counts = {"mean": valid, "mean_nonzero": active, "sum": torch.ones_like(active)}
-    divisors = counts.get(reduction, torch.full_like(active, everything))
-    return 1 / divisors.to(active.dtype).clamp(min=1)
+    check_choice("reduction", reduction, get_args(Reduction))
+    divisors = {"mean": valid, "mean_nonzero": active, "sum": torch.ones_like(active)}
+    return 1 / divisors.get(reduction, torch.full_like(active, everything)).clamp(min=1)
 
 
 def check_labels(embeddings: Tensor, labels: Tensor) -> None:
@@ -163,3 +166,19 @@ def check_labels(embeddings: Tensor, labels: Tensor) -> None:
     if embeddings.ndim != 2 or not len(embeddings) or labels.shape != embeddings.shape[:1]:
         shapes = f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)}"
         raise UserError(f"{shapes} do not fit: give (B,D) and (B,) with B of at least 1")
+
+
+def check_choice(name: str, choice: str, choices: Sequence[str]) -> None:
+    """Refuse an unknown name of a variant.
+
+    Raises:
+        UserError: It is not among the choices.
+
+    Example:
+        >>> check_choice("mining", "easy", ["all", "hard"])
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no mining 'easy': choose one of all, hard
+    """
+    if choice not in choices:
+        raise UserError(f"no {name} {choice!r}: choose one of {', '.join(choices)}")

@@ -4,24 +4,26 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.functional.losses import Mining, triplet_loss
+from dml.functional.losses import triplet_loss
 from dml.functional.pairwise import Reduction
+from dml.functional.triplets import Mining, Penalty
 
 
 @final
 class TripletLoss(nn.Module):
     """Ask each anchor's positives to be nearer than its negatives by a margin, over every triplet of the batch.
 
-    L = R[max(0, d_ap − d_an + margin)], exact and without listing triplets, at any batch size.
+    L = R[f(d_ap − d_an + margin)], exact and without listing triplets, at any batch size.
 
     Args:
         margin: In units of d² or d, as `squared` says.
         mining: `all`: every triplet; `semihard`: all with d_ap < d_an < d_ap + margin; `hard`: per anchor the farthest
             positive with the nearest negative.
         squared: Whether distances are squared Euclidean.
-        reduction: `mean` over all valid (or mined) triplets, `mean_nonzero` over those with a positive hinge, `sum`, or
+        reduction: `mean` over all valid (or mined) triplets, `mean_nonzero` over those that cost something, `sum`, or
             `mean_all`: divided by B³.
         include_self: Whether the anchor, at distance 0, is a positive of its own too.
+        penalty: f: `hinge` max(0, x), `squared_hinge` max(0, x)², or `softplus` ln(1 + eˣ), the soft margin.
 
     Example:
         >>> import torch
@@ -36,6 +38,7 @@ class TripletLoss(nn.Module):
         squared: bool = True,
         reduction: Reduction = "mean",
         include_self: bool = False,
+        penalty: Penalty = "hinge",
     ) -> None:
         super().__init__()
         self.margin = margin
@@ -43,8 +46,9 @@ class TripletLoss(nn.Module):
         self.squared = squared
         self.reduction: Reduction = reduction
         self.include_self = include_self
+        self.penalty: Penalty = penalty
 
     def forward(self, embeddings: Tensor, labels: Tensor, num_anchors: int | None = None) -> Tensor:
         """Return the scalar loss of embeddings (B,D) with labels (B,); see `dml.functional.losses.triplet_loss`."""
-        settings = (self.margin, self.mining, self.squared, self.reduction, self.include_self)
+        settings = (self.margin, self.mining, self.squared, self.reduction, self.include_self, self.penalty)
         return triplet_loss(embeddings, labels, *settings, num_anchors)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dml.errors import UserError
-from dml.functional import triplets
+from dml.functional import counting, pairwise
 from dml.functional.losses import contrastive_loss, pull_loss, triplet_loss
 
 REDUCTIONS = ["mean", "mean_nonzero", "sum", "mean_all"]
@@ -28,11 +28,11 @@ def reduce(losses: list[Tensor], reduction: str, everything: int) -> Tensor:
     )
 
 
-def triplet_loop(
-    embeddings: Tensor, labels: Tensor, margin: float, mining: str, squared: bool, reduction: str, own: bool
-) -> Tensor:
-    """Every triplet, one after another."""
-    size, losses = len(labels), []
+def triplet_excesses(
+    embeddings: Tensor, labels: Tensor, margin: float, mining: str, squared: bool, own: bool
+) -> list[Tensor]:
+    """d_ap − d_an + margin of every triplet, one after another."""
+    size, excesses = len(labels), []
     for a in range(size):
         triples = []
         for p, n in product(range(size), range(size)):
@@ -43,8 +43,15 @@ def triplet_loop(
             triples = [(near, far) for near, far in triples if near < far < near + margin]
         if mining == "hard":
             triples = [(max(t[0] for t in triples), min(t[1] for t in triples))] if triples else []
-        losses += [(near - far + margin).clamp(min=0) for near, far in triples]
-    return reduce(losses, reduction, size**3)
+        excesses += [near - far + margin for near, far in triples]
+    return excesses
+
+
+PENALTIES = {
+    "hinge": lambda x: x.clamp(min=0),
+    "squared_hinge": lambda x: x.clamp(min=0) ** 2,
+    "softplus": lambda x: (1 + x.exp()).log(),
+}
 
 
 @pytest.mark.parametrize("direct_up_to", [0, 99])
@@ -54,14 +61,16 @@ def triplet_loop(
 def test_triplet_loss_is_the_triple_loop(
     mining: str, squared: bool, own: bool, direct_up_to: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triplets, "DIRECT_UP_TO", direct_up_to)
+    monkeypatch.setattr(counting, "DIRECT_UP_TO", direct_up_to)
+    monkeypatch.setattr(pairwise, "CHUNK_ENTRIES", 60)  # four anchors at a time
     embeddings, labels = batch()
-    for reduction in REDUCTIONS:
-        truth = triplet_loop(embeddings, labels, 1.5, mining, squared, reduction, own)
-        ours = triplet_loss(embeddings, labels, 1.5, mining, squared, reduction, own)
-        torch.testing.assert_close(ours, truth, rtol=1e-10, atol=1e-12)
+    excesses = triplet_excesses(embeddings, labels, 1.5, mining, squared, own)
+    for (penalty, costs), reduction in product(PENALTIES.items(), REDUCTIONS):
+        truth = reduce([costs(x) for x in excesses], reduction, 13**3)
+        ours = triplet_loss(embeddings, labels, 1.5, mining, squared, reduction, own, penalty)
+        torch.testing.assert_close(ours, truth, rtol=1e-8, atol=1e-12)
         gradients = [torch.autograd.grad(loss, embeddings, retain_graph=True)[0] for loss in (ours, truth)]
-        torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(*gradients, rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -93,8 +102,9 @@ def test_triplet_loss_is_torchs_on_its_triplets() -> None:
 @pytest.mark.parametrize("mining", ["all", "semihard", "hard"])
 def test_gradcheck(mining: str) -> None:
     embeddings, labels = batch(size=8, classes=2)
-    for squared in (True, False):
-        assert torch.autograd.gradcheck(lambda e: triplet_loss(e, labels, 1.0, mining, squared), embeddings)  # noqa: B023
+    for squared, penalty in product((True, False), PENALTIES):
+        settings = {"mining": mining, "squared": squared, "penalty": penalty}
+        assert torch.autograd.gradcheck(lambda e: triplet_loss(e, labels, 1.0, **settings), embeddings)  # noqa: B023
     assert torch.autograd.gradcheck(lambda e: contrastive_loss(e, labels, 0.5, 9.0), embeddings)
     assert torch.autograd.gradcheck(lambda e: pull_loss(e, labels), embeddings)
 
@@ -102,7 +112,10 @@ def test_gradcheck(mining: str) -> None:
 ALL = [
     pull_loss,
     lambda e, y: contrastive_loss(e, y, 0.1, 0.95),
-    *(lambda e, y, m=m, s=s: triplet_loss(e, y, 0.7, m, s) for m in ("all", "semihard", "hard") for s in (True, False)),
+    *(
+        lambda e, y, m=m, s=s, p=p: triplet_loss(e, y, 0.7, m, s, penalty=p)
+        for m, s, p in product(("all", "semihard", "hard"), (True, False), PENALTIES)
+    ),
 ]
 
 
