@@ -12,6 +12,7 @@ from torch import Tensor
 from dml.data.augmentation import Augmentation
 from dml.data.cache import cache_folder
 from dml.data.digits import Digits
+from dml.data.folds import OfficialSplit
 from dml.data.loader import BatchLoader
 from dml.data.pixels import Pixels
 from dml.data.plans import BalancedPlan, OrderedPlan, Plan, RandomPlan, check_balanced
@@ -31,18 +32,20 @@ class ImageData(L.LightningDataModule):
     `samples` (the catalogue) and `parts` (positions of train, val and test in it).
 
     Loaders yield `Batch`. Training: augmented, random or class-balanced. Validation and test: a list of two loaders,
-    queries and references (the training images, unaugmented, in order), or of queries alone where the split keeps
-    classes apart (they are then searched among themselves). Every process scores all of them; training batches are
-    dealt to the processes. `state_dict` of the training loader holds (epoch, position), so a resume in the middle of
-    an epoch goes on with exactly the batches that were left.
+    queries and references (the training images, unaugmented, in order), or of queries alone where training has none of
+    their classes (they are then searched among themselves); a source that marks queries and references has its way.
+    Every process scores all of them, training batches are dealt to the processes. `state_dict` of the training loader
+    holds (epoch, position), so a resume in the middle of an epoch goes on with exactly the batches that were left.
 
     Args:
-        root: a folder of class folders or a zip of one; None without a source: the digits of scikit-learn.
+        root: a folder of class folders, a zip of one, a .csv or .parquet manifest, an .npz of arrays; None without a
+            source: the digits of scikit-learn.
         source: where images come from; set this or root.
         image_size: side in pixels, or (height, width); the shorter side is resized to fit (bilinear, antialiased), then
             the centre cut out. None: the size of the first image.
         channels: 1 (grey) or 3 (RGB); None: what the source's images are.
-        split: deals samples into train, val and test; None: a fifth each for val and test, stratified.
+        split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
+            else a fifth each for val and test, stratified.
         batch_size: training images per step and process.
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
             is visited in an epoch. None: batches drawn at random.
@@ -157,7 +160,7 @@ class ImageData(L.LightningDataModule):
         return Digits() if self.root is None else source_of_root(self.root)
 
     def _assign(self) -> Parts:
-        split = self.split or StratifiedSplit()
+        split = self.split or (OfficialSplit() if self.samples.parts else StratifiedSplit())
         seed = self.seed if split.seed is None else split.seed
         keep = np.setdiff1d(np.arange(len(self.samples)), self.unreadable)
         parts = split.assign(take(self.samples, keep) if self.unreadable else self.samples, seed)
@@ -165,6 +168,8 @@ class ImageData(L.LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Augmented training batches, dealt to the processes."""
+        if not len(self.parts.train):
+            raise UserError("the split has no training images: give a source or a split that has")
         progress = None
         if self.trainer is not None:
             progress = self._batches_done
@@ -213,12 +218,23 @@ class ImageData(L.LightningDataModule):
         Returns:
             uint8 (n, C, H, W) on the CPU.
         """
-        return self.pixels.get(ids.cpu().numpy()).cpu()
+        return self.pixels.get(ids.cpu().numpy()).cpu().to(torch.uint8)
 
-    def _scoring(self, queries: Indices) -> list[BatchLoader]:
-        if self.parts.class_disjoint:
+    def _scoring(self, part: Indices) -> list[BatchLoader]:
+        train, labels, asks, found = (
+            self.parts.train,
+            self.samples.labels,
+            self.samples.is_query,
+            self.samples.is_reference,
+        )
+        if found is not None and found[part].any():
+            references = part[found[part]]
+        else:
+            references = train if np.isin(labels[part], labels[train]).any() else part[:0]
+        queries = part if asks is None or not asks[part].any() else part[asks[part]]
+        if not len(references) or np.array_equal(queries, references):
             return [self._ordered(queries)]
-        return [self._ordered(queries), self._ordered(self.parts.train)]
+        return [self._ordered(queries), self._ordered(references)]
 
     def _ordered(self, ids: Indices) -> BatchLoader:
         return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size))

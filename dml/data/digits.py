@@ -1,10 +1,9 @@
 """The handwritten digits that ship with scikit-learn: real data with no download. Knows no split."""
 
-import hashlib
-
 import numpy as np
 from sklearn.datasets import load_digits
 
+from dml.data.arrays import hash_array
 from dml.data.samples import ArrayReader, Samples, Source
 
 
@@ -31,5 +30,5 @@ class Digits(Source):
             names=[f"digit-{i:04d}" for i in range(len(images))],
             reader=ArrayReader(images),
             channels=1,
-            fingerprint=hashlib.sha256(images.tobytes()).hexdigest(),
+            fingerprint=hash_array(images),
         )

@@ -35,7 +35,7 @@ class Pixels(Protocol):
 
 
 class MemoryPixels:
-    """All images in one uint8 tensor (N, C, H, W); a batch is one gather on its device.
+    """All images in one tensor (N, C, H, W), uint8 or float within 0..255; a batch is one gather on its device.
 
     Example:
         >>> pixels = MemoryPixels(torch.arange(8, dtype=torch.uint8).view(2, 1, 2, 2))
@@ -57,7 +57,7 @@ class MemoryPixels:
 
     def to(self, device: torch.device) -> Pixels:
         """Move to the device, unless that would take more than half of the memory it has left."""
-        if device.type == "cuda" and 2 * self.images.numel() > torch.cuda.mem_get_info(device)[0]:
+        if device.type == "cuda" and 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
             return self
         return MemoryPixels(self.images.to(device))
 

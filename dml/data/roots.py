@@ -1,8 +1,11 @@
-"""Guesses the source from what a path looks like; reads nothing but its name and kind."""
+"""Guesses the source from what a path looks like; reads nothing but names."""
 
+import zipfile
 from pathlib import Path
 
+from dml.data.arrays import ArrayFile
 from dml.data.folder import ImageFolder
+from dml.data.manifest import Manifest
 from dml.data.samples import Source
 from dml.errors import UserError
 
@@ -10,7 +13,8 @@ from dml.errors import UserError
 def source_of_root(root: str) -> Source:
     """Choose the source that reads `root`.
 
-    A folder or a `.zip` is read as class folders.
+    A folder or a `.zip` is read as class folders, a `.csv` or `.parquet` as a manifest, an `.npz` as arrays. Anything
+    else, and whatever else a folder may mean (a benchmark's own layout, say), is named by `data.source`.
 
     Args:
         root: path given by the user.
@@ -27,6 +31,11 @@ def source_of_root(root: str) -> Source:
     path = Path(root).expanduser()
     if not path.exists():
         raise UserError(f"no folder or file '{root}': give an existing one with --data.root")
-    if path.is_dir() or path.suffix.lower() == ".zip":
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".parquet"):
+        return Manifest(root)
+    if suffix == ".npz":
+        return ArrayFile(root)
+    if path.is_dir() or zipfile.is_zipfile(path):
         return ImageFolder(root)
-    raise UserError(f"'{root}' is neither a folder nor a .zip, .csv or .parquet file: give one of these")
+    raise UserError(f"'{root}' is neither a folder nor a .zip, .csv, .parquet or .npz file: give one of these")

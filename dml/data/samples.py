@@ -1,10 +1,7 @@
 """What a source holds, before anything is decoded: labels, names and a way to read image i. Knows no split or size."""
 
-import io
-import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -29,6 +26,8 @@ class Reader(Protocol):
 class Samples:
     """The catalogue of a source, one entry per image.
 
+    An image is named once, by its position; labels, names and all else below are in that order.
+
     Attributes:
         labels: int64 (N,), index into class_names.
         class_names: the names of the classes, in label order.
@@ -37,10 +36,10 @@ class Samples:
         channels: 1 (grey) or 3 (RGB), what the images are by nature.
         fingerprint: changes when the content of any image changes; "" where that cannot be known (no disk cache then).
         parts: (N,) the source's own split, "train", "val", "test" or "" (nothing said); empty where it has none.
-        class_disjoint: whether the source's own split keeps classes apart.
         groups: int64 (N,) images of one group belong on one side of a split (a patient, a product); or None.
         is_query: bool (N,) which test images ask; or None (all do).
         is_reference: bool (N,) which test images are searched; or None.
+        values: float32 (N, C, H, W), images that are numbers rather than bytes, on the scale 0..255; taken as they are.
     """
 
     labels: NDArray[np.int64]
@@ -50,10 +49,10 @@ class Samples:
     channels: Literal[1, 3] = 3
     fingerprint: str = ""
     parts: list[Part] = field(default_factory=list)
-    class_disjoint: bool = False
     groups: NDArray[np.int64] | None = None
     is_query: NDArray[np.bool_] | None = None
     is_reference: NDArray[np.bool_] | None = None
+    values: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,32 +82,8 @@ class ArrayReader:
         return image
 
 
-@dataclass(frozen=True)
-class FileReader:
-    """Reads image files by path."""
-
-    paths: list[Path]
-
-    def __call__(self, index: int) -> Raw:
-        """Open the file; the pixels are decoded when asked for."""
-        return Image.open(io.BytesIO(self.paths[index].read_bytes()))
-
-
-class ZipReader:
-    """Reads image files inside a zip without unpacking it; each thread and each worker process opens its own handle."""
-
-    def __init__(self, archive: Path, members: list[str]) -> None:
-        self.archive = archive
-        self.members = members
-
-    def __call__(self, index: int) -> Raw:
-        """Open the member; the pixels are decoded when asked for."""
-        with zipfile.ZipFile(self.archive) as archive:
-            return Image.open(io.BytesIO(archive.read(self.members[index])))
-
-
 def index_labels(keys: list[str]) -> tuple[NDArray[np.int64], list[str]]:
-    """Give class names their numbers, in sorted order.
+    """Give class names their numbers, in sorted order; names that are all whole numbers by their value.
 
     Args:
         keys: (N,) the class name of each image.
@@ -123,11 +98,14 @@ def index_labels(keys: list[str]) -> tuple[NDArray[np.int64], list[str]]:
         >>> index_labels(["rose", "iris", "rose"])
         (array([1, 0, 1]), ['iris', 'rose'])
     """
-    names, labels = np.unique(np.asarray(keys, dtype=object), return_inverse=True)
+    names = sorted(set(keys))
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
     if len(names) < 2:
-        only = f"one class only ({names[0]!r})" if len(names) else "no image at all"
+        only = f"one class only ({names[0]!r})" if names else "no image at all"
         raise UserError(f"{only}: a metric needs images of at least two classes, one folder (or label) each")
-    return labels.reshape(-1).astype(np.int64), [str(name) for name in names]
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[key] for key in keys], dtype=np.int64), names
 
 
 @dataclass(frozen=True)
@@ -155,8 +133,49 @@ def take(samples: Samples, keep: NDArray[np.int64]) -> Samples:
         reader=PickReader(samples.reader, keep),
         channels=samples.channels,
         parts=[samples.parts[i] for i in keep] if samples.parts else [],
-        class_disjoint=samples.class_disjoint,
         groups=pick(samples.groups),
         is_query=pick(samples.is_query),
         is_reference=pick(samples.is_reference),
+        values=pick(samples.values),
+    )
+
+
+@dataclass(frozen=True)
+class JoinedReader:
+    """Reads from one reader up to a position, from another beyond it."""
+
+    first: Reader
+    second: Reader
+    border: int
+
+    def __call__(self, index: int) -> Raw:
+        """Read image `index` of both."""
+        return self.first(index) if index < self.border else self.second(index - self.border)
+
+
+def join(first: Samples, second: Samples) -> Samples:
+    """Put one catalogue behind another; classes of one name are one class, groups stay apart.
+
+    Raises:
+        UserError: they differ in what is known of them (channels, parts, groups).
+    """
+    names = first.class_names
+    if second.class_names != names:
+        names = sorted({*names, *second.class_names})
+    number = {name: i for i, name in enumerate(names)}
+    if first.channels != second.channels or bool(first.parts) != bool(second.parts):
+        raise UserError("two sources of different kind cannot be joined: give sources with equal channels and parts")
+    groups = None
+    if first.groups is not None and second.groups is not None:
+        groups = np.concatenate([first.groups, second.groups + first.groups.max() + 1])
+    relabelled = [np.array([number[s.class_names[label]] for label in s.labels]) for s in (first, second)]
+    return Samples(
+        labels=np.concatenate(relabelled).astype(np.int64),
+        class_names=names,
+        names=first.names + second.names,
+        reader=JoinedReader(first.reader, second.reader, len(first)),
+        channels=first.channels,
+        fingerprint=f"{first.fingerprint}+{second.fingerprint}" if first.fingerprint and second.fingerprint else "",
+        parts=first.parts + second.parts,
+        groups=groups,
     )

@@ -5,12 +5,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dml.data.draws import Indices, draw_groups, draw_stratified, resolve_size
 from dml.data.samples import Samples
 from dml.errors import UserError
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Parts:
         train: what the model learns from.
         val: carved from train; chooses epochs and settings.
         test: read at the very end only.
-        class_disjoint: whether val and test hold classes that train has not.
+        class_disjoint: whether val and test hold no class that train has.
     """
 
     train: Indices
@@ -30,10 +28,22 @@ class Parts:
     class_disjoint: bool = False
 
 
+def make_parts(labels: Indices, train: Indices, val: Indices, test: Indices) -> Parts:
+    """Sort the parts and tell whether they share classes.
+
+    Example:
+        >>> make_parts(np.array([0, 0, 1]), train=np.array([1, 0]), val=np.array([2]), test=np.array([], int))
+        Parts(train=array([0, 1]), val=array([2]), test=array([], dtype=int64), class_disjoint=True)
+    """
+    held_back = np.concatenate([val, test])
+    disjoint = len(held_back) > 0 and not np.isin(labels[held_back], labels[train]).any()
+    return Parts(np.sort(train), np.sort(val), np.sort(test), bool(disjoint))
+
+
 class Split(ABC):
     """Deals the samples of a source into train, val and test.
 
-    Args:
+    Attributes:
         seed: chooses the split; None follows the datamodule's seed.
     """
 
@@ -61,51 +71,6 @@ def split_hash(samples: Samples, parts: Parts) -> str:
             line = f"{samples.names[i]}\t{samples.class_names[samples.labels[i]]}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
-
-
-def resolve_size(size: float, total: int, what: str) -> int:
-    """Turn a fraction (float below 1) or a count (whole number) into a count.
-
-    Example:
-        >>> resolve_size(0.25, 120, "val"), resolve_size(30, 120, "val"), resolve_size(0, 120, "val")
-        (30, 30, 0)
-    """
-    count = round(size * total) if 0 <= size < 1 else int(size)
-    if size < 0 or (size >= 1 and count != size) or count >= total:
-        raise UserError(f"split {what}={size} of {total} samples: give a fraction below 1 or a count below {total}")
-    return count
-
-
-def stratified_counts(sizes: Indices, total: int) -> Indices:
-    """Share `total` draws among classes in proportion to their sizes, by largest remainder.
-
-    No class is drawn empty: one member at least stays behind wherever the total allows it.
-
-    Example:
-        >>> stratified_counts(np.array([60, 30, 10]), 10)
-        array([6, 3, 1])
-    """
-    share = sizes * (total / sizes.sum())
-    counts: Indices = np.minimum(np.floor(share).astype(np.int64), sizes - 1)
-    while (missing := total - int(counts.sum())) > 0:
-        room = counts < sizes - 1
-        if not room.any():
-            raise UserError(f"cannot draw {total} of {sizes.sum()} samples and leave each class one: draw fewer")
-        order = np.argsort(-np.where(room, share - counts, -np.inf), kind="stable")
-        counts[order[: min(missing, int(room.sum()))]] += 1
-    return counts
-
-
-def draw_stratified(labels: Indices, pool: Indices, total: int, rng: np.random.Generator) -> tuple[Indices, Indices]:
-    """Draw `total` of `pool`, each class in proportion; returns (rest, drawn), both ascending."""
-    if total == 0:
-        return pool, pool[:0]
-    present = np.unique(labels[pool])
-    members = [pool[labels[pool] == label] for label in present]
-    counts = stratified_counts(np.array([len(group) for group in members]), total)
-    drawn = np.concatenate([rng.permutation(group)[:k] for group, k in zip(members, counts, strict=True)])
-    drawn = np.sort(drawn)
-    return np.setdiff1d(pool, drawn), drawn
 
 
 class StratifiedSplit(Split):
@@ -137,4 +102,68 @@ class StratifiedSplit(Split):
         sizes = resolve_size(self.test, total, "test"), resolve_size(self.val, total, "val")
         rest, test = draw_stratified(samples.labels, np.arange(total), sizes[0], rng)
         train, val = draw_stratified(samples.labels, rest, sizes[1], rng)
-        return Parts(train, val, test)
+        return make_parts(samples.labels, train, val, test)
+
+
+class ClassDisjointSplit(Split):
+    """Deal whole classes: val and test hold classes that training never sees.
+
+    Args:
+        val: fraction of all classes (float below 1) or number of classes (int).
+        test: likewise; drawn first.
+        seed: chooses the split; None follows the datamodule's seed.
+
+    Example:
+        >>> from dml.data import Digits
+        >>> samples = Digits().open()
+        >>> parts = ClassDisjointSplit(val=2, test=0.3).assign(samples, seed=0)
+        >>> [len(np.unique(samples.labels[part])) for part in (parts.train, parts.val, parts.test)]
+        [5, 2, 3]
+    """
+
+    def __init__(self, val: int | float = 0.2, test: int | float = 0.2, seed: int | None = None) -> None:
+        self.val = val
+        self.test = test
+        self.seed = seed
+
+    def assign(self, samples: Samples, seed: int) -> Parts:
+        """Deal the classes."""
+        rng = np.random.default_rng(seed)
+        everything = np.arange(len(samples))
+        rest, test = draw_groups(samples.labels, everything, self.test, "test", "classes", rng)
+        train, val = draw_groups(samples.labels, rest, self.val, "val", "classes", rng)
+        if len(np.unique(samples.labels[train])) < 2:
+            raise UserError("the class-disjoint split leaves fewer than two classes to train: ask for less val or test")
+        return make_parts(samples.labels, train, val, test)
+
+
+class GroupedSplit(Split):
+    """Deal whole groups (patients, products, alphabets), so that none is on two sides.
+
+    Args:
+        val: fraction of all groups (float below 1) or number of groups (int).
+        test: likewise; drawn first.
+        seed: chooses the split; None follows the datamodule's seed.
+
+    Example:
+        >>> from dml.data import Digits
+        >>> GroupedSplit().assign(Digits().open(), seed=0)
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: the source tells no groups: use a manifest with a column group, or another split
+    """
+
+    def __init__(self, val: int | float = 0.2, test: int | float = 0.2, seed: int | None = None) -> None:
+        self.val = val
+        self.test = test
+        self.seed = seed
+
+    def assign(self, samples: Samples, seed: int) -> Parts:
+        """Deal the groups."""
+        if samples.groups is None:
+            raise UserError("the source tells no groups: use a manifest with a column group, or another split")
+        rng = np.random.default_rng(seed)
+        everything = np.arange(len(samples))
+        rest, test = draw_groups(samples.groups, everything, self.test, "test", "groups", rng)
+        train, val = draw_groups(samples.groups, rest, self.val, "val", "groups", rng)
+        return make_parts(samples.labels, train, val, test)
