@@ -3,54 +3,77 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from dml.errors import UserError
 from dml.evaluation.samples import Samples
-from dml.neighbors.exact import Operand, choose_center, prepare
+from dml.neighbors.exact import Center, Operand, choose_center, prepare_query, prepare_reference
 
 Ints = NDArray[np.int64]
 
 
-class Problem(NamedTuple):
-    """Queries (Q) and references (R) in class order: classes with few references first, then by label, then by id.
+class Layout(NamedTuple):
+    """Queries (Q) and references (R) in class order: classes with few references first, then by label, then by id."""
 
-    `starts` (classes + 1,) says where each class begins among the references, `self_at` (Q,) where a query stands
-    itself (−1: nowhere), `positives` (Q,) how many others of its class there are.
+    query_order: Ints  # (Q,): position of each query in its samples
+    reference_order: Ints  # (R,)
+    query_class: Ints  # (Q,)
+    reference_class: Ints  # (R,)
+    starts: Ints  # (classes + 1,): where each class begins among the references
+    self_at: Ints  # (Q,): where the query itself stands among the references, −1 for nowhere
+    positives: Ints  # (Q,): how many others of its class there are
+
+
+class Problem:
+    """Samples, their layout, and their rows ready for matrix products, optionally kept for the next tile.
+
+    Args:
+        query: The queries.
+        reference: The references, ids shared with the queries where they are the same samples.
+
+    Raises:
+        UserError: Embeddings of different length, a sample with two labels, or nothing to score.
     """
 
-    query: Samples
-    reference: Samples
-    query_class: Ints
-    reference_class: Ints
-    starts: Ints
-    self_at: Ints
-    positives: Ints
-    query_order: Ints
-    reference_order: Ints
-    center: NDArray[np.float64] | None
+    def __init__(self, query: Samples, reference: Samples) -> None:
+        if query.embeddings.shape[1] != reference.embeddings.shape[1]:
+            raise UserError(
+                f"query embeddings have {query.embeddings.shape[1]} numbers, reference embeddings "
+                f"{reference.embeddings.shape[1]}: use the same encoder for both"
+            )
+        self.query, self.reference = query, reference
+        self.layout = lay_out(query, reference)
+        self._center: Center = choose_center(query.embeddings, reference.embeddings)
+        self._kept: dict[str, Operand] = {}
+        self.longest = self._longest()
 
-    def queries(self, low: int, high: int) -> Operand:
-        """Return the prepared rows of the queries `low` to `high` in class order."""
-        return prepare(self.query.embeddings[self.query_order[low:high]], self.center)
+    def queries(self, low: int, high: int, dtype: DTypeLike) -> Operand:
+        """Return the queries `low` to `high` in class order, ready for products."""
+        return prepare_query(self.query.embeddings[self.layout.query_order[low:high]], self._center, dtype)
 
-    def references(self, low: int, high: int) -> Operand:
-        """Return the prepared rows of the references `low` to `high` in class order."""
-        return prepare(self.reference.embeddings[self.reference_order[low:high]], self.center)
+    def references(self, low: int, high: int, dtype: DTypeLike) -> Operand:
+        """Return the references `low` to `high` in class order, ready for products."""
+        kept = self._kept.get(np.dtype(dtype).name)
+        if kept is not None:
+            part = slice(low, high)
+            return Operand(kept.rows[part], kept.factors[part], kept.lengths[part], kept.error)
+        return prepare_reference(self.reference.embeddings[self.layout.reference_order[low:high]], self._center, dtype)
+
+    def _longest(self) -> float:
+        total, step = len(self.layout.reference_order), 4096
+        return max(float(self.references(i, i + step, np.float64).lengths.max()) for i in range(0, total, step))
+
+    def keep(self, dtype: DTypeLike) -> None:
+        """Prepare all references once: R·(2D + 2) numbers of memory for less work per tile."""
+        self._kept[np.dtype(dtype).name] = self.references(0, len(self.layout.reference_order), dtype)
 
 
-def lay_out(query: Samples, reference: Samples) -> Problem:
+def lay_out(query: Samples, reference: Samples) -> Layout:
     """Order queries and references by class and find every query among the references by its id.
 
     Raises:
-        UserError: Embeddings of different length, a sample with two labels, or no query with another member of its
-            class.
+        UserError: A sample with two labels, or no query with another member of its class.
     """
-    if query.embeddings.shape[1] != reference.embeddings.shape[1]:
-        raise UserError(
-            f"query embeddings have {query.embeddings.shape[1]} numbers, reference embeddings "
-            f"{reference.embeddings.shape[1]}: use the same encoder for both"
-        )
     labels, codes = np.unique(np.concatenate([query.labels, reference.labels]), return_inverse=True)
     counts = np.bincount(codes[len(query.labels) :], minlength=len(labels))
     rank = np.empty(len(labels), dtype=np.int64)
@@ -60,15 +83,12 @@ def lay_out(query: Samples, reference: Samples) -> Problem:
     reference_order = np.lexsort((reference.ids, reference_class))
     query_class, reference_class = query_class[query_order], reference_class[reference_order]
     self_at = _find(query.ids[query_order], reference.ids[reference_order])
-    _check_labels(query, reference, query_order, reference_order, self_at)
+    _check_labels(query.ids[query_order], query_class, reference_class, self_at)
     positives = np.sort(counts)[query_class] - (self_at >= 0)
     if not (positives > 0).any():
         raise UserError("no query has another sample of its class among the references: there is nothing to score")
     starts = np.concatenate([[0], np.cumsum(np.sort(counts))])
-    center = choose_center(query.embeddings, reference.embeddings)
-    return Problem(
-        query, reference, query_class, reference_class, starts, self_at, positives, query_order, reference_order, center
-    )
+    return Layout(query_order, reference_order, query_class, reference_class, starts, self_at, positives)
 
 
 def _find(wanted: Ints, ids: Ints) -> Ints:
@@ -77,10 +97,8 @@ def _find(wanted: Ints, ids: Ints) -> Ints:
     return np.where(ids[order[at]] == wanted, order[at], -1)
 
 
-def _check_labels(query: Samples, reference: Samples, query_order: Ints, reference_order: Ints, self_at: Ints) -> None:
+def _check_labels(ids: Ints, query_class: Ints, reference_class: Ints, self_at: Ints) -> None:
     known = self_at >= 0
-    mine = query.labels[query_order[known]]
-    theirs = reference.labels[reference_order[self_at[known]]]
-    if (mine != theirs).any():
-        wrong = query.ids[query_order[known]][mine != theirs][0]
-        raise UserError(f"sample {wrong} has one label as query and another as reference: check ids and labels")
+    wrong = query_class[known] != reference_class[self_at[known]]
+    if wrong.any():
+        raise UserError(f"sample {ids[known][wrong][0]} has one label as query and another as reference: check the ids")

@@ -53,7 +53,7 @@ def check_samples(
         >>> check_samples([[1.0], [2.0], [1.0]], [5, 6, 5], ids=[0, 1, 0]).labels
         array([5, 6])
     """
-    rows = _array(embeddings)
+    rows = as_array(embeddings)
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise UserError(f"{name} embeddings have shape {rows.shape}: give one row per sample, (N,D) with D at least 1")
     if not len(rows):
@@ -72,29 +72,8 @@ def check_samples(
     return Samples(rows[first], codes[first], numbers[first])
 
 
-def parse_memory(memory: str | int) -> int:
-    """Return a number of bytes from "2GiB", "500 MB", or a number.
-
-    Raises:
-        UserError: The text is not a positive number with a unit.
-
-    Example:
-        >>> parse_memory("2GiB"), parse_memory(1024)
-        (2147483648, 1024)
-    """
-    text = str(memory).strip().lower()
-    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
-    unit = text[len(digits) :].strip() or "b"
-    try:
-        size = int(float(digits) * _UNITS[unit])
-    except (ValueError, KeyError, OverflowError):
-        size = 0
-    if size <= 0:
-        raise UserError(f"max_memory {memory!r} is no amount of memory: write for instance '2GiB' or '500MB'")
-    return size
-
-
-def _array(values: Any) -> NDArray[Any]:
+def as_array(values: Any) -> NDArray[Any]:
+    """Return a tensor of any device, or anything else NumPy takes, as an array; half precision becomes float32."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return np.asarray(values.float() if values.dtype in (torch.bfloat16, torch.float16) else values)
@@ -113,7 +92,7 @@ def _check_finite(rows: NDArray[Any], name: str) -> None:
 
 
 def _integers(values: Any, count: int, name: str) -> NDArray[np.int64]:
-    numbers = _array(values)
+    numbers = as_array(values)
     if numbers.ndim != 1 or len(numbers) != count:
         raise UserError(f"{name} have shape {numbers.shape} for {count} embeddings: give one for each row")
     whole = numbers.astype(np.int64) if numbers.dtype.kind in "iuf" and np.isfinite(numbers).all() else None

@@ -1,22 +1,23 @@
 """Scores of embeddings: from samples to one number per query and score, and their means; it ranks nothing itself."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dml.errors import UserError
-from dml.evaluation.problem import Ints, Problem, lay_out
-from dml.evaluation.ranking import Candidates, rank_block
-from dml.evaluation.samples import Samples, check_samples, parse_memory
-from dml.evaluation.votes import chance_of_class
+from dml.evaluation.plan import Block, make_plan
+from dml.evaluation.problem import Ints, Problem
+from dml.evaluation.ranking import rank_block
+from dml.evaluation.samples import Samples, check_samples
+from dml.evaluation.votes import own_class_chances
+from dml.evaluation.work import run_blocks
 from dml.functional import retrieval
-from dml.functional.retrieval import Ranks
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +42,7 @@ def retrieval_scores(
     device: str | torch.device | None = None,
     query_ids: ArrayLike | Tensor | None = None,
     reference_ids: ArrayLike | Tensor | None = None,
+    group: dist.ProcessGroup | None = None,
 ) -> dict[str, float]:
     """Return the mean retrieval scores of embeddings under Euclidean distance: exact, in bounded memory.
 
@@ -62,6 +64,7 @@ def retrieval_scores(
         query_ids: Whole numbers (Q,) naming the samples; a reference with a query's id is that query itself and is not
             found by it. Repeated ids are padding and count once.
         reference_ids: Whole numbers (R,); without ids of both, queries and references are different samples.
+        group: Processes that all give the same samples (see `gather_samples`) and share the work.
 
     Raises:
         UserError: NaN, counts that differ, nothing to score, k out of range, too little memory for one tile.
@@ -71,7 +74,17 @@ def retrieval_scores(
         1.0
     """
     table = query_scores(
-        query, query_labels, reference, reference_labels, ks, knn_ks, max_memory, device, query_ids, reference_ids
+        query,
+        query_labels,
+        reference,
+        reference_labels,
+        ks,
+        knn_ks,
+        max_memory,
+        device,
+        query_ids,
+        reference_ids,
+        group,
     )
     return mean_scores(table)
 
@@ -93,6 +106,7 @@ def query_scores(
     device: str | torch.device | None = None,
     query_ids: ArrayLike | Tensor | None = None,
     reference_ids: ArrayLike | Tensor | None = None,
+    group: dist.ProcessGroup | None = None,
 ) -> QueryScores:
     """Return every score of every single query; arguments and errors are those of `retrieval_scores`.
 
@@ -102,17 +116,12 @@ def query_scores(
     """
     problem = _problem(query, query_labels, reference, reference_labels, query_ids, reference_ids)
     _check_ks(problem, ks, knn_ks)
-    scored = np.flatnonzero(problem.positives > 0)
-    rows, columns = _tile_shape(problem, parse_memory(max_memory))
-    blocks = []
-    for low, high in _blocks(problem, scored, rows):
-        ranks, candidates = rank_block(problem, low, high, columns, max(knn_ks))
-        blocks.append(_score_block(problem.query_class[low:high], ranks, candidates, ks, knn_ks))
-    kept = problem.query_order[scored]
+    plan = make_plan(problem, max_memory)
+    blocks = run_blocks(problem, plan, lambda block: _score_block(problem, block, ks, knn_ks), group)
+    layout, scored = problem.layout, np.flatnonzero(problem.layout.positives > 0)
+    kept = layout.query_order[scored]
     scores = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    return QueryScores(
-        scores, problem.query.labels[kept], problem.query.ids[kept], len(problem.positives) - len(scored)
-    )
+    return QueryScores(scores, problem.query.labels[kept], problem.query.ids[kept], len(layout.positives) - len(scored))
 
 
 def _problem(
@@ -125,18 +134,18 @@ def _problem(
 ) -> Problem:
     queries = check_samples(query, query_labels, query_ids, "query")
     if reference is None:
-        return lay_out(queries, queries)
+        return Problem(queries, queries)
     if reference_labels is None:
         raise UserError("references come without labels: give reference_labels")
     references = check_samples(reference, reference_labels, reference_ids, "reference")
     if query_ids is None or reference_ids is None:  # strangers: no reference is a query
         references = Samples(references.embeddings, references.labels, -1 - np.arange(len(references.labels)))
         queries = Samples(queries.embeddings, queries.labels, np.arange(len(queries.labels)))
-    return lay_out(queries, references)
+    return Problem(queries, references)
 
 
 def _check_ks(problem: Problem, ks: Sequence[int], knn_ks: Sequence[int]) -> None:
-    available = len(problem.reference_order) - int((problem.self_at >= 0).any())
+    available = len(problem.layout.reference_order) - int((problem.layout.self_at >= 0).any())
     for name, values in (("ks", ks), ("knn_ks", knn_ks)):
         if not values:
             raise UserError(f"{name} is empty: give at least one k")
@@ -147,38 +156,8 @@ def _check_ks(problem: Problem, ks: Sequence[int], knn_ks: Sequence[int]) -> Non
                 raise UserError(f"k={k} in {name} is larger than the {available} references: give a smaller k")
 
 
-def _blocks(problem: Problem, scored: Ints, rows: int) -> list[tuple[int, int]]:
-    """Cut runs of scored queries into blocks of at most `rows`."""
-    blocks = []
-    for run in np.split(scored, np.flatnonzero(np.diff(scored) > 1) + 1):
-        start, end = int(run[0]), int(run[-1]) + 1
-        blocks += [(low, min(low + rows, end)) for low in range(start, end, rows)]
-    return blocks
-
-
-def _tile_shape(problem: Problem, memory: int) -> tuple[int, int]:
-    """Return the largest tile (queries, references) whose working memory fits."""
-    dim, total = problem.query.embeddings.shape[1], len(problem.reference_order)
-    most = int(problem.positives.max())
-    fixed = 64 * (len(problem.query_order) + total)
-    rows, columns = min(256, len(problem.query_order)), min(1 << 15, total)
-
-    def need(rows: int, columns: int) -> int:
-        return fixed + 40 * rows * columns + 16 * (rows + columns) * dim + 160 * rows * most
-
-    while need(rows, columns) > memory and (rows > 1 or columns > 1):
-        if rows > 1 and (columns <= 1024 or 160 * rows * most > memory // 2):
-            rows //= 2
-        else:
-            columns = max(1, columns // 2)
-    if need(rows, columns) > memory:
-        raise UserError(f"max_memory is too small for one tile: at least {need(1, 1)} bytes are needed here")
-    return rows, columns
-
-
-def _score_block(
-    own: Ints, ranks: Ranks, near: Candidates, ks: Sequence[int], knn_ks: Sequence[int]
-) -> dict[str, Floats]:
+def _score_block(problem: Problem, block: Block, ks: Sequence[int], knn_ks: Sequence[int]) -> dict[str, Floats]:
+    ranks, near = rank_block(problem, block, max(knn_ks))
     scores = {f"recall_at_{k}": retrieval.recall_at_k(ranks, k) for k in ks}
     scores |= {f"precision_at_{k}": retrieval.precision_at_k(ranks, k) for k in ks}
     scores["r_precision"] = retrieval.r_precision(ranks)
@@ -186,24 +165,10 @@ def _score_block(
     scores["map"] = retrieval.average_precision(ranks)
     scores["mrr"] = retrieval.reciprocal_rank(ranks)
     scores["ndcg"] = retrieval.ndcg(ranks)
-    arrays = {name: values.numpy() for name, values in scores.items()}
-    votes = {k: _votes(own, near, k) for k in knn_ks}
+    arrays: dict[str, Floats] = {name: values.numpy() for name, values in scores.items()}
+    own = problem.layout.query_class[block.low : block.high]
+    votes = {k: own_class_chances(own, near, k) for k in knn_ks}
     arrays["knn_accuracy"] = votes[knn_ks[0]]
     if len(knn_ks) > 1:
         arrays |= {f"knn_accuracy_at_{k}": values for k, values in votes.items()}
     return arrays
-
-
-def _votes(own: Ints, near: Candidates, k: int) -> Floats:
-    """Return the chance (B,) that each query's own class wins the vote of its k nearest."""
-    border = near.border[:, k - 1][near.row]
-    result = np.empty(len(own))
-    certain = near.distance < border
-    tied = near.distance == border
-    bounds = np.searchsorted(near.row, np.arange(len(own) + 1))
-    for i, mine in enumerate(own.tolist()):
-        part = slice(bounds[i], bounds[i + 1])
-        codes = near.code[part]
-        sure, even = Counter(codes[certain[part]].tolist()), Counter(codes[tied[part]].tolist())
-        result[i] = chance_of_class(mine, sure, even, k)
-    return result

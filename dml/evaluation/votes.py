@@ -10,7 +10,46 @@ from fractions import Fraction
 from functools import lru_cache
 from math import comb
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dml.evaluation.nearest import Candidates
+from dml.evaluation.problem import Ints
+
+Floats = NDArray[np.float64]
 Tie = tuple[int, int, int]  # (certain votes, tied references, how many classes are like this)
+
+
+def own_class_chances(own: Ints, near: Candidates, k: int) -> Floats:
+    """Return the chance (B,) that the class of each query, `own` (B,), wins the vote of its k nearest references."""
+    border = near.border[:, k - 1][near.row]
+    within = near.distance <= border
+    row, code, weight = near.row[within], near.code[within], near.weight[within]
+    result = _plain_votes(own, row, code, weight)
+    sure = near.distance[within] < border[within]
+    bounds = np.searchsorted(row, np.arange(len(own) + 1))
+    for i in np.flatnonzero(np.bincount(row, weight, minlength=len(own)) > k):  # a tie goes over the border
+        part = slice(bounds[i], bounds[i + 1])
+        certain: Counter[int] = Counter()
+        tied: Counter[int] = Counter()
+        for c, w, is_sure in zip(code[part].tolist(), weight[part].tolist(), sure[part].tolist(), strict=True):
+            (certain if is_sure else tied)[c] += w
+        result[i] = chance_of_class(int(own[i]), certain, tied, k)
+    return result
+
+
+def _plain_votes(own: Ints, row: Ints, code: Ints, weight: Ints) -> Floats:
+    """Return the share (B,) of each own class among the classes with most votes, where every entry votes."""
+    span = int(max(code.max(), own.max())) + 1
+    keys, inverse = np.unique(row * span + code, return_inverse=True)
+    votes = np.bincount(inverse, weight)
+    rows = keys // span
+    first = np.flatnonzero(np.diff(rows, prepend=-1))  # every query has at least one neighbour
+    most = np.maximum.reduceat(votes, first)
+    level = np.add.reduceat(votes == most[rows], first)
+    at = np.searchsorted(keys, np.arange(len(own)) * span + own).clip(max=len(keys) - 1)
+    mine = np.where(keys[at] == np.arange(len(own)) * span + own, votes[at], 0)
+    return np.asarray((mine == most) / level)
 
 
 def chance_of_class(own: int, certain: Mapping[int, int], tied: Mapping[int, int], k: int) -> float:

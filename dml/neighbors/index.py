@@ -60,8 +60,7 @@ class NeighborIndex:
         """
         rows = self._check(x)
         self._rows = rows if self._rows is None else np.concatenate([self._rows, rows])
-        center = choose_center(self._rows) if self.metric.name == "l2" else None
-        self._center = center
+        self._center = choose_center(self._rows).mean if self.metric.name == "l2" else None
         self._searched = self._shift(self._rows)
         self._size = float(row_sizes(self.metric.name, self._searched).max())
         return self
@@ -162,5 +161,6 @@ def _search_faiss(query: Keys, reference: Keys, k: int, metric: MetricName) -> t
     import faiss
 
     kinds: dict[str, Any] = {"l1": faiss.METRIC_L1, "linf": faiss.METRIC_Linf}
-    keys, positions = faiss.knn(query, reference, k, metric=kinds.get(metric, faiss.METRIC_L2))
+    arrays = np.asarray(query), np.asarray(reference)  # an unpickled index may hold a memmap, which faiss may refuse
+    keys, positions = faiss.knn(*arrays, k, metric=kinds.get(metric, faiss.METRIC_L2))
     return keys, positions.astype(np.int64, copy=False)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dml.errors import UserError
-from dml.neighbors.exact import Rows, choose_center, paired, prepare, squared_distances
+from dml.neighbors.exact import Rows, choose_center, paired, prepare_query, prepare_reference, squared_distances
 
 MetricName = Literal["l1", "l2", "linf", "cosine"]
 Keys = NDArray[np.float32]
@@ -91,7 +91,7 @@ def _paired_linf(left: Rows, right: Rows) -> ExactKeys:
 
 def _table_l2(query: Rows, reference: Rows) -> Keys:
     center = choose_center(query, reference)
-    return squared_distances(prepare(query, center), prepare(reference, center))
+    return squared_distances(prepare_query(query, center), prepare_reference(reference, center))
 
 
 def _table(measure: Callable[[Rows, Rows], ExactKeys], query: Rows, reference: Rows) -> Keys:
