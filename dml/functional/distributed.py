@@ -1,0 +1,85 @@
+"""Rows of all processes in one tensor, with or without gradient; outside a process group they are the own rows."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.autograd.function import once_differentiable
+
+
+def world_size() -> int:
+    """Return the number of processes that train together, 1 outside a process group.
+
+    Example:
+        >>> world_size()
+        1
+    """
+    together = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if together else 1
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Return the rows of all processes in the order of their ranks, the same on every rank; without gradient.
+
+    Args:
+        rows: (n,…); n may differ between ranks (0 too), the other sizes and the dtype may not.
+
+    Returns:
+        (Σn,…).
+
+    Example:
+        >>> gather_rows(torch.tensor([3, 1])).tolist()
+        [3, 1]
+    """
+    return rows.detach() if world_size() == 1 else _gather(rows.detach())[0]
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """Return the rows of all processes in the order of their ranks; the gradient flows back to each row's own process.
+
+    Backward sums what all ranks send back to a row. When every rank computes the same loss of the whole batch, a row
+    gets the number of ranks times its gradient, and the averaging of gradients over ranks (DistributedDataParallel,
+    FSDP) takes that factor off again: the weights get exactly the gradient that one process with the whole batch would
+    compute, also where ranks hold different numbers of rows. Weights of the loss itself, whose gradients are the same
+    on all ranks, are averaged to what they are.
+
+    Args:
+        rows: (n,…); n may differ between ranks (0 too), the other sizes and the dtype may not.
+
+    Returns:
+        (Σn,…).
+
+    Example:
+        >>> rows = torch.ones(2, 3, requires_grad=True)
+        >>> gather_with_gradient(rows) is rows
+        True
+    """
+    gathered: Tensor = rows if world_size() == 1 else _GatherWithGradient.apply(rows)
+    return gathered
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        gathered, ctx.sizes = _gather(rows)
+        return gathered
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        own: Tensor = total.split(ctx.sizes)[distributed.get_rank()]
+        return own
+
+
+def _gather(rows: Tensor) -> tuple[Tensor, list[int]]:
+    """Return all ranks' rows and how many each has; shorter ones travel padded."""
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
+    distributed.all_gather(counts, counts[0].new_tensor([len(rows)]))
+    sizes = [int(count) for count in counts]
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)]), sizes
