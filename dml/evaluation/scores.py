@@ -117,10 +117,11 @@ def query_scores(
     problem = _problem(query, query_labels, reference, reference_labels, query_ids, reference_ids)
     _check_ks(problem, ks, knn_ks)
     plan = make_plan(problem, max_memory)
-    blocks = run_blocks(problem, plan, lambda block: _score_block(problem, block, ks, knn_ks), group)
+    names = _score_names(ks, knn_ks)
+    table = run_blocks(problem, plan, lambda block: _score_block(problem, block, ks, knn_ks), len(names), group)
     layout, scored = problem.layout, np.flatnonzero(problem.layout.positives > 0)
     kept = layout.query_order[scored]
-    scores = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    scores = dict(zip(names, table[:, scored], strict=True))
     return QueryScores(scores, problem.query.labels[kept], problem.query.ids[kept], len(layout.positives) - len(scored))
 
 
@@ -156,19 +157,23 @@ def _check_ks(problem: Problem, ks: Sequence[int], knn_ks: Sequence[int]) -> Non
                 raise UserError(f"k={k} in {name} is larger than the {available} references: give a smaller k")
 
 
-def _score_block(problem: Problem, block: Block, ks: Sequence[int], knn_ks: Sequence[int]) -> dict[str, Floats]:
+def _score_names(ks: Sequence[int], knn_ks: Sequence[int]) -> list[str]:
+    """Return the names of what `_score_block` gives, in its order."""
+    names = [*(f"recall_at_{k}" for k in ks), *(f"precision_at_{k}" for k in ks)]
+    names += ["r_precision", "map_at_r", "map", "mrr", "ndcg", "knn_accuracy"]
+    return names + ([f"knn_accuracy_at_{k}" for k in knn_ks] if len(knn_ks) > 1 else [])
+
+
+def _score_block(problem: Problem, block: Block, ks: Sequence[int], knn_ks: Sequence[int]) -> list[Floats]:
     ranks, near = rank_block(problem, block, max(knn_ks))
-    scores = {f"recall_at_{k}": retrieval.recall_at_k(ranks, k) for k in ks}
-    scores |= {f"precision_at_{k}": retrieval.precision_at_k(ranks, k) for k in ks}
-    scores["r_precision"] = retrieval.r_precision(ranks)
-    scores["map_at_r"] = retrieval.map_at_r(ranks)
-    scores["map"] = retrieval.average_precision(ranks)
-    scores["mrr"] = retrieval.reciprocal_rank(ranks)
-    scores["ndcg"] = retrieval.ndcg(ranks)
-    arrays: dict[str, Floats] = {name: values.numpy() for name, values in scores.items()}
+    scores = [retrieval.recall_at_k(ranks, k) for k in ks] + [retrieval.precision_at_k(ranks, k) for k in ks]
+    scores += [
+        retrieval.r_precision(ranks),
+        retrieval.map_at_r(ranks),
+        retrieval.average_precision(ranks),
+        retrieval.reciprocal_rank(ranks),
+        retrieval.ndcg(ranks),
+    ]
     own = problem.layout.query_class[block.low : block.high]
-    votes = {k: own_class_chances(own, near, k) for k in knn_ks}
-    arrays["knn_accuracy"] = votes[knn_ks[0]]
-    if len(knn_ks) > 1:
-        arrays |= {f"knn_accuracy_at_{k}": values for k, values in votes.items()}
-    return arrays
+    votes = [own_class_chances(own, near, k) for k in knn_ks]
+    return [*(values.numpy() for values in scores), votes[0], *(votes if len(votes) > 1 else [])]

@@ -43,9 +43,13 @@ def rank_positives(distances: Tensor, count: Tensor, closer: Tensor, not_farther
         >>> ranks.positives_closer.tolist(), ranks.tied.tolist()
         ([[0, 1, 1]], [[1, 3, 3]])
     """
+    tied = (not_farther - closer).clamp(min=1)
+    if (tied == 1).all():
+        places = torch.arange(distances.shape[1]).expand_as(distances)
+        return Ranks(closer, tied, places, torch.ones_like(tied), count)
     first = torch.searchsorted(distances, distances)
     last = torch.searchsorted(distances, distances, right=True)
-    return Ranks(closer, (not_farther - closer).clamp(min=1), first, last - first, count)
+    return Ranks(closer, tied, first, last - first, count)
 
 
 def recall_at_k(ranks: Ranks, k: int) -> Tensor:
