@@ -1,9 +1,13 @@
 """How thresholds and distances exceed each other, row by row, counted and summed by sorting; it knows no labels."""
 
+from collections.abc import Iterator
+from functools import reduce
+
 import torch
 from torch import Tensor
 
 DIRECT_UP_TO = 16  # thresholds per row up to which comparing with each is faster than sorting (2 CPU cores)
+BLOCK_ENTRIES = 2**18  # comparisons held at a time
 
 
 def counts_below(thresholds: Tensor, distances: Tensor, strict: bool = True) -> tuple[Tensor, Tensor]:
@@ -32,12 +36,9 @@ def counts_below(thresholds: Tensor, distances: Tensor, strict: bool = True) -> 
         below = gaps.cumsum(dim=1).to(distances.dtype)
         above = place.to(distances.dtype).neg_().add_(thresholds.shape[1])
         return torch.zeros_like(below).scatter_(1, order, below), above
-    per_threshold, per_distance = torch.zeros_like(thresholds), torch.zeros_like(distances)
-    for slot, threshold in enumerate(thresholds.split(1, dim=1)):
-        above = threshold > distances if strict else threshold >= distances
-        per_threshold[:, slot] = above.sum(dim=1)
-        per_distance += above
-    return per_threshold, per_distance
+    compare = torch.gt if strict else torch.ge
+    blocks = (compare(block, distances[:, None]).to(distances.dtype) for block in _blocks(thresholds, distances))
+    return _sum_both_ways(blocks)
 
 
 def excess_below(thresholds: Tensor, distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,14 +62,20 @@ def excess_below(thresholds: Tensor, distances: Tensor) -> tuple[Tensor, Tensor,
     """
     if thresholds.shape[1] > DIRECT_UP_TO:
         return _excess_sorted(thresholds, distances)
-    per_threshold, per_distance = torch.zeros_like(thresholds), torch.zeros_like(distances)
-    count = distances.new_zeros(())
-    for slot, threshold in enumerate(thresholds.split(1, dim=1)):
-        excess = (threshold - distances).clamp_(min=0)
-        per_threshold[:, slot] = excess.sum(dim=1)
-        per_distance += excess
-        count += (excess > 0).sum()
-    return per_threshold, per_distance, count
+    blocks = ((block - distances[:, None]).clamp_(min=0) for block in _blocks(thresholds, distances))
+    return *_sum_both_ways(blocks), counts_below(thresholds, distances)[0].sum()
+
+
+def _blocks(thresholds: Tensor, distances: Tensor) -> Iterator[Tensor]:
+    """Yield some thresholds of every row at a time, (A,S,1), to set against all distances."""
+    step = max(1, BLOCK_ENTRIES // max(1, distances.numel()))
+    yield from thresholds[:, :, None].split(step, dim=1)
+
+
+def _sum_both_ways(blocks: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sum blocks (A,S,B), which make up (A,P,B), over B and over P."""
+    per_threshold, per_distance = zip(*((block.sum(dim=2), block.sum(dim=1)) for block in blocks), strict=True)
+    return torch.cat(per_threshold, dim=1), reduce(torch.add, per_distance)
 
 
 def _excess_sorted(thresholds: Tensor, distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:

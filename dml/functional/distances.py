@@ -38,21 +38,25 @@ def squared_distances(x: Tensor, y: Tensor | None = None) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         x, y = wide(x), wide(y)
         centre = y.detach().mean(dim=0)
-        return distances_of_centred(x - centre, y - centre)
+        x, y = x - centre, y - centre
+        return distances_of_centred(x, y, x.square().sum(dim=1), y.square().sum(dim=1))
 
 
-def distances_of_centred(x: Tensor, y: Tensor) -> Tensor:
+def distances_of_centred(x: Tensor, y: Tensor, x_norms: Tensor, y_norms: Tensor) -> Tensor:
     """Return d²_ij = |x_i − y_j|² of rows that are `wide` and already lie around 0; see `squared_distances`.
 
     Args:
         x: (A,D).
         y: (B,D).
+        x_norms: (A,), |x_i|².
+        y_norms: (B,), |y_j|².
 
     Example:
-        >>> distances_of_centred(torch.tensor([[-1.0], [1.0]]), torch.tensor([[2.0]])).tolist()
+        >>> x, y = torch.tensor([[-1.0], [1.0]]), torch.tensor([[2.0]])
+        >>> distances_of_centred(x, y, torch.tensor([1.0, 1.0]), torch.tensor([4.0])).tolist()
         [[9.0], [1.0]]
     """
-    norms = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)  # (A,B): |x_i|² + |y_j|²
+    norms = x_norms[:, None] + y_norms  # (A,B): |x_i|² + |y_j|²
     distances = torch.addmm(norms, x, y.T, alpha=-2)
     noise = norms.detach() * (8 * torch.finfo(norms.dtype).eps)
     return distances.masked_fill(distances.detach() <= noise, 0.0)

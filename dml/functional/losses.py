@@ -36,7 +36,7 @@ def pull_loss(
     check_labels(embeddings, labels)
     num_anchors = len(labels) if num_anchors is None else num_anchors
     sums = pair_sums(embeddings.detach(), labels, 0.0, None, num_anchors)
-    return _reduced(embeddings, sums, [1.0], reduction, num_anchors * len(labels))
+    return _reduced(embeddings, sums, reduction, num_anchors * len(labels))
 
 
 def contrastive_loss(
@@ -78,7 +78,7 @@ def contrastive_loss(
     check_labels(embeddings, labels)
     num_anchors = len(labels) if num_anchors is None else num_anchors
     sums = pair_sums(embeddings.detach(), labels, pos_margin, neg_margin, num_anchors)
-    return _reduced(embeddings, sums, [1.0, neg_weight], reduction, num_anchors * len(labels))
+    return _reduced(embeddings, sums, reduction, num_anchors * len(labels), neg_weight)
 
 
 def triplet_loss(
@@ -135,12 +135,14 @@ def triplet_loss(
     num_anchors = len(labels) if num_anchors is None else num_anchors
     settings = (margin, mining, squared, include_self, penalty, num_anchors)
     sums = triplet_sums(embeddings.detach(), labels, *settings)
-    return _reduced(embeddings, sums, [1.0], reduction, num_anchors * len(labels) ** 2)
+    return _reduced(embeddings, sums, reduction, num_anchors * len(labels) ** 2)
 
 
 def _reduced(
-    embeddings: Tensor, sums: Sequence[Tensor], term_weights: list[float], reduction: Reduction, everything: int
+    embeddings: Tensor, sums: Sequence[Tensor], reduction: Reduction, everything: int, neg_weight: float | None = None
 ) -> Tensor:
     values, active, valid, gradients = sums
-    factors = reduction_factors(reduction, valid, active, everything) * values.new_tensor(term_weights)
-    return with_gradient(embeddings, (factors * values).sum(), (factors[:, None, None] * gradients).sum(dim=0))
+    factors = reduction_factors(reduction, valid, active, everything)
+    if neg_weight is not None:
+        factors = factors * factors.new_tensor([1.0, neg_weight])
+    return with_gradient(embeddings, factors @ values, (factors @ gradients.flatten(1)).view_as(embeddings))

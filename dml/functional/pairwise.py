@@ -55,31 +55,37 @@ def sum_over_anchors(embeddings: Tensor, kernel: Kernel, num_anchors: int, squar
     with torch.autocast(embeddings.device.type, enabled=False):
         points = wide(embeddings)
         points = points - points.mean(dim=0)
-        step = max(1, CHUNK_ENTRIES // max(1, len(points)))
+        norms = points.square().sum(dim=1)
+        step = max(1, CHUNK_ENTRIES // len(points))
         chunks = [slice(start, min(start + step, num_anchors)) for start in range(0, num_anchors, step)]
-        parts = [_chunk_sums(points, kernel, rows, squared) for rows in chunks]
-        poison = 0 * points.sum()  # NaN and infinite embeddings must not pass for a loss of 0
-        values, active = (torch.stack(part).sum(dim=0) for part in zip(*((p[0], p[1]) for p in parts), strict=True))
-        gradients = parts[0][2]
-        for part in parts[1:]:
-            gradients += part[2]
-        return Sums(values + poison, active, gradients)
+        sums = _chunk_sums(points, norms, kernel, chunks[0], squared)
+        for rows in chunks[1:]:
+            more = _chunk_sums(points, norms, kernel, rows, squared)
+            sums = Sums(*(total.add_(part) for total, part in zip(sums, more, strict=True)))
+        sums.values.add_(norms.sum(), alpha=0)  # 0·NaN: embeddings that are not finite must not pass for a loss of 0
+        return sums
 
 
-def _chunk_sums(points: Tensor, kernel: Kernel, rows: slice, squared: bool) -> tuple[Tensor, Tensor, Tensor]:
-    distances = distances_of_centred(points[rows], points)  # (A,B)
+def _chunk_sums(points: Tensor, norms: Tensor, kernel: Kernel, rows: slice, squared: bool) -> Sums:
+    distances = distances_of_centred(points[rows], points, norms[rows], norms)  # (A,B)
     distances[:, rows].fill_diagonal_(0.0)
     if not squared:
         distances = distances.sqrt_()
     terms = kernel(distances, rows)
-    gradients = points.new_zeros(len(terms), *points.shape)
-    for gradient, term in zip(gradients, terms, strict=True):
-        weights = term.weights if squared else _by_square(term.weights, distances)
-        gradient[rows] += weights.sum(dim=1, keepdim=True) * points[rows] - weights @ points
-        gradient += weights.sum(dim=0)[:, None] * points - weights.T @ points[rows]
+    weights = [term.weights if squared else _by_square(term.weights, distances) for term in terms]
     values = torch.stack([term.value.to(points.dtype) for term in terms])
     active = torch.stack([term.active.to(points.dtype) for term in terms])
-    return values, active, 2 * gradients
+    return Sums(values, active, torch.stack([_gradient(each, points, rows) for each in weights]))
+
+
+def _gradient(weights: Tensor, points: Tensor, rows: slice) -> Tensor:
+    """Return 2·Σ_j (w_ij + w_ji)(x_i − x_j) for every i, as (B,D), where only the rows (A,B) of w are not 0."""
+    if len(weights) == len(points):
+        weights = weights + weights.T
+        return torch.addmm(weights.sum(dim=1, keepdim=True) * points, weights, points, alpha=-1).mul_(2)
+    gradient = torch.addmm(weights.sum(dim=0)[:, None] * points, weights.T, points[rows], alpha=-1)
+    gradient[rows] += weights.sum(dim=1, keepdim=True) * points[rows] - weights @ points
+    return gradient.mul_(2)
 
 
 def _by_square(weights: Tensor, distances: Tensor) -> Tensor:
@@ -147,8 +153,11 @@ def reduction_factors(reduction: Reduction, valid: Tensor, active: Tensor, every
         [0.25, 1.0]
     """
     check_choice("reduction", reduction, get_args(Reduction))
-    divisors = {"mean": valid, "mean_nonzero": active, "sum": torch.ones_like(active)}
-    return 1 / divisors.get(reduction, torch.full_like(active, everything)).clamp(min=1)
+    if reduction == "sum":
+        return torch.ones_like(active)
+    if reduction == "mean_all":
+        return torch.full_like(active, 1 / everything)
+    return (valid if reduction == "mean" else active).clamp(min=1).reciprocal()
 
 
 def check_labels(embeddings: Tensor, labels: Tensor) -> None:

@@ -18,7 +18,7 @@ class Positives(NamedTuple):
     """The same-label partners of every anchor, padded to the largest class."""
 
     members: Tensor  # (A,P), positions in the batch; padding points anywhere
-    valid: Tensor  # (A,P), False at padding
+    padding: Tensor  # (A,P), True where there is none
 
 
 class Slopes(NamedTuple):
@@ -55,15 +55,19 @@ def triplet_sums(
         >>> [part.tolist() for part in sums]
         [[1.0], [1.0], [2.0], [[[-2.0], [4.0], [-2.0]]]]
     """
-    positives = positives_of(labels, num_anchors, include_self)
+    ordered, order = labels.sort(stable=True)
+    starts, ends = (torch.searchsorted(ordered, labels[:num_anchors], right=right) for right in (False, True))
+    positives = positives_of(order, starts, ends - starts, include_self)
 
     def kernel(distances: Tensor, rows: slice) -> Sequence[Term]:
-        partners = Positives(positives.members[rows], positives.valid[rows])
+        partners = Positives(positives.members[rows], positives.padding[rows])
         return [triplet_term(distances, labels[rows, None] == labels, partners, margin, mining, penalty)]
 
     values, active, gradients = sum_over_anchors(embeddings, kernel, num_anchors, squared)
-    valid = active if mining == "semihard" else _count(positives, labels, mining).to(active.dtype)
-    return values, active, valid.clone(), gradients
+    sizes = ends - starts
+    triplets = (sizes if include_self else sizes - 1) * (len(labels) - sizes)  # (A,), of each anchor
+    mined = {"all": triplets, "semihard": active, "hard": triplets > 0}[mining]
+    return values, active, mined.sum(dim=0, keepdim=True).to(active.dtype), gradients
 
 
 @triplet_sums.register_fake
@@ -80,38 +84,27 @@ def _(
     return fake_sums(embeddings, terms=1)
 
 
-def _count(positives: Positives, labels: Tensor, mining: str) -> Tensor:
-    """Count all triplets, or for `hard` the anchors that have one, as (1,)."""
-    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
-    negatives = len(labels) - sizes[classes[: len(positives.valid)]]
-    triplets = positives.valid.sum(dim=1) * negatives
-    counted: Tensor = triplets > 0 if mining == "hard" else triplets
-    return counted.sum(dim=0, keepdim=True)
-
-
-def positives_of(labels: Tensor, num_anchors: int, include_self: bool) -> Positives:
+def positives_of(order: Tensor, starts: Tensor, sizes: Tensor, include_self: bool) -> Positives:
     """Return each anchor's positives.
 
     Args:
-        labels: (B,).
-        num_anchors: The first so many are anchors.
+        order: (B,), the positions in the batch, class after class; the anchors are the first A positions.
+        starts: (A,), where in that order each anchor's class starts.
+        sizes: (A,), how many members it has.
         include_self: Whether an anchor is its own positive too.
 
     Example:
-        >>> members, valid = positives_of(torch.tensor([7, 5, 7]), num_anchors=3, include_self=False)
-        >>> [row[kept].tolist() for row, kept in zip(members, valid)]
+        >>> order, starts, sizes = torch.tensor([1, 0, 2]), torch.tensor([1, 0, 1]), torch.tensor([2, 1, 2])
+        >>> members, padding = positives_of(order, starts, sizes, include_self=False)
+        >>> [row[~unused].tolist() for row, unused in zip(members, padding)]
         [[2], [], [0]]
     """
-    _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
-    by_class = classes.argsort(stable=True)  # (B,), class after class
-    anchors = classes[:num_anchors]
-    slots = torch.arange(int(sizes.max()), device=labels.device)
-    starts = (sizes.cumsum(dim=0) - sizes)[anchors, None]
-    members = by_class[(starts + slots).clamp(max=len(labels) - 1)]  # (A,P)
-    valid = slots < sizes[anchors, None]
+    slots = torch.arange(int(sizes.max()), device=order.device)
+    members = order[(starts[:, None] + slots).clamp_(max=len(order) - 1)]  # (A,P)
+    padding = slots >= sizes[:, None]
     if not include_self:
-        valid &= members != torch.arange(num_anchors, device=labels.device)[:, None]
-    return Positives(members, valid)
+        padding |= members == torch.arange(len(sizes), device=order.device)[:, None]
+    return Positives(members, padding)
 
 
 def triplet_term(
@@ -128,13 +121,13 @@ def triplet_term(
         penalty: Likewise.
 
     Example:
-        >>> positives = Positives(members=torch.tensor([[1]]), valid=torch.tensor([[True]]))
+        >>> positives = Positives(members=torch.tensor([[1]]), padding=torch.tensor([[False]]))
         >>> distances, same = torch.tensor([[0.0, 3.0, 2.0]]), torch.tensor([[True, True, False]])
         >>> term = triplet_term(distances, same, positives, margin=1.0, mining="all", penalty="hinge")
         >>> term.value.item(), term.weights.tolist()
         (2.0, [[-0.0, 1.0, -1.0]])
     """
-    near = distances.gather(1, positives.members).masked_fill_(~positives.valid, -torch.inf)  # (A,P)
+    near = distances.gather(1, positives.members).masked_fill_(positives.padding, -torch.inf)  # (A,P)
     far = distances.masked_fill(same, torch.inf)  # (A,B)
     if mining == "hard":
         value, slopes = _hardest(near, far, margin, penalty)
@@ -146,8 +139,8 @@ def triplet_term(
         value, slopes = _visited(near, far, margin, mining, penalty)
     weights = slopes.pushes.neg_().scatter_add_(1, positives.members, slopes.pulls)
     if value is None:  # a power of d_ap + margin − d_an follows from its derivatives (Euler)
-        power = 1 if penalty == "hinge" else 2
-        value = ((weights * distances).sum() + margin * slopes.pulls.sum()) / power
+        value = (weights * distances).sum() + margin * (slopes.active if penalty == "hinge" else slopes.pulls.sum())
+        value = value if penalty == "hinge" else value / 2
     return Term(value, slopes.active, weights)
 
 
