@@ -72,6 +72,36 @@ def check_samples(
     return Samples(rows[first], codes[first], numbers[first])
 
 
+def pose_problem(
+    query: ArrayLike | Tensor,
+    query_labels: ArrayLike | Tensor,
+    reference: ArrayLike | Tensor | None = None,
+    reference_labels: ArrayLike | Tensor | None = None,
+    query_ids: ArrayLike | Tensor | None = None,
+    reference_ids: ArrayLike | Tensor | None = None,
+) -> tuple[Samples, Samples]:
+    """Return checked queries and references: the same samples where none are given, strangers where ids are missing.
+
+    Raises:
+        UserError: What `check_samples` refuses, or references without labels.
+
+    Example:
+        >>> query, reference = pose_problem([[0.0]], [1], [[2.0]], [1])
+        >>> query.ids, reference.ids  # no id in common
+        (array([0]), array([-1]))
+    """
+    queries = check_samples(query, query_labels, query_ids, "query")
+    if reference is None:
+        return queries, queries
+    if reference_labels is None:
+        raise UserError("references come without labels: give reference_labels")
+    references = check_samples(reference, reference_labels, reference_ids, "reference")
+    if query_ids is None or reference_ids is None:  # strangers: no reference is a query
+        references = Samples(references.embeddings, references.labels, -1 - np.arange(len(references.labels)))
+        queries = Samples(queries.embeddings, queries.labels, np.arange(len(queries.labels)))
+    return queries, references
+
+
 def as_array(values: Any) -> NDArray[Any]:
     """Return a tensor of any device, or anything else NumPy takes, as an array; half precision becomes float32."""
     if isinstance(values, Tensor):

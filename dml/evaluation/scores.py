@@ -14,7 +14,7 @@ from dml.errors import UserError
 from dml.evaluation.plan import Block, make_plan
 from dml.evaluation.problem import Ints, Problem
 from dml.evaluation.ranking import rank_block
-from dml.evaluation.samples import Samples, check_samples
+from dml.evaluation.samples import pose_problem
 from dml.evaluation.votes import own_class_chances
 from dml.evaluation.work import run_blocks
 from dml.functional import retrieval
@@ -114,7 +114,7 @@ def query_scores(
         >>> query_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 2], ks=(1,), knn_ks=(1,)).scores["recall_at_1"]
         array([1., 1.])
     """
-    problem = _problem(query, query_labels, reference, reference_labels, query_ids, reference_ids)
+    problem = Problem(*pose_problem(query, query_labels, reference, reference_labels, query_ids, reference_ids))
     _check_ks(problem, ks, knn_ks)
     plan = make_plan(problem, max_memory)
     names = _score_names(ks, knn_ks)
@@ -123,26 +123,6 @@ def query_scores(
     kept = layout.query_order[scored]
     scores = dict(zip(names, table[:, scored], strict=True))
     return QueryScores(scores, problem.query.labels[kept], problem.query.ids[kept], len(layout.positives) - len(scored))
-
-
-def _problem(
-    query: ArrayLike | Tensor,
-    query_labels: ArrayLike | Tensor,
-    reference: ArrayLike | Tensor | None,
-    reference_labels: ArrayLike | Tensor | None,
-    query_ids: ArrayLike | Tensor | None,
-    reference_ids: ArrayLike | Tensor | None,
-) -> Problem:
-    queries = check_samples(query, query_labels, query_ids, "query")
-    if reference is None:
-        return Problem(queries, queries)
-    if reference_labels is None:
-        raise UserError("references come without labels: give reference_labels")
-    references = check_samples(reference, reference_labels, reference_ids, "reference")
-    if query_ids is None or reference_ids is None:  # strangers: no reference is a query
-        references = Samples(references.embeddings, references.labels, -1 - np.arange(len(references.labels)))
-        queries = Samples(queries.embeddings, queries.labels, np.arange(len(queries.labels)))
-    return Problem(queries, references)
 
 
 def _check_ks(problem: Problem, ks: Sequence[int], knn_ks: Sequence[int]) -> None:

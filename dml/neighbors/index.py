@@ -164,3 +164,38 @@ def _search_faiss(query: Keys, reference: Keys, k: int, metric: MetricName) -> t
     arrays = np.asarray(query), np.asarray(reference)  # an unpickled index may hold a memmap, which faiss may refuse
     keys, positions = faiss.knn(*arrays, k, metric=kinds.get(metric, faiss.METRIC_L2))
     return keys, positions.astype(np.int64, copy=False)
+
+
+def cluster(x: ArrayLike, num_clusters: int, seed: int = 0, iterations: int = 20) -> Positions:
+    """Return the k-means cluster (n,) of each row, by FAISS.
+
+    Args:
+        x: Rows (n,D), n ≥ num_clusters.
+        num_clusters: Number of clusters.
+        seed: Chooses the first centres.
+        iterations: Rounds of Lloyd's algorithm.
+
+    Raises:
+        UserError: More clusters than rows, or FAISS is not installed.
+
+    Example:
+        >>> codes = cluster([[0.0], [0.1], [9.0]], 2)
+        >>> bool(codes[0] == codes[1] != codes[2])
+        True
+    """
+    rows = np.ascontiguousarray(x, dtype=np.float32)
+    if not 1 <= num_clusters <= len(rows):
+        raise UserError(f"{num_clusters} clusters of {len(rows)} rows: give between 1 and {len(rows)}")
+    _choose_backend("l2", "faiss", "cpu")
+    import faiss
+
+    means = faiss.Kmeans(
+        rows.shape[1],
+        num_clusters,
+        niter=iterations,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=1 << 30,
+    )
+    means.train(rows)
+    return np.asarray(means.index.search(rows, 1)[1][:, 0], dtype=np.int64)

@@ -1,0 +1,36 @@
+"""How well k-means on the embeddings finds the classes again; the clusters themselves come from the neighbour room."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+from torch import Tensor
+
+from dml.evaluation.samples import check_samples
+from dml.neighbors.index import cluster
+
+
+def clustering_scores(
+    embeddings: ArrayLike | Tensor, labels: ArrayLike | Tensor, seeds: Sequence[int] = (0,)
+) -> dict[str, float]:
+    """Return `nmi` and `ami` of k-means clusters, as many as there are classes, averaged over seeds.
+
+    Args:
+        embeddings: Embeddings (N,D), clustered by Euclidean distance as they are.
+        labels: Whole numbers (N,).
+        seeds: One k-means each.
+
+    Raises:
+        UserError: What `check_samples` refuses, or FAISS is not installed.
+
+    Example:
+        >>> clustering_scores([[0.0], [0.1], [5.0], [5.1]], [0, 0, 1, 1])
+        {'nmi': 1.0, 'ami': 1.0}
+    """
+    samples = check_samples(embeddings, labels, name="clustered")
+    found = [cluster(samples.embeddings, len(np.unique(samples.labels)), seed) for seed in seeds]
+    return {
+        "nmi": float(np.mean([normalized_mutual_info_score(samples.labels, codes) for codes in found])),
+        "ami": float(np.mean([adjusted_mutual_info_score(samples.labels, codes) for codes in found])),
+    }
