@@ -1,6 +1,7 @@
-"""Nearest neighbours, exactly: the index and the classifier over it."""
+"""Nearest neighbours, exactly: the index, the classifier over it, and the choice of its k and metric."""
 
 from dml.neighbors.classifier import KNNClassifier
-from dml.neighbors.index import NeighborIndex
+from dml.neighbors.crossvalidation import CrossValidation, cross_validate
+from dml.neighbors.index import NeighborIndex, cluster
 
-__all__ = ["KNNClassifier", "NeighborIndex"]
+__all__ = ["CrossValidation", "KNNClassifier", "NeighborIndex", "cluster", "cross_validate"]
