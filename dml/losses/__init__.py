@@ -2,6 +2,8 @@
 
 from dml.losses.contrastive import ContrastiveLoss, PullLoss
 from dml.losses.memory import CrossBatchMemory
+from dml.losses.peers import vicreg_loss
 from dml.losses.triplet import TripletLoss
+from dml.losses.unlabelled import UnlabelledLoss
 
-__all__ = ["ContrastiveLoss", "CrossBatchMemory", "PullLoss", "TripletLoss"]
+__all__ = ["ContrastiveLoss", "CrossBatchMemory", "PullLoss", "TripletLoss", "UnlabelledLoss", "vicreg_loss"]

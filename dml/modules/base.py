@@ -39,7 +39,7 @@ class TrainableModule(LightningModule, ABC):
         Raises:
             UserError: Nothing is to be learnt.
         """
-        learnt = [p for p in self.parameters() if p.requires_grad]
+        learnt = self.learnt_parameters()
         if not learnt:
             raise UserError("the model has nothing to learn: score it with `dml evaluate` or `dml validate`")
         optimizer = self._optimizer(learnt)
@@ -50,6 +50,10 @@ class TrainableModule(LightningModule, ABC):
         if isinstance(schedule, ReduceLROnPlateau):
             config["monitor"] = schedule.monitor
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def learnt_parameters(self) -> list[Any]:
+        """Return what the optimiser is built from: parameters, or groups of them as torch.optim takes them."""
+        return [p for p in self.parameters() if p.requires_grad]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another model's weights before anything is loaded."""

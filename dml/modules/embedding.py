@@ -1,6 +1,7 @@
 """The LightningModule that learns an embedding: an encoder under a metric loss. Glue only."""
 
-from typing import final
+import inspect
+from typing import Any, final
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -8,6 +9,10 @@ from torch import Tensor, nn
 
 from dml.data import Batch
 from dml.encoders import Encoder, materialize
+from dml.errors import UserError
+from dml.functional.caching import cached_embeddings
+from dml.functional.distributed import gather_rows, gather_with_gradient
+from dml.losses.peers import release_graph
 from dml.modules.base import Interval, TrainableModule
 
 
@@ -17,10 +22,19 @@ class EmbeddingModule(TrainableModule):
 
     Args:
         encoder: images (B,C,H,W) -> embeddings (B,D).
-        loss: `loss(embeddings, labels) -> scalar`: one of `dml.losses` or of pytorch-metric-learning.
+        loss: `loss(embeddings, labels) -> scalar`: one of `dml.losses` or of pytorch-metric-learning. Where several
+            processes train, it sees the embeddings of all; its weights (proxies, centres), if any, are learnt too.
+        miner: `miner(embeddings, labels) -> tuples` of pytorch-metric-learning, handed to its losses as third argument.
         optimizer: Builds the optimiser from parameters.
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
+        loss_lr: Learning rate of the loss's own weights, often 100 times the encoder's; None: the optimiser's.
+        chunk_size: Gradient caching: so many images pass the encoder at a time, twice, with the gradient of the whole
+            batch and the memory of a chunk; None: all at once. See `dml.functional.caching`.
+
+    Raises:
+        UserError: `loss_lr` is given and the loss has no weights, a miner is given and the loss takes no tuples, or the
+            loss has proxies for fewer classes than the data holds.
 
     Example:
         >>> import torch
@@ -38,17 +52,32 @@ class EmbeddingModule(TrainableModule):
         self,
         encoder: Encoder,
         loss: nn.Module,
+        miner: nn.Module | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
+        loss_lr: float | None = None,
+        chunk_size: int | None = None,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, lr_interval)
+        if miner is not None and "indices_tuple" not in inspect.signature(loss.forward).parameters:
+            raise UserError(f"{type(loss).__name__} takes no miner: leave --model.miner out (TripletLoss has `mining`)")
         self.encoder = encoder
         self.loss = loss
+        self.miner = miner
+        self.loss_lr = loss_lr
+        self.chunk_size = chunk_size
 
     def setup(self, stage: str) -> None:
-        """Fix the encoder's input sizes before optimisers and checkpoints need them."""
-        materialize(self.encoder, self.trainer.datamodule.image_shape)  # type: ignore[attr-defined]
+        """Fix the encoder's input sizes for optimisers and checkpoints, and check the loss against the data."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        materialize(self.encoder, data.image_shape)
+        num_classes = getattr(self.loss, "num_classes", None)
+        if isinstance(num_classes, int) and num_classes < data.num_classes:
+            raise UserError(
+                f"{type(self.loss).__name__} has {num_classes} classes and the data has {data.num_classes}: "
+                f"set --model.loss.num_classes {data.num_classes}"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
@@ -57,9 +86,24 @@ class EmbeddingModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss: Tensor = self.loss(self(batch.images), batch.labels)
+        embeddings, labels = gather_with_gradient(self._embed(batch.images)), gather_rows(batch.labels)
+        loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let go of the batch's graph where the loss remembers it."""
+        release_graph(self.loss)
+
+    def learnt_parameters(self) -> list[Any]:
+        """Return the encoder's and the loss's parameters, as two groups where the loss has its own learning rate."""
+        if self.loss_lr is None:
+            return super().learnt_parameters()
+        weights = list(self.loss.parameters())
+        if not weights:
+            raise UserError(f"{type(self.loss).__name__} has no weights: leave --model.loss_lr out")
+        learnt = [p for p in self.encoder.parameters() if p.requires_grad]
+        return [{"params": learnt}, {"params": weights, "lr": self.loss_lr}]
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; log the loss of the queries, not of the references."""
@@ -71,7 +115,15 @@ class EmbeddingModule(TrainableModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the embeddings (B,D) of a batch."""
-        return self(batch.images)
+        return self.forward(batch.images)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        if self.chunk_size is None:
+            return self.forward(images)
+        return cached_embeddings(self.encoder, images, self.chunk_size)
+
+    def _mined(self, embeddings: Tensor, labels: Tensor) -> tuple[Any, ...]:
+        return () if self.miner is None else (self.miner(embeddings, labels),)
 
     def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
         embeddings: Tensor = self(batch.images)

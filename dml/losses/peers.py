@@ -1,0 +1,46 @@
+"""What losses of pytorch-metric-learning need to train in a loop and from a recipe; it computes nothing itself."""
+
+from torch import Tensor, nn
+
+
+def release_graph(loss: nn.Module) -> None:
+    """Cut what a loss remembers of a batch from that batch's graph, in place.
+
+    DynamicSoftMarginLoss, for one, keeps a running histogram with its graph, and the next backward would go through it.
+
+    Args:
+        loss: Any loss; its parameters and buffers are left alone.
+
+    Example:
+        >>> import torch
+        >>> loss = nn.Module()
+        >>> loss.remembered = torch.ones(1, requires_grad=True) * 2
+        >>> release_graph(loss)
+        >>> loss.remembered.requires_grad
+        False
+    """
+    for module in loss.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                setattr(module, name, value.detach())
+
+
+def vicreg_loss(
+    invariance_lambda: float = 25.0, variance_mu: float = 25.0, covariance_v: float = 1.0, eps: float = 1e-4
+) -> nn.Module:
+    """Return pytorch-metric-learning's VICRegLoss, whose constructor refuses the defaults that a recipe hands it.
+
+    Args:
+        invariance_lambda: Weight of the distance between the views.
+        variance_mu: Weight of the variance term.
+        covariance_v: Weight of the covariance term.
+        eps: Added to the variance.
+
+    Example:
+        >>> vicreg_loss(variance_mu=10.0).variance_mu
+        10.0
+    """
+    from pytorch_metric_learning.losses import VICRegLoss  # takes 2 s
+
+    loss: nn.Module = VICRegLoss(invariance_lambda, variance_mu, covariance_v, eps)
+    return loss
