@@ -12,6 +12,8 @@ VERBS = {
     "fit": "train an encoder; without arguments: on the handwritten digits that ship with scikit-learn",
     "validate": "score a run on its validation images",
     "test": "score a run on its test images",
+    "evaluate": "score any encoder, run or file of embeddings: retrieval, k-NN, intervals",
+    "compare": "tell how much two runs differ, with an interval and a test",
     "predict": "write the embeddings of any images to a file",
     "completion": "print a script that completes verbs and options in bash or zsh",
 }

@@ -21,7 +21,7 @@ def roc_auc(same: Tensor, different: Tensor) -> float:
 
 
 def error_rates(same: Tensor, different: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the false match and false non-match rates (bins + 1,) of accepting no bin, the first, the first two and so on.
+    """Return the false match and false non-match rates (bins + 1,) of accepting no bin, the first, and so on.
 
     Example:
         >>> false_match, false_non_match = error_rates(torch.tensor([2, 1]), torch.tensor([0, 3]))
