@@ -53,10 +53,10 @@ class Nearest:
         row, column, distance = row[keep], column[keep], distance[keep]
         if not self.exact:
             distance = paired_at(query.rows, reference.rows, row, column)
-        self._merge(row, distance, codes[column])
+        self.add_exact(row, distance, codes[column])
 
-    def _merge(self, row: Ints, distance: Distances, code: Ints) -> None:
-        """Join a tile's exact distances with what is kept; equal ones of a class become one entry."""
+    def add_exact(self, row: Ints, distance: Distances, code: Ints) -> None:
+        """Join exact distances, ordered by row, with what is kept; equal ones of a class become one entry."""
         weight = np.ones(len(row), dtype=np.int64)
         if self.parts:
             old = self.parts[0]

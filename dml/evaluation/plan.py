@@ -55,8 +55,13 @@ def parse_memory(memory: str | int) -> int:
     return size
 
 
-def make_plan(problem: Problem, memory: str | int) -> Plan:
+def make_plan(problem: Problem, memory: str | int, accelerated: bool = False) -> Plan:
     """Return blocks whose working memory, for all workers together, stays within `memory`.
+
+    Args:
+        problem: Queries and references.
+        memory: Bytes, or text like "2GiB".
+        accelerated: Whether an accelerator computes the tiles: larger ones, one at a time, all of exact distances.
 
     Raises:
         UserError: Not even one query against one reference fits.
@@ -65,16 +70,17 @@ def make_plan(problem: Problem, memory: str | int) -> Plan:
     num_queries, num_references = len(layout.query_order), len(layout.reference_order)
     available = parse_memory(memory) - 200 * (num_queries + num_references)  # orders, codes, and one number per score
     scored = np.flatnonzero(layout.positives > 0)
-    products = takes_products(layout.positives[scored], dim)
+    products = takes_products(layout.positives[scored], dim) & (not accelerated)
     kept = num_references * dim * (4 + (4 if products.any() else 0) + (8 if not products.all() else 0))
     keep = kept < available // 2
     available -= kept if keep else 0
-    workers = torch.get_num_threads()
+    workers = 1 if accelerated else torch.get_num_threads()
+    shapes = ((1024, 1 << 15),) * 2 if accelerated else ((64, 1 << 16), (256, 4096))
     classes = len(layout.starts) - 1
     per_tile = _PER_DISTANCE, 0 if keep else 32 * dim, 24 * dim + 60 * min(classes, num_references)
-    blocks = _cut(layout.positives, scored, products, available // workers, per_tile, num_references)
+    blocks = _cut(layout.positives, scored, products, shapes, available // workers, per_tile, num_references)
     if not blocks:
-        workers, blocks = 1, _cut(layout.positives, scored, products, available, per_tile, num_references)
+        workers, blocks = 1, _cut(layout.positives, scored, products, shapes, available, per_tile, num_references)
     if not blocks:
         most = int(layout.positives.max())
         need = parse_memory(memory) - available + sum(per_tile) + _PER_POSITIVE * most
@@ -92,13 +98,19 @@ def takes_products(num_positives: Ints, dim: int) -> Flags:
 
 
 def _cut(
-    positives: Ints, scored: Ints, products: Flags, memory: int, per_tile: tuple[int, int, int], num_references: int
+    positives: Ints,
+    scored: Ints,
+    products: Flags,
+    shapes: tuple[tuple[int, int], tuple[int, int]],
+    memory: int,
+    per_tile: tuple[int, int, int],
+    num_references: int,
 ) -> list[Block]:
     """Cut runs of scored queries into blocks that fit; an empty list says that one query alone does not."""
     blocks: list[Block] = []
     low = 0
     while low < len(scored):
-        rows, columns = (256, 4096) if products[low] else (64, 1 << 16)
+        rows, columns = shapes[int(products[low])]
         columns = min(columns, num_references)
         high = min(low + rows, len(scored))
         while not _fits(high - low, columns, int(positives[scored[high - 1]]), memory, per_tile):

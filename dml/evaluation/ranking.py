@@ -24,7 +24,7 @@ def rank_block(problem: Problem, block: Block, neighbors: int) -> tuple[Ranks, C
     """
     layout, (low, high, columns, products) = problem.layout, block
     query, own, number = problem.queries(low, high, np.float64), layout.self_at[low:high], layout.positives[low:high]
-    counts = Counts(_positive_distances(problem, query, low, high, columns), number)
+    counts = Counts(positive_distances(problem, query, low, high, columns), number)
     if products:
         query = problem.queries(low, high, np.float32)
     error = product_error(query, problem.longest) if products else np.zeros(high - low)
@@ -54,7 +54,7 @@ def _hide_self(tile: Distances, own: Ints, start: int, stop: int) -> None:
     tile[inside, own[inside] - start] = np.inf
 
 
-def _positive_distances(problem: Problem, query: Operand, low: int, high: int, columns: int) -> Distances:
+def positive_distances(problem: Problem, query: Operand, low: int, high: int, columns: int) -> Distances:
     """Return the distances (B,P) of each query's positives, ascending, filled up with infinity."""
     layout = problem.layout
     begin, end = (layout.starts[layout.query_class[low:high] + i] for i in (0, 1))

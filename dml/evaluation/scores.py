@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dml.errors import UserError
+from dml.evaluation.accelerated import find_device, rank_block_on
+from dml.evaluation.nearest import Candidates
 from dml.evaluation.plan import Block, make_plan
 from dml.evaluation.problem import Ints, Problem
 from dml.evaluation.ranking import rank_block
@@ -18,6 +20,7 @@ from dml.evaluation.samples import pose_problem
 from dml.evaluation.votes import own_class_chances
 from dml.evaluation.work import run_blocks
 from dml.functional import retrieval
+from dml.functional.retrieval import Ranks
 
 Floats = NDArray[np.float64]
 
@@ -60,7 +63,7 @@ def retrieval_scores(
         ks: The k of recall and precision.
         knn_ks: The k of the vote.
         max_memory: What may be used beyond the inputs: "2GiB", "500MB" or bytes.
-        device: Where to compute; None is the CPU.
+        device: Where to compute: None or "cpu", "cuda", …; `max_memory` then holds for the device too.
         query_ids: Whole numbers (Q,) naming the samples; a reference with a query's id is that query itself and is not
             found by it. Repeated ids are padding and count once.
         reference_ids: Whole numbers (R,); without ids of both, queries and references are different samples.
@@ -116,9 +119,18 @@ def query_scores(
     """
     problem = Problem(*pose_problem(query, query_labels, reference, reference_labels, query_ids, reference_ids))
     _check_ks(problem, ks, knn_ks)
-    plan = make_plan(problem, max_memory)
+    accelerator = find_device(device)
+    plan = make_plan(problem, max_memory, accelerated=accelerator is not None)
     names = _score_names(ks, knn_ks)
-    table = run_blocks(problem, plan, lambda block: _score_block(problem, block, ks, knn_ks), len(names), group)
+
+    def score(block: Block) -> list[Floats]:
+        if accelerator is None:
+            ranks, near = rank_block(problem, block, max(knn_ks))
+        else:
+            ranks, near = rank_block_on(problem, block, max(knn_ks), accelerator)
+        return _score_block(ranks, near, problem.layout.query_class[block.low : block.high], ks, knn_ks)
+
+    table = run_blocks(problem, plan, score, len(names), group)
     layout, scored = problem.layout, np.flatnonzero(problem.layout.positives > 0)
     kept = layout.query_order[scored]
     scores = dict(zip(names, table[:, scored], strict=True))
@@ -144,8 +156,7 @@ def _score_names(ks: Sequence[int], knn_ks: Sequence[int]) -> list[str]:
     return names + ([f"knn_accuracy_at_{k}" for k in knn_ks] if len(knn_ks) > 1 else [])
 
 
-def _score_block(problem: Problem, block: Block, ks: Sequence[int], knn_ks: Sequence[int]) -> list[Floats]:
-    ranks, near = rank_block(problem, block, max(knn_ks))
+def _score_block(ranks: Ranks, near: Candidates, own: Ints, ks: Sequence[int], knn_ks: Sequence[int]) -> list[Floats]:
     scores = [retrieval.recall_at_k(ranks, k) for k in ks] + [retrieval.precision_at_k(ranks, k) for k in ks]
     scores += [
         retrieval.r_precision(ranks),
@@ -154,6 +165,5 @@ def _score_block(problem: Problem, block: Block, ks: Sequence[int], knn_ks: Sequ
         retrieval.reciprocal_rank(ranks),
         retrieval.ndcg(ranks),
     ]
-    own = problem.layout.query_class[block.low : block.high]
     votes = [own_class_chances(own, near, k) for k in knn_ks]
     return [*(values.numpy() for values in scores), votes[0], *(votes if len(votes) > 1 else [])]

@@ -33,7 +33,7 @@ class Operand(NamedTuple):
 
 def choose_center(*blocks: Rows) -> Center:
     """Return the mean row (D,) of all blocks; zero for small whole numbers, whose products are exact as they are."""
-    largest = max(float(np.abs(block).max(initial=0)) for block in blocks)
+    largest = max(float(max(-block.min(initial=0), block.max(initial=0))) for block in blocks)
     dim = blocks[0].shape[1]
     whole = 4 * dim * largest**2
     if whole < 2**53 and all(_is_whole(block) for block in blocks):
