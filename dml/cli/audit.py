@@ -1,0 +1,125 @@
+"""`dml audit`: look a data set over before anyone trusts a score; exit code 3 where images leak between parts."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from dml import runs
+from dml.cli.messages import one_line
+from dml.cli.options import Parser
+from dml.errors import UserError
+
+if TYPE_CHECKING:  # importing them loads torch, which --help must not
+    from dml.data import ImageData
+    from dml.data.audit import Audit
+
+LEAKS = 3  # the exit code
+SHOWN = 10  # names of each kind that are printed; --output holds all
+
+EPILOG = """further keys are those of the recipe (see dml fit --help): --data.root DIR, --data.image_size 64, --data.split ...
+
+examples:
+  dml audit --data.root photos --data.image_size 64
+  dml audit --config configs/flowers/triplet_mlp.yaml --data.root photos
+  dml audit --run first --output audit.json
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Print what was found; return 0, or 3 where the same or almost the same image is in two parts."""
+    options, keys = _parser().parse_known_args(arguments)
+    configs = list(options.config)
+    if options.run is not None:
+        configs.insert(0, str(runs.find_run(options.run, options.runs_dir) / runs.CONFIG))
+    data = read_data(configs, keys)
+
+    from dml.data.audit import audit_data
+
+    found = audit_data(data, options.near)
+    print(describe(found, data.split_hash))
+    if options.output:
+        runs.write_json(Path(options.output), {"split_hash": data.split_hash, **found.as_dict()})
+    return LEAKS if found.leaks else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="dml audit",
+        description="Class counts, lone classes, unreadable files, and duplicates across parts (exit code 3).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="a recipe; later ones win")
+    parser.add_argument("--run", help="the data of a run: its folder, its name, or latest")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    parser.add_argument(
+        "--near",
+        type=float,
+        default=0.995,
+        metavar="R",
+        help="correlation of near duplicates (0.995); 2 looks for none",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write everything found to a JSON file")
+    return parser
+
+
+def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
+    """Build the datamodule of a recipe's `data` block; unreadable images are listed unless the recipe says otherwise.
+
+    Raises:
+        UserError: a file cannot be read, or a key or value is wrong.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from dml.data import ImageData
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(ImageData, "data")
+    parser.set_defaults({"data.on_error": "skip"})
+    words = []
+    for config in configs:
+        recipe = _read_recipe(config)
+        block = {"seed": recipe.get("seed_everything") or 0, **(recipe.get("data") or {})}
+        words.append(f"--data={json.dumps(block)}")
+    try:
+        parsed = parser.parse_args([*words, *keys])
+        data: ImageData = parser.instantiate(parsed).data
+    except (ArgumentError, ImportError, AttributeError) as error:
+        raise UserError(one_line(str(error))) from error
+    return data
+
+
+def _read_recipe(config: str) -> dict[str, Any]:
+    try:
+        recipe = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"no readable recipe {config}: {str(error).splitlines()[0]}") from None
+    if not isinstance(recipe, dict):
+        raise UserError(f"no recipe in {config}: expected a YAML file with a block `data:`")
+    return recipe
+
+
+def describe(found: "Audit", split_hash: str) -> str:
+    """Put an audit into lines for the terminal."""
+    sizes = [sum(counts) for counts in found.class_counts.values()]
+    lines = [
+        ", ".join(f"{count} {part}" for part, count in found.images.items()) + f" images (split {split_hash})",
+        f"{len(sizes)} classes of {min(sizes)} to {max(sizes)} images",
+    ]
+    facts: list[tuple[str, Sequence[object]]] = [
+        ("classes with a single image", found.lone_classes),
+        ("unreadable files", found.unreadable),
+        ("equal images of different classes", [" = ".join(pair) for pair in found.contradictions]),
+        ("equal images in different parts", [" = ".join(pair) for pair in found.exact]),
+        ("almost equal images in different parts", [" ~ ".join(pair) for pair in found.near]),
+    ]
+    for what, names in facts:
+        lines.append(f"{what}: {len(names) or 'none'}")
+        lines += [f"  {name}" for name in names[:SHOWN]]
+        lines += [f"  and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return "\n".join(lines)
