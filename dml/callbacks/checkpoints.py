@@ -8,12 +8,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from dml import runs
 
 
-def run_checkpoints(run: Path, monitor: str, mode: Literal["min", "max"]) -> list[ModelCheckpoint]:
+def run_checkpoints(run: Path, monitor: str | None, mode: Literal["min", "max"]) -> list[ModelCheckpoint]:
     """Return the callbacks that keep `checkpoints/best.ckpt` and, at the end of every epoch, `checkpoints/last.ckpt`.
 
     Args:
         run: The run folder.
-        monitor: The logged score the best is chosen by, e.g. `val/map_at_r`.
+        monitor: The logged score the best is chosen by, e.g. `val/map_at_r`; None takes the last validated.
         mode: Whether more (`max`) or less (`min`) of it is better.
 
     Example:
@@ -30,5 +30,8 @@ def run_checkpoints(run: Path, monitor: str, mode: Literal["min", "max"]) -> lis
         enable_version_counter=False,
         save_on_train_epoch_end=False,
     )
-    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+    other = "max" if mode == "min" else "min"  # Lightning tells the two states apart by it where nothing is monitored
+    last = ModelCheckpoint(
+        folder, filename="last", mode=other, enable_version_counter=False, save_on_train_epoch_end=True
+    )
     return [best, last]

@@ -3,9 +3,26 @@
 from typing import NamedTuple, final
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, distributed
 
 from dml.data import Batch
+from dml.encoders import Encoder
+
+
+def encoder_of(module: LightningModule) -> Encoder:
+    """Return the encoder of one of our modules.
+
+    Example:
+        >>> from dml.encoders import FlattenEncoder
+        >>> from dml.losses import PullLoss
+        >>> from dml.modules import EmbeddingModule
+        >>> type(encoder_of(EmbeddingModule(FlattenEncoder(), PullLoss()))).__name__
+        'FlattenEncoder'
+    """
+    encoder = module.encoder
+    assert isinstance(encoder, Encoder)
+    return encoder
 
 
 class Embedded(NamedTuple):

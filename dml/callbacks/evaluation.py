@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from dml.callbacks.embeddings import Collector, Embedded
+from dml.callbacks.embeddings import Collector, Embedded, encoder_of
 from dml.data import Batch
 from dml.encoders import Encoder, FlattenEncoder
 from dml.evaluation import retrieval_scores
@@ -58,7 +58,7 @@ class KNNEvaluation(Callback):
         if not self.with_baselines or self.baselines:
             return
         loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-        for name, encoder in (("pixels", FlattenEncoder()), ("untrained", pl_module.encoder)):
+        for name, encoder in (("pixels", FlattenEncoder()), ("untrained", encoder_of(pl_module))):
             sets = [_embed(encoder, loader, pl_module.device) for loader in loaders]
             self.baselines[name] = self._score(sets, pl_module.device)
 
@@ -117,8 +117,8 @@ class KNNEvaluation(Callback):
 
 
 def _scores(queries: Embedded, references: Embedded | None, ks: Sequence[int], k: int, device: torch.device) -> Scores:
-    others = (None, None) if references is None else (references.embeddings, references.labels)
-    return retrieval_scores(queries.embeddings, queries.labels, *others, ks=ks, knn_ks=(k,), device=device)
+    embeddings, labels = (None, None) if references is None else (references.embeddings, references.labels)
+    return retrieval_scores(queries.embeddings, queries.labels, embeddings, labels, ks=ks, knn_ks=(k,), device=device)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dml import reports, runs
-from dml.callbacks.embeddings import Embedded
+from dml.callbacks.embeddings import Embedded, encoder_of
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.run_folder import RunFolder
 from dml.neighbors import NeighborIndex
@@ -29,7 +29,7 @@ class Pictures(Callback):
     Args:
         projection: The 2-D picture: `tsne`, `pca`, or `none`.
         max_points: Images shown in the projector and the 2-D picture; t-SNE takes about 1 s per 500 of them.
-        gallery_queries: Rows of the retrieval gallery, evenly spread over the held-back images.
+        gallery_queries: Rows of the retrieval gallery: half spread evenly over the classes, half the worst queries.
         gallery_neighbors: Nearest references shown per query.
         every_n_epochs: Also draw after every so many epochs; 0 draws at the end alone.
 
@@ -55,7 +55,7 @@ class Pictures(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the first weight matrix as it started."""
-        _, weight = _first_weight(pl_module.encoder)
+        _, weight = _first_weight(encoder_of(pl_module))
         self._first_weight = weight
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -80,27 +80,29 @@ class Pictures(Callback):
         shown = _spread_evenly(queries, self.max_points)
         if figure := self._map(trainer, shown):
             self._show(trainer, self.projection, figure)
-        name, weight = _first_weight(pl_module.encoder)
+        name, weight = _first_weight(encoder_of(pl_module))
         if weight is not None and self._first_weight is not None:
             self._show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
         self._project(trainer, shown)
 
     def _gallery(self, trainer: Trainer, queries: Embedded, references: Embedded) -> Figure:
         data = trainer.datamodule  # type: ignore[attr-defined]
-        rows = _spread_evenly(queries, self.gallery_queries)
+        candidates = _spread_evenly(queries, self.max_points)
         k = min(self.gallery_neighbors + 1, len(references.ids))
-        distances, found = NeighborIndex("l2").add(references.embeddings).search(rows.embeddings, k)
-        distances, found = torch.as_tensor(distances), torch.as_tensor(found)
-        distances, found = _without_self(distances, references.ids[found], rows.ids)
-        label_of = dict(zip(references.ids.tolist(), references.labels.tolist(), strict=True))
-        labels = np.array([[label_of[i] for i in row] for row in found.tolist()])
-        images = data.thumbnails(found.flatten())
+        found = NeighborIndex("l2").add(references.embeddings.numpy()).search(candidates.embeddings.numpy(), k)
+        near = torch.from_numpy(found[0]), torch.from_numpy(found[1])
+        distances, rows = _without_self(*near, references.ids, candidates.ids)
+        right = references.labels[rows] == candidates.labels[:, None]  # (Q, k)
+        shown = _half_worst(right, self.gallery_queries)
+        chosen = Embedded(*(column[shown] for column in candidates))
+        rows = rows[shown]
+        images = data.thumbnails(references.ids[rows].flatten())
         return reports.retrieval_gallery(
-            data.thumbnails(rows.ids).numpy(),
-            rows.labels.numpy(),
-            images.unflatten(0, tuple(found.shape)).numpy(),
-            labels,
-            distances.numpy(),
+            data.thumbnails(chosen.ids).numpy(),
+            chosen.labels.numpy(),
+            images.unflatten(0, tuple(rows.shape)).numpy(),
+            references.labels[rows].numpy(),
+            distances[shown].numpy(),
             data.class_names,
         )
 
@@ -151,9 +153,16 @@ def _spread_evenly(embedded: Embedded, most: int) -> Embedded:
     return Embedded(*(column[chosen] for column in embedded))
 
 
-def _without_self(distances: Tensor, found: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+def _without_self(distances: Tensor, found: Tensor, reference_ids: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Drop each query's own entry from its neighbours, or the last where it has none; (Q,k+1) becomes (Q,k)."""
-    own = found == ids[:, None]  # (Q, k+1)
+    own = reference_ids[found] == ids[:, None]  # (Q, k+1)
     own[~own.any(dim=1), -1] = True
-    keep = ~own
-    return distances[keep].view(len(ids), -1), found[keep].view(len(ids), -1)
+    return distances[~own].view(len(ids), -1), found[~own].view(len(ids), -1)
+
+
+def _half_worst(right: Tensor, most: int) -> Tensor:
+    """Return the positions of queries to show: half spread evenly over the classes, then those with most wrong."""
+    even = torch.linspace(0, len(right) - 1, min(most - most // 2, len(right))).round().long()
+    worst = right.float().mean(dim=1).argsort(stable=True)
+    worst = worst[~torch.isin(worst, even)][: most // 2]
+    return torch.cat([even, worst])

@@ -24,20 +24,20 @@ class RunFolder(Callback):
         run: The run folder.
         config: The complete recipe, as YAML.
         seed: The seed of everything.
-        monitor: The validation score the best checkpoint is chosen by.
+        monitor: The validation score the best checkpoint is chosen by; None: it is the last.
 
     Example:
         >>> RunFolder(Path("runs/first"), "seed_everything: 0", seed=0, monitor="val/map_at_r").run.name
         'first'
     """
 
-    def __init__(self, run: Path, config: str, seed: int, monitor: str) -> None:
+    def __init__(self, run: Path, config: str, seed: int, monitor: str | None) -> None:
         self.run = run
         self._config = config
         self._seed = seed
         self._monitor = monitor
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write recipe and protocol."""
         if not trainer.is_global_zero:
             return
@@ -46,7 +46,7 @@ class RunFolder(Callback):
             "started_at_step": trainer.global_step,  # above 0 where the run was resumed
             "seed": self._seed,
             "data": _data(trainer.datamodule),  # type: ignore[attr-defined]
-            "best_checkpoint_chosen_by": self._monitor,
+            "best_checkpoint_chosen_by": self._monitor or "nothing: it is the last",
             "test_data_chose_anything": False,
             "world_size": trainer.world_size,
             "device": _device_name(pl_module.device),

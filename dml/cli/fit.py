@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     if not cli.fit(checkpoint):
         print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
         return 130
-    if cli.trainer.is_global_zero and not cli.trainer.fast_dev_run:
+    if cli.trainer.is_global_zero and not cli.rehearsal:
         _report(cli, run)
     return 0
 

@@ -15,8 +15,6 @@ def one_line(message: str, keys: Sequence[str] = ()) -> str:
         keys: All keys there are, of which the nearest is proposed for an unknown one.
 
     Example:
-        >>> print(one_line('Parser key "data.batch_size":\\n  Expected a <class \\'int\\'>. Got value: five'))
-        data.batch_size: expected int. Got value: five
         >>> one_line("unrecognized arguments: --data.batch_sise 5", ["data.batch_size"])
         'unrecognized arguments: --data.batch_sise 5 (did you mean --data.batch_size?)'
     """
@@ -40,7 +38,9 @@ def _parts(message: str) -> tuple[str, str, list[str], str | None]:
         if key := re.match(r'Parser key "([^"]+)":\s*(.*)', line):
             path.append(key[1])
             reasons = [key[2]] if key[2] else []
-        elif match := re.match(r"- Problem with given class_path '([^']+)':|Problem with given class_path '([^']+)':", line):
+        elif match := re.match(
+            r"- Problem with given class_path '([^']+)':|Problem with given class_path '([^']+)':", line
+        ):
             owner = match[1] or match[2]
         elif line.startswith("Given value:"):
             given = line.removeprefix("Given value: ")

@@ -4,6 +4,7 @@ import argparse
 import io
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dml.callbacks import (
     CollapseWatch,
@@ -30,7 +31,7 @@ from dml.cli.messages import one_line
 from dml.data import ImageData
 from dml.errors import UserError
 from dml.modules.base import TrainableModule
-from dml.runs import CHECKPOINTS, write_bytes
+from dml.runs import CHECKPOINTS, CONFIG, write_bytes
 
 _DEFAULTS = {"max_epochs": 30, "num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
 
@@ -64,6 +65,11 @@ class TrainerCLI(LightningCLI):
                 load_from_checkpoint_support=False,  # the recipe is config.yaml, the checkpoint is weights and state
             )
 
+    @property
+    def rehearsal(self) -> bool:
+        """Whether a few batches are run to try the recipe out, and nothing is kept."""
+        return bool(self.config.trainer.fast_dev_run)
+
     def fit(self, checkpoint: Path | None) -> bool:
         """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
         with user_errors():
@@ -73,7 +79,9 @@ class TrainerCLI(LightningCLI):
                 if not self.interrupt.saved:
                     raise KeyboardInterrupt from stop
                 return False
-            if not self.trainer.fast_dev_run:
+            finally:
+                self._leave_no_empty_run()
+            if not self.rehearsal:
                 self.validate(Path(self.best.best_model_path))
         return True
 
@@ -88,7 +96,7 @@ class TrainerCLI(LightningCLI):
     def predict(self, checkpoint: Path | None, output: Path) -> tuple[int, ...]:
         """Write what the model gives for every image of the source to a NumPy archive; return its shape."""
         with user_errors():
-            parts = self.trainer.predict(
+            parts: Any = self.trainer.predict(
                 self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True if checkpoint else None
             )
         collector = Collector()
@@ -116,6 +124,11 @@ class TrainerCLI(LightningCLI):
                 sections[section][score] = float(value)
         return {name: section for name, section in sections.items() if section}
 
+    def _leave_no_empty_run(self) -> None:
+        """Remove what a logger began to write for a run that failed before it started."""
+        if self.run is not None and self.trainer.is_global_zero and not (self.run / CONFIG).exists():
+            shutil.rmtree(self.run, ignore_errors=True)
+
     def _score(self, verb: Callable[..., Any], checkpoint: Path | None) -> None:
         with user_errors():
             if checkpoint is None:
@@ -127,7 +140,11 @@ class TrainerCLI(LightningCLI):
         """Add the keys beside trainer, model and data."""
         parser.add_lightning_class_args(KNNEvaluation, "evaluation")
         parser.add_lightning_class_args(Pictures, "pictures")
-        parser.add_argument("--checkpoint.monitor", type=str | None, help="score the best checkpoint is chosen by")
+        parser.add_argument(
+            "--checkpoint.monitor",
+            type=str | None,
+            help="score the best checkpoint is chosen by; none: the last is taken",
+        )
         parser.add_argument("--checkpoint.mode", type=Literal["min", "max"] | None, help="whether more of it is better")
         parser.add_argument("--help_all", action="help", default=argparse.SUPPRESS, help="show every key")
         parser.link_arguments("seed_everything", "data.seed")
@@ -145,6 +162,8 @@ class TrainerCLI(LightningCLI):
         keys = self.config_init["trainer"]
         self.evaluation: KNNEvaluation = self.config_init["evaluation"]
         ours: list[Callback] = [CollapseWatch()]
+        if self.rehearsal:
+            self.run = None
         if self.run is None:
             kwargs["logger"] = False
         else:
@@ -157,6 +176,7 @@ class TrainerCLI(LightningCLI):
 
     def _run_callbacks(self, run: Path) -> list[Callback]:
         monitor = self.config.checkpoint.monitor or self.model.monitor
+        monitor = None if monitor == "none" else monitor
         mode = self.config.checkpoint.mode or self.model.monitor_mode
         self.interrupt = GracefulInterrupt(run / CHECKPOINTS / "last.ckpt")
         self.best, last = run_checkpoints(run, monitor, mode)

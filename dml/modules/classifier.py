@@ -98,7 +98,7 @@ class ClassifierModule(TrainableModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the class probabilities (B,num_classes) of a batch."""
-        return self(batch.images).softmax(dim=1)
+        return self.forward(batch.images).softmax(dim=1)
 
     def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
         embeddings: Tensor = self.encoder(batch.images)

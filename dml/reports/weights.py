@@ -22,7 +22,7 @@ def weight_histogram(before: NDArray[np.floating], after: NDArray[np.floating], 
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    bins = np.histogram_bin_edges(np.concatenate([before.ravel(), after.ravel()]), bins=101)
+    bins = np.histogram_bin_edges(np.concatenate([before.ravel(), after.ravel()]), bins=101).tolist()
     axes.hist(before.ravel(), bins, color=COLOURS[5], alpha=0.6, label="before training")
     axes.hist(after.ravel(), bins, color=COLOURS[3], histtype="step", linewidth=1.5, label="after training")
     axes.set(title=f"Histogram of {name}", xlabel="weight", ylabel="weights per bin", yscale="log")
