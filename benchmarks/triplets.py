@@ -1,20 +1,20 @@
 """Time and peak memory of the triplet loss over all triplets, forward and backward, beside pytorch-metric-learning's.
 
-Each figure comes from a process of its own, so that peaks of memory are told apart; both sides get the same embeddings
-and must agree in value and gradient. Usage: python benchmarks/triplets.py [--classes 10] [--sizes 50 128 ...]
-[--limit-gib 16]
+Each figure comes from a process of its own, so that peaks of memory are told apart; both sides get the same embeddings.
+
+Usage: python benchmarks/triplets.py [--classes 10] [--sizes 50 128 ...] [--limit-gib 16]
 """
 
 import argparse
 import json
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor
 CPU_SIZES = (50, 128, 256, 512, 1024, 2048, 4096, 8192)
 GPU_SIZES = (16384, 65536)
 DIM, MARGIN, GIB = 64, 0.7, 2**30
+EXACT_UP_TO = 1024  # above, looping over the anchors takes minutes
 
 
 def losses(side: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -41,14 +42,35 @@ def losses(side: str) -> Callable[[Tensor, Tensor], Tensor]:
     return TripletMarginLoss(margin=MARGIN, distance=distance, reducer=MeanReducer())
 
 
-def measure(side: str, size: int, classes: int, device: str, out: Path) -> dict[str, Any]:
-    """Run forward and backward for 2 s or 30 times; keep value, gradient, the median time and the peak of memory."""
+def batch(size: int, classes: int) -> tuple[Tensor, Tensor]:
+    """Return random unit embeddings and balanced labels in random order."""
     generator = torch.Generator().manual_seed(size)
-    embeddings = torch.nn.functional.normalize(torch.randn(size, DIM, generator=generator)).to(device).requires_grad_()
-    labels = (torch.randperm(size, generator=generator) % classes).to(device)
+    embeddings = torch.nn.functional.normalize(torch.randn(size, DIM, generator=generator))
+    return embeddings, torch.randperm(size, generator=generator) % classes
+
+
+def exact(embeddings: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Return value and gradient from every triplet in float64, one anchor after another."""
+    points = embeddings.double().requires_grad_()
+    total, count = 0.0, 0
+    for anchor, label in enumerate(labels):
+        positive, negative = labels == label, labels != label
+        positive[anchor] = False
+        distances = (points[anchor] - points).square().sum(dim=1)
+        hinges = (distances[positive][:, None] - distances[negative] + MARGIN).clamp(min=0)
+        hinges.sum().backward()
+        total, count = total + hinges.sum().item(), count + hinges.numel()
+    assert points.grad is not None
+    return total / count, points.grad / count
+
+
+def measure(side: str, size: int, classes: int, device: str, out: Path) -> dict[str, Any]:
+    """Run forward and backward for 3 s or 300 times; return value, gradient, the least time and the peak of memory."""
+    embeddings, labels = (tensor.to(device) for tensor in batch(size, classes))
+    embeddings.requires_grad_()
     loss, times = losses(side), []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    while len(times) < 2 or (sum(times) < 2 and len(times) < 30):  # the first warms up
+    while len(times) < 2 or (sum(times) < 3 and len(times) < 300):
         embeddings.grad = None
         start = time.perf_counter()
         value = loss(embeddings, labels)
@@ -60,7 +82,7 @@ def measure(side: str, size: int, classes: int, device: str, out: Path) -> dict[
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device == "cuda":
         before, peak = 0, torch.cuda.max_memory_allocated()
-    return {"value": value.item(), "seconds": statistics.median(times[1:]), "peak": peak, "added": peak - before}
+    return {"value": value.item(), "seconds": min(times), "peak": peak, "added": peak - before}
 
 
 def work(arguments: list[str]) -> None:
@@ -72,13 +94,17 @@ def work(arguments: list[str]) -> None:
     try:
         result = measure(side, int(size), int(classes), device, Path(out))
     except (RuntimeError, MemoryError) as error:
-        result = {"failure": str(error).splitlines()[0][:60]}
+        result = {"failure": failure(str(error), limit)}
     print(json.dumps(result))
+
+
+def failure(message: str, limit: str) -> str:
+    return f"needs more than {limit} GiB" if "allocat" in message.lower() else message.splitlines()[0][:60]
 
 
 def run(side: str, size: int, device: str, options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Measure one side at one size in a process of its own."""
-    arguments = [side, str(size), str(options.classes), device, str(out), str(options.limit_gib)]
+    arguments = [side, str(size), str(options.classes), device, str(out), f"{options.limit_gib:g}"]
     done = subprocess.run([sys.executable, __file__, "--worker", *arguments], capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1][:60] if done.stderr.strip() else f"exit code {done.returncode}"
@@ -88,47 +114,49 @@ def run(side: str, size: int, device: str, options: argparse.Namespace, out: Pat
 
 
 def row(size: int, device: str, options: argparse.Namespace) -> str:
-    """Compare both sides at one size, as a row of the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = {side: Path(folder) / side for side in ("dml", "peer")}
-        ours, peer = (run(side, size, device, options, file) for side, file in files.items())
-        if "failure" in ours:
-            return f"| {size} | {device} | fails: {ours['failure']} | | | | | | |"
-        cells = f"| {size} | {device} | {show(ours['seconds'])} | {memory(ours)} "
-        if "failure" in peer:
-            return cells + f"| fails: {peer['failure']} | | | | |"
-        grads = [torch.load(file) for file in files.values()]
-    apart = abs(ours["value"] / peer["value"] - 1), float((grads[0] - grads[1]).norm() / grads[1].norm())
-    cells += f"| {show(peer['seconds'])} | {memory(peer)} "
-    return cells + f"| {peer['seconds'] / ours['seconds']:.1f} | {apart[0]:.0e} | {apart[1]:.0e} |"
+    """Measure both sides at one size, as a row of the table."""
+    truth = exact(*batch(size, options.classes)) if size <= EXACT_UP_TO else None
+    cells, results = [str(size), device], []
+    for side in ("dml", "peer"):
+        with tempfile.TemporaryDirectory() as folder:
+            result = run(side, size, device, options, Path(folder) / "gradient")
+            gradient = None if "failure" in result else torch.load(Path(folder) / "gradient")
+        results.append(result)
+        if gradient is None:
+            cells += [f"fails: {result['failure']}", "", ""]
+            continue
+        apart = "" if truth is None else error(result["value"], gradient, *truth)
+        cells += [show(result["seconds"]), f"{result['peak'] / GIB:.2f} (+{result['added'] / GIB:.2f})", apart]
+    ours, peer = results
+    ratio = "" if "failure" in ours | peer else f"{peer['seconds'] / ours['seconds']:.1f}"
+    return " | ".join(["", *cells, ratio, ""]).strip()
+
+
+def error(value: float, gradient: Tensor, true_value: float, true_gradient: Tensor) -> str:
+    apart = (gradient - true_gradient).norm() / true_gradient.norm()
+    return f"{abs(value / true_value - 1):.0e}, {float(apart):.0e}"
 
 
 def show(seconds: float) -> str:
     return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def memory(result: dict[str, Any]) -> str:
-    return f"{result['peak'] / GIB:.2f} (+{result['added'] / GIB:.2f})"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--sizes", type=int, nargs="+")
-    parser.add_argument("--limit-gib", type=float, default=16, help="memory either side may take on the CPU")
+    parser.add_argument("--sizes", type=int, nargs="+", default=CPU_SIZES)
+    parser.add_argument("--limit-gib", type=float, default=16, help="memory that either side may take on the CPU")
     options = parser.parse_args()
     cuda = torch.cuda.is_available()
-    print(
-        f"{options.classes} classes, D={DIM}, margin {MARGIN}, squared, mean over all; {platform.machine()}, 2 threads"
-    )
-    print(f"torch {version('torch')}, pytorch-metric-learning {version('pytorch-metric-learning')}", end="")
-    print(f"; {torch.cuda.get_device_name()}" if cuda else "")
-    print(
-        f"Peak memory of the process in GiB, above what it held before in brackets; limit {options.limit_gib:g} GiB\n"
-    )
-    print("| B | device | dml | peak | peer | peak | time ratio | value apart | gradient apart |")
+    peer = version("pytorch-metric-learning")
+    print(f"{date.today()}; {platform.machine()}, 2 CPU threads{'; ' + torch.cuda.get_device_name() if cuda else ''};")
+    print(f"torch {version('torch')}; peer: TripletMarginLoss of pytorch-metric-learning {peer}.")
+    print(f"{options.classes} classes, D={DIM}, unit embeddings, margin {MARGIN}, squared distances, mean over all.")
+    print("Time: the least of forward and backward. Memory: peak of the process in GiB, above its start in brackets;")
+    print(f"at most {options.limit_gib:g} GiB. Error: relative, of value and gradient, from a float64 loop.\n")
+    print("| B | device | dml | memory | error | peer | memory | error | time ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
-    runs = [(size, "cpu") for size in options.sizes or CPU_SIZES] + [(size, "cuda") for size in GPU_SIZES if cuda]
+    runs = [(size, "cpu") for size in options.sizes] + [(size, "cuda") for size in GPU_SIZES if cuda]
     for size, device in runs:
         print(row(size, device, options), flush=True)
 

@@ -11,7 +11,8 @@ from dml.errors import UserError
 from dml.functional.distances import distances_of_centred, wide
 
 Reduction = Literal["mean", "mean_nonzero", "sum", "mean_all"]
-CHUNK_ENTRIES = 2**20  # distances held at a time: 8 MiB in float64 stays near the processor's cache
+CHUNK_ENTRIES = 2**18  # distances held at a time on a processor: 2 MiB in float64 stay in its cache
+DEVICE_CHUNK_ENTRIES = 2**25  # and on an accelerator, which needs more to be busy: 256 MiB
 
 
 class Term(NamedTuple):
@@ -56,7 +57,8 @@ def sum_over_anchors(embeddings: Tensor, kernel: Kernel, num_anchors: int, squar
         points = wide(embeddings)
         points = points - points.mean(dim=0)
         norms = points.square().sum(dim=1)
-        step = max(1, CHUNK_ENTRIES // len(points))
+        entries = CHUNK_ENTRIES if points.device.type == "cpu" else DEVICE_CHUNK_ENTRIES
+        step = max(1, entries // len(points))
         chunks = [slice(start, min(start + step, num_anchors)) for start in range(0, num_anchors, step)]
         sums = _chunk_sums(points, norms, kernel, chunks[0], squared)
         for rows in chunks[1:]:

@@ -1,14 +1,19 @@
 """Every loss and miner of pytorch-metric-learning, and ours, by class_path in EmbeddingModule."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from pytorch_metric_learning import losses, miners
 
-from dml.data import Batch
+from dml.data import Batch, ImageData
+from dml.encoders import LinearEncoder
+from dml.errors import UserError
+from dml.losses import TripletLoss
 from dml.modules import EmbeddingModule
 
 PEER, OURS = "pytorch_metric_learning.losses", "dml.losses"
@@ -100,3 +105,69 @@ def test_every_miner_of_pytorch_metric_learning_trains(name: str) -> None:
         miner={"class_path": f"pytorch_metric_learning.miners.{name}"},
     )
     assert train(module)[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("PullLoss", {}),
+        ("ContrastiveLoss", {"pos_margin": 0.1, "neg_margin": 50.0}),
+        ("TripletLoss", {"margin": 1.0, "mining": "hard"}),
+        ("CrossBatchMemory", {"loss": {"class_path": f"{OURS}.PullLoss"}, "memory_size": 64, "embedding_dim": DIM}),
+    ],
+)
+def test_our_losses_train(name: str, arguments: dict[str, Any]) -> None:
+    assert train(build(loss={"class_path": f"{OURS}.{name}", "init_args": arguments}))[0] > 0
+
+
+def test_weights_of_the_loss_have_their_own_learning_rate() -> None:
+    sgd = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.0}}
+    module = build(loss=loss_block("ProxyAnchorLoss"), optimizer=sgd, loss_lr=0.5)
+    moved = dict(zip([name for name, _ in module.named_parameters()], train(module), strict=True))
+    assert moved.pop("loss.proxies") > 0
+    assert all(move == 0 for move in moved.values())
+
+
+def test_weights_of_the_loss_are_saved_restored_and_moved() -> None:
+    first, second = (build(loss=loss_block("ProxyAnchorLoss")) for _ in range(2))
+    train(first)
+    second.load_state_dict(first.state_dict())
+    assert (second.loss.proxies == first.loss.proxies).all()
+    assert second.to(torch.float64).loss.proxies.dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ["TripletMarginLoss", "ProxyAnchorLoss"])
+def test_gradient_caching_changes_nothing_but_memory(name: str) -> None:
+    sgd = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}
+    modules = [build(loss=loss_block(name), optimizer=sgd, chunk_size=size) for size in (None, 5)]
+    modules[1].load_state_dict(modules[0].state_dict())
+    for module in modules:
+        train(module)
+    torch.testing.assert_close(*(list(module.parameters()) for module in modules))
+
+
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    miner, ours = miners.BatchHardMiner(), TripletLoss(1.0)
+    with pytest.raises(UserError, match="takes no miner"):
+        EmbeddingModule(LinearEncoder(DIM), ours, miner)
+    with pytest.raises(UserError, match="has no weights"):
+        EmbeddingModule(LinearEncoder(DIM), ours, loss_lr=1.0).configure_optimizers()
+
+
+@pytest.mark.filterwarnings("ignore")  # of Lightning, about itself
+def test_a_run_on_digits_restores_proxies_and_refuses_too_few(tmp_path: Path) -> None:
+    def module(classes: int) -> EmbeddingModule:
+        return EmbeddingModule(LinearEncoder(DIM), losses.ProxyAnchorLoss(classes, DIM), loss_lr=0.1)
+
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(max_steps=3, limit_val_batches=0, default_root_dir=tmp_path, **quiet)
+    first, second = module(10), module(10)
+    data = ImageData(cache=False)
+    trainer.fit(first, data)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    Trainer(max_steps=3, limit_val_batches=0, enable_checkpointing=False, **quiet).fit(
+        second, data, ckpt_path=tmp_path / "last.ckpt"
+    )
+    assert (first.loss.proxies == second.loss.proxies).all()
+    with pytest.raises(UserError, match=r"set --model\.loss\.num_classes 10"):
+        Trainer(max_steps=3, enable_checkpointing=False, **quiet).fit(module(9), data)
