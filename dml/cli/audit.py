@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # importing them loads torch, which --help must not
 LEAKS = 3  # the exit code
 SHOWN = 10  # names of each kind that are printed; --output holds all
 
-EPILOG = """further keys are those of the recipe (see dml fit --help): --data.root DIR, --data.image_size 64, --data.split ...
+EPILOG = """further keys are those of the recipe (see dml fit --help): --data.root DIR, --data.image_size 64, ...
 
 examples:
   dml audit --data.root photos --data.image_size 64

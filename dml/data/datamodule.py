@@ -220,6 +220,11 @@ class ImageData(L.LightningDataModule):
         """
         return self.pixels.get(ids.cpu().numpy()).cpu().to(torch.uint8)
 
+    def move(self, device: torch.device) -> None:
+        """Serve batches on a device from now on; under a Lightning trainer its own device is taken."""
+        if device != self._device:
+            self.pixels, self._device = self.pixels.to(device), device
+
     def _scoring(self, part: Indices) -> list[BatchLoader]:
         train, labels, asks, found = (
             self.parts.train,
@@ -246,9 +251,8 @@ class ImageData(L.LightningDataModule):
         augmentation: Augmentation | None = None,
         progress: Callable[[], int] | None = None,
     ) -> BatchLoader:
-        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
-        if device != self._device:
-            self.pixels, self._device = self.pixels.to(device), device
+        if self.trainer is not None:
+            self.move(self.trainer.strategy.root_device)
         return BatchLoader(
             self.pixels,
             self.samples.labels,
@@ -256,7 +260,7 @@ class ImageData(L.LightningDataModule):
             plan,
             mean=self._numbers(self.mean, "mean"),
             std=self._numbers(self.std, "std"),
-            device=device,
+            device=self._device,
             augmentation=augmentation,
             seed=self.seed,
             progress=progress,

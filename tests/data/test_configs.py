@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from dml.data import ImageData
+from dml.data.splits import Split
+
+FILES = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
+
+
+def build(*words: str) -> ImageData:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(ImageData, "data")
+    parser.add_argument("--config", action="config")
+    return parser.instantiate(parser.parse_args([*words])).data
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_data_recipe_is_parsed_and_built(file: Path) -> None:
+    data = build("--config", str(file))
+    assert isinstance(data.split, Split)
+    assert (data.source is None) == (file.stem in ("folder", "flowers12"))
+
+
+def test_keys_win_over_files() -> None:
+    digits = str(FILES[0].parent / "digits.yaml")
+    data = build(
+        "--config", digits, "--data.batch_size", "50", "--data.augmentation.rotate", "5", "--data.split.val", "0.3"
+    )
+    assert data.augmentation.rotate == 5
+    assert data.split.val == 0.3
+    data.setup()
+    assert next(iter(data.train_dataloader())).images.shape == (50, 1, 8, 8)
+
+
+@pytest.mark.parametrize("word", ["--data.batch_sise=3", "--data.on_error=maybe", "--data.augmentation.flop=1"])
+def test_misspelt_keys_and_values_are_refused(word: str) -> None:
+    with pytest.raises(Exception, match=r"batch_sise|on_error|flop"):
+        build(word)
+
+
+def test_points_and_small_omniglot_run_a_batch(real_data: Path) -> None:
+    folder = FILES[0].parent
+    zips = [str(real_data / "omniglot" / f"images_background_small{i}.zip") for i in (1, 2)]
+    data = build("--config", str(folder / "omniglot_small1.yaml"), "--data.source.root", zips[0])
+    data.setup()
+    assert next(iter(data.train_dataloader())).images.shape == (128, 1, 28, 28)
+    assert len(data.val_dataloader()) == 1
