@@ -111,6 +111,7 @@ def _cut(
     low = 0
     while low < len(scored):
         rows, columns = shapes[int(products[low])]
+        rows = min(max(rows, 512), rows * max(1, columns // num_references))
         columns = min(columns, num_references)
         high = min(low + rows, len(scored))
         while not _fits(high - low, columns, int(positives[scored[high - 1]]), memory, per_tile):

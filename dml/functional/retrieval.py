@@ -43,13 +43,13 @@ def rank_positives(distances: Tensor, count: Tensor, closer: Tensor, not_farther
         >>> ranks.positives_closer.tolist(), ranks.tied.tolist()
         ([[0, 1, 1]], [[1, 3, 3]])
     """
-    tied = (not_farther - closer).clamp(min=1)
-    if (tied == 1).all():
-        places = torch.arange(distances.shape[1]).expand_as(distances)
-        return Ranks(closer, tied, places, torch.ones_like(tied), count)
-    first = torch.searchsorted(distances, distances)
-    last = torch.searchsorted(distances, distances, right=True)
-    return Ranks(closer, tied, first, last - first, count)
+    place = torch.arange(distances.shape[1]).expand_as(distances)
+    differs = distances[:, 1:] != distances[:, :-1]
+    edge = torch.ones(len(distances), 1, dtype=torch.bool)
+    first = torch.where(torch.cat([edge, differs], dim=1), place, 0).cummax(dim=1).values
+    ends = torch.where(torch.cat([differs, edge], dim=1), place, distances.shape[1])
+    last = ends.flip(1).cummin(dim=1).values.flip(1)
+    return Ranks(closer, (not_farther - closer).clamp(min=1), first, last - first + 1, count)
 
 
 def recall_at_k(ranks: Ranks, k: int) -> Tensor:
@@ -114,30 +114,34 @@ def ndcg(ranks: Ranks) -> Tensor:
     last = int(torch.maximum((ranks.closer + ranks.tied).max(), ranks.num_positives.max()))
     discounts = 1 / torch.arange(2, last + 2, dtype=torch.float64).log2()
     table = torch.cat([torch.zeros(1, dtype=torch.float64), discounts.cumsum(0)])  # (last + 1,)
-    gains = torch.where(
-        ranks.tied == 1,
-        discounts[ranks.closer],
-        (table[ranks.closer + ranks.tied] - table[ranks.closer]) / ranks.tied,
-    )
+    gains = discounts[ranks.closer]
+    tie = ranks.tied > 1
+    closer, tied = ranks.closer[tie], ranks.tied[tie]
+    gains[tie] = (table[closer + tied] - table[closer]) / tied
     return _row_sum(gains, ranks.num_positives) / table[ranks.num_positives]
 
 
 def _precision_at_own_rank(ranks: Ranks, places: Tensor) -> Tensor:
-    """Return (B,P): a positive's expected precision at its rank, counted on the first `places` of its tie group only.
+    """Return (B,P): a positive's expected precision at its rank, over the first `places` of its tie group only."""
+    result = places * (ranks.positives_closer + 1) / (ranks.closer + 1).double()
+    tie = ranks.tied > 1
+    n, t, p0, p = (part[tie] for part in ranks[:4])
+    result[tie] = _precision_in_tie(n, t, p0, p, places[tie])
+    return result
 
-    With j its place in the group, the precision is (p0 + 1 + (j−1)(p−1)/(t−1)) / (n + j); summed over j ≤ places,
-    divided by t.
+
+def _precision_in_tie(n: Tensor, t: Tensor, p0: Tensor, p: Tensor, places: Tensor) -> Tensor:
+    """Return the sum over j ≤ places of (p0 + 1 + (j−1)(p−1)/(t−1)) / (n + j), divided by t; all arguments (ties,).
+
+    With j its place among the t tied, p of them positive, that is a positive's precision behind n references, p0
+    positive.
     """
-    harmonic = torch.zeros(int((ranks.closer + ranks.tied).max()) + 1, dtype=torch.float64)
+    harmonic = torch.zeros(int((n + t).max()) + 1 if len(n) else 1, dtype=torch.float64)
     harmonic[1:] = (1 / torch.arange(1, len(harmonic), dtype=torch.float64)).cumsum(0)
-    inverse = harmonic[ranks.closer + places] - harmonic[ranks.closer]  # Σ 1/(n+j)
-    offset = places - (ranks.closer + 1) * inverse  # Σ (j−1)/(n+j)
-    slope = (ranks.positives_tied - 1) / (ranks.tied - 1).clamp(min=1).double()
-    in_group = ((ranks.positives_closer + 1) * inverse + slope * offset) / ranks.tied
-    alone = places * (ranks.positives_closer + 1) / (ranks.closer + 1).double()
-    all_positive = (ranks.closer == ranks.positives_closer) & (ranks.tied == ranks.positives_tied)
-    exact = torch.where(ranks.tied == 1, alone, in_group)
-    return torch.where(all_positive, places / ranks.tied.double(), exact)  # precision 1 whatever the order
+    inverse = harmonic[n + places] - harmonic[n]  # Σ 1/(n+j)
+    offset = places - (n + 1) * inverse  # Σ (j−1)/(n+j)
+    mixed = ((p0 + 1) * inverse + (p - 1) / (t - 1).double() * offset) / t
+    return torch.where((n == p0) & (t == p), places / t.double(), mixed)  # all positive: precision 1 in any order
 
 
 def _first_of_tie(closer: int, tied: int, positives: int) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 Rows = NDArray[np.floating[Any]]
 _CHUNK = 1 << 18  # float64 numbers held at once while refining: 2 MiB, in cache
-_COLUMNS = 2048  # references per product, likewise
+_PRODUCTS = 1 << 17  # float64 products held at once, likewise
 
 
 class Center(NamedTuple):
@@ -113,9 +113,10 @@ def squared_distances(query: Operand, reference: Operand) -> NDArray[np.float32]
     """
     bound = product_error(query, float(reference.lengths.max(initial=0)))[:, None]
     result = np.empty((len(query.rows), len(reference.rows)), dtype=np.float32)
-    for start in range(0, len(reference.rows), _COLUMNS):
-        low = result[:, start : start + _COLUMNS]
-        product = query.factors @ reference.factors[start : start + _COLUMNS].T  # (Q, columns)
+    columns = max(256, _PRODUCTS // max(1, len(query.rows)))
+    for start in range(0, len(reference.rows), columns):
+        low = result[:, start : start + columns]
+        product = query.factors @ reference.factors[start : start + columns].T  # (Q, columns)
         product -= bound
         low[:] = product
         if query.error:
