@@ -25,6 +25,21 @@ def release_graph(loss: nn.Module) -> None:
                 setattr(module, name, value.detach())
 
 
+def without_memory(loss: nn.Module) -> nn.Module:
+    """Return the loss within pytorch-metric-learning's CrossBatchMemory, which would remember what it evaluates.
+
+    Args:
+        loss: Any loss; all others are returned as they are.
+
+    Example:
+        >>> from pytorch_metric_learning.losses import ContrastiveLoss, CrossBatchMemory
+        >>> type(without_memory(CrossBatchMemory(ContrastiveLoss(), embedding_size=2))).__name__
+        'ContrastiveLoss'
+    """
+    within: nn.Module = loss.loss if hasattr(loss, "add_to_memory") else loss  # type: ignore[assignment]
+    return within
+
+
 def vicreg_loss(
     invariance_lambda: float = 25.0, variance_mu: float = 25.0, covariance_v: float = 1.0, eps: float = 1e-4
 ) -> nn.Module:

@@ -12,7 +12,7 @@ from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import gather_rows, gather_with_gradient
-from dml.losses.peers import release_graph
+from dml.losses.peers import release_graph, without_memory
 from dml.modules.base import Interval, TrainableModule
 
 
@@ -128,6 +128,6 @@ class EmbeddingModule(TrainableModule):
     def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
         embeddings: Tensor = self(batch.images)
         if dataloader_idx == 0:
-            loss = self.loss(embeddings, batch.labels)
+            loss = without_memory(self.loss)(embeddings, batch.labels)
             self.log(f"{split}/loss", loss, batch_size=len(batch.labels), add_dataloader_idx=False, sync_dist=True)
         return embeddings

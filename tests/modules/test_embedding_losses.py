@@ -136,6 +136,21 @@ def test_weights_of_the_loss_are_saved_restored_and_moved() -> None:
     assert second.to(torch.float64).loss.proxies.dtype == torch.float64
 
 
+@pytest.mark.parametrize("room", [PEER, OURS])
+@pytest.mark.filterwarnings(*(f"ignore:{text}" for text in OTHERS_WARNINGS))
+def test_a_memory_keeps_nothing_of_what_it_is_evaluated_on(room: str) -> None:
+    size = {"embedding_size": DIM} if room == PEER else {"embedding_dim": DIM}
+    module = build(
+        loss={"class_path": f"{room}.CrossBatchMemory", "init_args": {"loss": NESTED, "memory_size": 64} | size}
+    )
+    train(module)
+    memory = module.loss.embedding_memory if room == PEER else module.loss.queue
+    before = memory.clone()
+    module.eval()
+    module.validation_step(Batch(torch.randn(8, 1, 4, 4), torch.arange(8) % CLASSES, torch.arange(8)), 0)
+    assert (memory == before).all()
+
+
 @pytest.mark.parametrize("name", ["TripletMarginLoss", "ProxyAnchorLoss"])
 def test_gradient_caching_changes_nothing_but_memory(name: str) -> None:
     sgd = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}
