@@ -6,6 +6,7 @@ from dml.callbacks.embeddings import Collector
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.interrupt import GracefulInterrupt
 from dml.callbacks.pictures import Pictures
+from dml.callbacks.random_state import RandomState
 from dml.callbacks.run_folder import RunFolder
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "GracefulInterrupt",
     "KNNEvaluation",
     "Pictures",
+    "RandomState",
     "RunFolder",
     "run_checkpoints",
 ]

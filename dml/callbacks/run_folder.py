@@ -41,11 +41,13 @@ class RunFolder(Callback):
         """Write recipe and protocol."""
         if not trainer.is_global_zero:
             return
+        data = _data(trainer.datamodule)  # type: ignore[attr-defined]
+        print(_announce(data), flush=True)
         protocol = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "started_at_step": trainer.global_step,  # above 0 where the run was resumed
             "seed": self._seed,
-            "data": _data(trainer.datamodule),  # type: ignore[attr-defined]
+            "data": data,
             "best_checkpoint_chosen_by": self._monitor or "nothing: it is the last",
             "test_data_chose_anything": False,
             "world_size": trainer.world_size,
@@ -70,6 +72,16 @@ def _data(data: ImageData) -> dict[str, Any]:
         "class_disjoint": data.parts.class_disjoint,
         "split_hash": data.split_hash,
     }
+
+
+def _announce(data: dict[str, Any]) -> str:
+    channels, height, width = data["image_shape"]
+    skipped = data["unreadable_images_left_out"]
+    return (
+        f"{data['source']}: {data['trained_on']['images']} training images of {data['trained_on']['classes']} classes, "
+        f"{data['held_back_images']['val']} for validation, {channels}×{height}×{width}"
+        + (f"; {skipped} unreadable image{'s' * (skipped > 1)} left out" if skipped else "")
+    )
 
 
 def _device_name(device: torch.device) -> str:

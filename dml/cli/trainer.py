@@ -7,11 +7,12 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
@@ -24,6 +25,7 @@ from dml.callbacks import (
     GracefulInterrupt,
     KNNEvaluation,
     Pictures,
+    RandomState,
     RunFolder,
     run_checkpoints,
 )
@@ -31,7 +33,7 @@ from dml.cli.messages import one_line
 from dml.data import ImageData
 from dml.errors import UserError
 from dml.modules.base import TrainableModule
-from dml.runs import CHECKPOINTS, CONFIG, write_bytes
+from dml.runs import CHECKPOINTS, write_bytes
 
 _DEFAULTS = {"max_epochs": 30, "num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
 
@@ -73,6 +75,7 @@ class TrainerCLI(LightningCLI):
     def fit(self, checkpoint: Path | None) -> bool:
         """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
         with user_errors():
+            _check(checkpoint)
             try:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
             except SystemExit as stop:  # Lightning's answer to Ctrl-C
@@ -96,6 +99,7 @@ class TrainerCLI(LightningCLI):
     def predict(self, checkpoint: Path | None, output: Path) -> tuple[int, ...]:
         """Write what the model gives for every image of the source to a NumPy archive; return its shape."""
         with user_errors():
+            _check(checkpoint)
             parts: Any = self.trainer.predict(
                 self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True if checkpoint else None
             )
@@ -125,12 +129,15 @@ class TrainerCLI(LightningCLI):
         return {name: section for name, section in sections.items() if section}
 
     def _leave_no_empty_run(self) -> None:
-        """Remove what a logger began to write for a run that failed before it started."""
-        if self.run is not None and self.trainer.is_global_zero and not (self.run / CONFIG).exists():
+        """Remove a run that failed before its first checkpoint."""
+        if self.run is not None and self.trainer.is_global_zero and not (self.run / CHECKPOINTS / "last.ckpt").exists():
             shutil.rmtree(self.run, ignore_errors=True)
+            with suppress(OSError):  # it holds other runs
+                self.run.parent.rmdir()
 
     def _score(self, verb: Callable[..., Any], checkpoint: Path | None) -> None:
         with user_errors():
+            _check(checkpoint)
             if checkpoint is None:
                 verb(self.model, datamodule=self.datamodule, verbose=False)
             else:
@@ -182,7 +189,7 @@ class TrainerCLI(LightningCLI):
         self.best, last = run_checkpoints(run, monitor, mode)
         recipe = self.parser.dump(self.config, skip_none=False)
         folder = RunFolder(run, recipe, seed=int(self.config.seed_everything), monitor=monitor)
-        return [folder, self.interrupt, self.best, last]
+        return [folder, RandomState(), self.interrupt, self.best, last]
 
 
 @contextmanager
@@ -200,6 +207,17 @@ def user_errors() -> Iterator[None]:
         yield
     except (argparse.ArgumentError, MisconfigurationException) as error:
         raise UserError(one_line(str(error))) from error
+
+
+def _check(checkpoint: Path | None) -> None:
+    if checkpoint is None:
+        return
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a file that is none makes the reader stumble over
+        raise UserError(f"{checkpoint} is no checkpoint, or a broken one: give a file written by `dml fit`") from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise UserError(f"{checkpoint} holds no weights of a module: give a file written by `dml fit`")
 
 
 def _quiet() -> None:

@@ -47,7 +47,7 @@ _CLASS = """Parser key "model":
             "model.encoder: Import path torch.nn.Linear does not correspond to a subclass of Encoder, "
             "got torch.nn.Linear (of dml.modules.EmbeddingModule)",
         ),
-        ('Parser key "config": File does not exist: \'x.yaml\'', "config: File does not exist: 'x.yaml'"),
+        ("Parser key \"config\": File does not exist: 'x.yaml'", "config: File does not exist: 'x.yaml'"),
         ("No supported gpu backend found!", "No supported gpu backend found!"),
     ],
 )

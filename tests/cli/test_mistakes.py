@@ -1,0 +1,110 @@
+"""Every mistake a user can make ends in one line on standard error, exit code 2, and nothing written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dml.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+
+
+def _photos(root, classes=("daisy", "iris"), each=8):
+    generator = np.random.default_rng(0)
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(each):
+            Image.fromarray(generator.integers(0, 255, (16, 16, 3), np.uint8)).save(root / name / f"{number}.png")
+    return root
+
+
+def _one_line(dml, *words):
+    code, _, err = dml(*words)
+    assert code == 2, err
+    lines = [line for line in err.splitlines() if line.startswith("dml: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in err
+    assert not Path("runs").exists()
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("frobnicate",), "no verb 'frobnicate'"),
+        (("fit", "--nmae", "x"), "unrecognized arguments: --nmae x"),
+        (("fit", "--data.batch_sise", "5"), "did you mean --data.batch_size?"),
+        (("fit", "--data.batch_size", "five"), "data.batch_size"),
+        (("fit", "--trainer.max_epochs", "many"), "trainer.max_epochs: expected int, got many"),
+        (("fit", "--model.loss.marginn", "1"), "model.loss: Option 'marginn' is not accepted"),
+        (("fit", "--model.encoder", "dml.encoders.Nothing"), "dml.encoders.Nothing"),
+        (("fit", "--model.encoder", "torch.nn.Linear"), "subclass of Encoder"),
+        (("fit", "--config", "missing.yaml"), "missing.yaml"),
+        (("fit", "--name", "a/b"), "plain folder name"),
+        (("fit", "--ckpt_path", "missing.ckpt"), "no checkpoint missing.ckpt"),
+        (("fit", "--ckpt_path", "last"), "no runs in runs"),
+        (("fit", "--data.root", "missing"), "missing"),
+        (("fit", "--evaluation.k", "5000"), "k=5000"),
+        (("fit", "--model.encoder", "dml.encoders.FlattenEncoder"), "nothing to learn"),
+        (("fit", "--checkpoint.monitor", "val/nothing"), "val/nothing"),
+        (("fit", "--data.batch_size", "0"), "batch_size"),
+        (("fit", "--data.image_size", "0"), "image_size"),
+        (("validate", "--run", "nowhere"), "no run 'nowhere'"),
+        (("test",), "no runs in runs"),
+        (("completion", "fish"), "invalid choice"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_it_is_told_in_one_line(dml, words, told):
+    assert told in _one_line(dml, *words)
+
+
+def test_an_empty_folder(dml):
+    Path("empty").mkdir()
+    assert "empty" in _one_line(dml, "fit", "--data.root", "empty")
+
+
+def test_one_class_only(dml, tmp_path):
+    _photos(tmp_path / "photos", classes=("daisy",))
+    assert "class" in _one_line(dml, "fit", "--data.root", "photos", "--data.classes_per_batch", "null")
+
+
+def test_more_classes_per_batch_than_there_are(dml, tmp_path):
+    _photos(tmp_path / "photos")
+    assert "classes_per_batch" in _one_line(dml, "fit", "--data.root", "photos", "--data.classes_per_batch", "3")
+
+
+def test_an_unreadable_image_is_named_or_skipped(dml, tmp_path):
+    (_photos(tmp_path / "photos", each=30) / "iris" / "0.png").write_bytes(b"no image")
+    keys = ("--data.root", "photos", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu")
+    keys += ("--data.batch_size", "20", "--data.classes_per_batch", "2")
+    assert str(Path("iris/0.png")) in _one_line(dml, "fit", *keys)
+    code, out, err = dml("fit", *keys, "--data.on_error", "skip", "--pictures.projection", "none")
+    assert code == 0, err
+    assert "1 unreadable image" in out + err
+
+
+def test_an_existing_name(dml):
+    Path("runs/first").mkdir(parents=True)
+    code, _, err = dml("fit", "--name", "first")
+    assert code == 2
+    assert "run 'first' exists" in err
+
+
+def test_another_models_checkpoint(dml):
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.5.0"}, "other.ckpt")
+    line = _one_line(dml, "fit", "--ckpt_path", "other.ckpt", "--trainer.accelerator", "cpu")
+    assert "the checkpoint is of another model" in line
+
+
+def test_a_checkpoint_that_is_none(dml):
+    Path("broken.ckpt").write_bytes(b"not a checkpoint")
+    assert "broken.ckpt" in _one_line(dml, "fit", "--ckpt_path", "broken.ckpt", "--trainer.accelerator", "cpu")
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="no verb"):
+        main(["--debug", "frobnicate"])
