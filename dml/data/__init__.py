@@ -3,6 +3,7 @@
 from dml.data.arrays import ArrayFile, Arrays
 from dml.data.augmentation import Augmentation
 from dml.data.batch import Batch
+from dml.data.batches import balanced_batches, random_batches
 from dml.data.benchmarks import CUB200, Cars196, InShop, StanfordOnlineProducts
 from dml.data.datamodule import ImageData
 from dml.data.dataset import TorchDataset
@@ -12,7 +13,6 @@ from dml.data.folds import FoldSplit, OfficialSplit
 from dml.data.huggingface import HuggingFace
 from dml.data.manifest import Manifest
 from dml.data.omniglot import Omniglot, OmniglotRuns
-from dml.data.plans import balanced_batches, random_batches
 from dml.data.points import Points
 from dml.data.samples import Samples, Source
 from dml.data.splits import ClassDisjointSplit, GroupedSplit, Parts, Split, StratifiedSplit

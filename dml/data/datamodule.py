@@ -15,10 +15,10 @@ from dml.data.digits import Digits
 from dml.data.folds import OfficialSplit
 from dml.data.loader import BatchLoader
 from dml.data.pixels import Pixels
-from dml.data.plans import BalancedPlan, OrderedPlan, Plan, RandomPlan, check_balanced
+from dml.data.plans import OrderedPlan, Plan, training_plan
 from dml.data.roots import source_of_root
 from dml.data.samples import Samples, Source, take
-from dml.data.splits import Parts, Split, StratifiedSplit, split_hash
+from dml.data.splits import Parts, Split, StratifiedSplit, queries_and_references, split_hash
 from dml.data.store import open_pixels
 from dml.errors import UserError
 
@@ -168,32 +168,19 @@ class ImageData(L.LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Augmented training batches, dealt to the processes."""
-        if not len(self.parts.train):
-            raise UserError("the split has no training images: give a source or a split that has")
         progress = None
         if self.trainer is not None:
             progress = self._batches_done
-        return self._loader(self.parts.train, self._train_plan(), self.augmentation, progress)
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        train = self.parts.train
+        labels = self.samples.labels[train]
+        plan = training_plan(labels, self.batch_size, self.classes_per_batch, self.drop_last, self.seed, rank, ranks)
+        return self._loader(train, plan, self.augmentation, progress)
 
     def _batches_done(self) -> int:
         assert self.trainer is not None
         # Lightning counts a batch as processed once its step is taken: what the weights in a checkpoint have seen
         return int(self.trainer.fit_loop.epoch_loop.batch_progress.current.processed)  # type: ignore[attr-defined]
-
-    def _train_plan(self) -> Plan:
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        train = self.parts.train
-        if self.classes_per_batch is None:
-            return RandomPlan(len(train), self.batch_size, self.seed, self.drop_last, rank, ranks)
-        each, rest = divmod(self.batch_size, self.classes_per_batch)
-        if rest:
-            raise UserError(
-                f"batch_size={self.batch_size} is no multiple of classes_per_batch={self.classes_per_batch}: "
-                f"set batch_size to {each * self.classes_per_batch} or {(each + 1) * self.classes_per_batch}"
-            )
-        labels = self.samples.labels[train]
-        check_balanced(len(np.unique(labels)), self.classes_per_batch, each)
-        return BalancedPlan(labels, self.classes_per_batch, each, self.seed, rank, ranks)
 
     def val_dataloader(self) -> list[BatchLoader]:
         """Build queries (val) and, where both sides share their classes, references (train); [] without val."""
@@ -226,20 +213,8 @@ class ImageData(L.LightningDataModule):
             self.pixels, self._device = self.pixels.to(device), device
 
     def _scoring(self, part: Indices) -> list[BatchLoader]:
-        train, labels, asks, found = (
-            self.parts.train,
-            self.samples.labels,
-            self.samples.is_query,
-            self.samples.is_reference,
-        )
-        if found is not None and found[part].any():
-            references = part[found[part]]
-        else:
-            references = train if np.isin(labels[part], labels[train]).any() else part[:0]
-        queries = part if asks is None or not asks[part].any() else part[asks[part]]
-        if not len(references) or np.array_equal(queries, references):
-            return [self._ordered(queries)]
-        return [self._ordered(queries), self._ordered(references)]
+        sides = queries_and_references(self.samples, self.parts.train, part)
+        return [self._ordered(ids) for ids in sides if len(ids)]
 
     def _ordered(self, ids: Indices) -> BatchLoader:
         return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size))

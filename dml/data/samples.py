@@ -153,6 +153,17 @@ class JoinedReader:
         return self.first(index) if index < self.border else self.second(index - self.border)
 
 
+def whole_array(reader: Reader) -> NDArray[Any] | None:
+    """Give all images of a reader as one array, where it holds one (or two of a kind, joined); else None."""
+    if isinstance(reader, ArrayReader):
+        return reader.array
+    if isinstance(reader, JoinedReader):
+        first, second = whole_array(reader.first), whole_array(reader.second)
+        if first is not None and second is not None and first.shape[1:] == second.shape[1:]:
+            return np.concatenate([first, second])
+    return None
+
+
 def join(first: Samples, second: Samples) -> Samples:
     """Put one catalogue behind another; classes of one name are one class, groups stay apart.
 

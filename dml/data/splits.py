@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dml.data.draws import Indices, draw_groups, draw_stratified, resolve_size
 from dml.data.samples import Samples
@@ -71,6 +72,26 @@ def split_hash(samples: Samples, parts: Parts) -> str:
             line = f"{samples.names[i]}\t{samples.class_names[samples.labels[i]]}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def queries_and_references(samples: Samples, train: Indices, part: Indices) -> tuple[Indices, Indices]:
+    """Tell which images of a held-back part ask, and which images they are searched among.
+
+    Marks of the source (is_query, is_reference) within the part go first. Else the whole part asks, and the training
+    images are searched where they share a class with it; where they share none, or both sides are the same images,
+    there are no references: queries are searched among themselves.
+
+    Returns:
+        positions of queries and of references, the latter empty for a search among the queries.
+    """
+
+    def marked(marks: NDArray[np.bool_] | None, otherwise: Indices) -> Indices:
+        return otherwise if marks is None or not marks[part].any() else part[marks[part]]
+
+    shared = np.isin(samples.labels[part], samples.labels[train]).any()
+    queries = marked(samples.is_query, part)
+    references = marked(samples.is_reference, train if shared else part[:0])
+    return queries, part[:0] if np.array_equal(queries, references) else references
 
 
 class StratifiedSplit(Split):

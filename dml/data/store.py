@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dml.data.cache import cache_key, read_cache, write_cache
 from dml.data.decoding import Size, bar, decode_all, native_size
 from dml.data.pixels import FilePixels, MemoryPixels, Pixels
-from dml.data.samples import ArrayReader, Samples
+from dml.data.samples import Samples, whole_array
 from dml.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def decode_cached(
     samples: Samples, size: Size, channels: Literal[1, 3], workers: int, skip: bool, cache: Path | None
 ) -> tuple[NDArray[np.uint8], list[int]]:
     """Decode all images, or read them from the cache; arrays that are in memory anyway are not cached."""
-    if cache is None or not samples.fingerprint or isinstance(samples.reader, ArrayReader):
+    if cache is None or not samples.fingerprint or whole_array(samples.reader) is not None:
         return decode_all(samples, size, channels, workers, skip)
     key = cache_key(samples.fingerprint, size, channels)
     found = read_cache(cache, key)

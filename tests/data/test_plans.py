@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dml.data.plans import BalancedPlan, OrderedPlan, RandomPlan, balanced_batches, random_batches
+from dml.data.batches import balanced_batches, random_batches
+from dml.data.plans import BalancedPlan, OrderedPlan, RandomPlan
 from dml.errors import UserError
 
 

@@ -22,7 +22,7 @@ from dml.data import (
     StratifiedSplit,
     TorchDataset,
 )
-from dml.data.decoding import read_image
+from dml.data.decoding import decode_all, read_image
 from dml.data.roots import source_of_root
 from dml.errors import UserError
 
@@ -267,6 +267,17 @@ def test_arrays_and_their_file(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"give an .npz"):
         ArrayFile(str(tmp_path / "b.npz")).open()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(9, 6, 6), (9, 6, 6, 1), (9, 6, 6, 3)])
+def test_arrays_taken_whole_equal_arrays_read_one_by_one(shape, channels) -> None:
+    images = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    samples = Arrays(images, np.arange(9) % 2).open()
+    whole, _ = decode_all(samples, (6, 6), channels, workers=1, skip=False)
+    assert whole.shape == (9, channels, 6, 6)
+    for i in range(9):
+        assert np.array_equal(whole[i], read_image(samples, i, (6, 6), channels))
 
 
 class Pairs(Dataset):
