@@ -6,6 +6,7 @@ from dml.encoders.conv import ConvEncoder
 from dml.encoders.flatten import FlattenEncoder
 from dml.encoders.linear import LinearEncoder, NormalLinear
 from dml.encoders.mlp import MLPEncoder
+from dml.encoders.pretrained import pretrained_encoder
 
 __all__ = [
     "AlexNetEncoder",
@@ -16,4 +17,5 @@ __all__ = [
     "MLPEncoder",
     "NormalLinear",
     "materialize",
+    "pretrained_encoder",
 ]
