@@ -1,0 +1,226 @@
+"""The evaluator beside its peers in one run: bare FAISS search, scikit-learn's brute force, pytorch-metric-learning.
+
+python benchmarks/evaluation.py speed [--largest N]      all our scores against the bare search for the same k
+python benchmarks/evaluation.py memory                   peak memory beyond the inputs, each shape in its own process
+python benchmarks/evaluation.py references --cifar ZIP   the k-NN course work on 5000/500 images (C1 to C4)
+python benchmarks/evaluation.py coverage                 how often 95 % intervals hold the truth
+python benchmarks/evaluation.py gpu                      the largest shape on a GPU against FAISS on its CPU
+
+Times are wall seconds and processor seconds (user + system, all threads); on a shared machine the ratio of the latter is
+the steadier one.
+"""
+
+import argparse
+import io
+import platform
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.inference import FaissKNN
+from sklearn.neighbors import NearestNeighbors
+
+from dml.evaluation import QueryScores, class_intervals, mean_scores, query_scores, retrieval_scores
+from dml.neighbors import KNNClassifier, cross_validate
+
+
+class Shape(NamedTuple):
+    """A data set's size."""
+
+    name: str
+    samples: int
+    dim: int
+    classes: int
+
+
+SHAPES = [
+    Shape("small", 2_000, 64, 100),
+    Shape("CUB's", 5_924, 512, 100),
+    Shape("CIFAR test's", 10_000, 128, 10),
+    Shape("In-Shop's", 26_830, 512, 3_985),
+    Shape("CIFAR's", 50_000, 128, 10),
+    Shape("SOP's", 60_502, 512, 11_318),
+]
+
+
+def draw(shape: Shape, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit embeddings of overlapping classes, every class at least twice, and their labels."""
+    rng = np.random.default_rng(0)
+    rest = rng.integers(0, shape.classes, shape.samples - 2 * shape.classes)
+    y = np.sort(np.concatenate([np.tile(np.arange(shape.classes), 2), rest]))
+    x = rng.standard_normal((shape.classes, shape.dim), np.float32)[y]
+    x += spread * rng.standard_normal(x.shape, np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True), y
+
+
+def clock(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    wall, processor = time.perf_counter(), time.process_time()
+    result = call()
+    return time.perf_counter() - wall, time.process_time() - processor, result
+
+
+def speed(largest: int) -> None:
+    print(
+        "| shape | N x D, classes | k | ours, all scores | bare FAISS | ratio wall, cpu | sklearn | PML | largest gap |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for shape in SHAPES:
+        if shape.samples <= largest:
+            print(compare(shape, *draw(shape, 2.0)), flush=True)
+
+
+def compare(shape: Shape, x: np.ndarray, y: np.ndarray) -> str:
+    """Return a row of the table; the gap is that of MAP@R and R-precision to pytorch-metric-learning's."""
+    k = int(np.bincount(y).max())
+    ours, bare = [], []
+    for _ in range(3 if shape.samples <= 30_000 else 1):  # interleaved, so that a busy machine slows both
+        ours.append(clock(lambda: retrieval_scores(x, y)))
+        bare.append(clock(lambda: faiss.knn(x, x, k)))
+    wall, wall_bare = (min(run[0] for run in runs) for runs in (ours, bare))
+    cpu, cpu_bare = (min(run[1] for run in runs) for runs in (ours, bare))
+    brute, peer, gap = "-", "-", "-"
+    if shape.samples * k < 5e7:
+        brute = f"{clock(lambda: NearestNeighbors(n_neighbors=k, algorithm='brute').fit(x).kneighbors(x))[0]:.2f} s"
+        names = ("mean_average_precision_at_r", "r_precision")
+        knn = FaissKNN(index_init_fn=faiss.IndexFlatL2)
+        calculator = AccuracyCalculator(include=names, k="max_bin_count", knn_func=knn, device=torch.device("cpu"))
+        seconds, _, theirs = clock(lambda: calculator.get_accuracy(torch.from_numpy(x), torch.from_numpy(y)))
+        scores = ours[0][2]
+        peer = f"{seconds:.2f} s"
+        gap = f"{max(abs(scores['map_at_r'] - theirs[names[0]]), abs(scores['r_precision'] - theirs[names[1]])):.0e}"
+    return (
+        f"| {shape.name} | {shape.samples} x {shape.dim}, {shape.classes} | {k} | {wall:.2f} s | {wall_bare:.2f} s "
+        f"| {wall / wall_bare:.2f}, {cpu / cpu_bare:.2f} | {brute} | {peer} | {gap} |"
+    )
+
+
+def memory(only: str | None) -> None:
+    for shape in SHAPES[-2:]:
+        if only is None:
+            subprocess.run([sys.executable, __file__, "memory", "--only", shape.name], check=True)
+        elif shape.name == only:
+            measure_memory(shape)
+
+
+def measure_memory(shape: Shape) -> None:
+    x, y = draw(shape)
+    retrieval_scores(x[:2000], y[:2000] // 2)  # libraries loaded, threads started
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of drawing the data
+    seconds, _, scores = clock(lambda: retrieval_scores(x, y, max_memory="2GiB"))
+    peak = status("VmHWM") - before
+    print(f"{shape.name} {x.shape}: {peak:.2f} GiB beyond the inputs, {seconds:.1f} s, MAP@R {scores['map_at_r']:.4f}")
+
+
+def status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 2**20
+
+
+def read_cifar(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return 5000 and 500 images (n,3072) of a zip of class folders and their classes, drawn with seed 0."""
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith((".jpg", ".png")))
+        classes = sorted({Path(name).parent.name for name in names})
+        chosen = [names[i] for i in np.random.default_rng(0).permutation(len(names))[:5500]]
+        x = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name)))).ravel() for name in chosen])
+    y = np.array([classes.index(Path(name).parent.name) for name in chosen])
+    return x[:5000].astype(np.float32), y[:5000], x[5000:].astype(np.float32), y[5000:]
+
+
+def references(cifar: str) -> None:
+    x, y, q, truth = read_cifar(cifar)
+    print("CIFAR-10, 5000/500 raw pixels, both drawn from the training images; JPEG quality 75 where the copy is\n")
+
+    def loops() -> np.ndarray:
+        distances = np.empty((len(q), len(x)))
+        for i, one in enumerate(q):
+            for j, other in enumerate(x):
+                distances[i, j] = np.sqrt(np.sum((one - other) ** 2))
+        return y[distances.argmin(axis=1)]
+
+    looped, _, slow = clock(loops)
+    fast, _, ours = clock(lambda: KNNClassifier(k=1).fit(x, y).predict(q))
+    print(
+        f"C1  k=1: error {np.mean(ours != truth):.3f}; loops {looped:.1f} s, ours {fast:.2f} s, {np.sum(slow != ours)} differ"
+    )
+    ks = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30)
+    seconds, _, found = clock(lambda: cross_validate(x, y, ks, ("l2",), folds=5))
+    errors = ", ".join(f"{k}: {e:.3f}" for k, e in zip(ks, found.errors.mean(axis=2)[0], strict=True))
+    print(f"C2  5-fold CV over k in {seconds:.1f} s: best k={found.k}; {errors}")
+    seconds, _, norms = clock(lambda: cross_validate(x, y, ks, ("l1", "l2", "linf"), folds=5))
+    best = {m: (e.min(), ks[e.argmin()]) for m, e in zip(norms.metrics, norms.errors.mean(axis=2), strict=True)}
+    print(f"C3  all norms, all k in {seconds:.1f} s:", ", ".join(f"{m} {e:.3f} (k={k})" for m, (e, k) in best.items()))
+    seconds, _, cosine = clock(lambda: cross_validate(x, y, ks, ("cosine",), folds=5))
+    print(f"    cosine in {seconds:.1f} s: {cosine.errors.mean(axis=2).min():.3f} (k={cosine.k})")
+    at = norms.ks.index(found.k)
+    print(
+        f"    at k={found.k}:", ", ".join(f"{m} {norms.errors[i, at].mean():.3f}" for i, m in enumerate(norms.metrics))
+    )
+    final = KNNClassifier(norms.k, metric=norms.metric).fit(x, y).predict(q)
+    print(f"C4  test error with k={norms.k}, {norms.metric}: {np.mean(final != truth):.3f}")
+
+
+def coverage() -> None:
+    rng = np.random.default_rng(0)
+    for classes in (10, 30, 100):
+        held = 0
+        for _ in range(1000):
+            labels = np.repeat(np.arange(classes), rng.integers(2, 12, classes))
+            values = (rng.random(len(labels)) < rng.beta(3, 2, classes)[labels]).astype(float)
+            table = QueryScores({"recall_at_1": values}, labels, np.arange(len(labels)), 0)
+            low, high = class_intervals(table, resamples=500, seed=1)["recall_at_1"]
+            held += low <= 0.6 <= high
+        print(
+            f"{classes} classes of 2 to 11 queries, 1000 simulated data sets: 95 % intervals hold the truth {held / 10:.1f} %"
+        )
+
+
+def gpu() -> None:
+    if not torch.cuda.is_available():
+        print("no GPU here: skipped")
+        return
+    x, y = draw(SHAPES[-1], 2.0)
+    retrieval_scores(x[:4096], y[:4096], device="cuda")  # warm
+    seconds, _, ours = clock(lambda: mean_scores(query_scores(x, y, device="cuda", max_memory="32GiB")))
+    on_cpu, _, _ = clock(lambda: faiss.knn(x, x, int(np.bincount(y).max())))
+    same = ours == retrieval_scores(x, y)
+    print(
+        f"{torch.cuda.get_device_name()}: {seconds:.2f} s; FAISS on this CPU {on_cpu:.2f} s; scores equal the CPU's: {same}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("speed", "memory", "references", "coverage", "gpu"))
+    parser.add_argument("--largest", type=int, default=10**9)
+    parser.add_argument("--cifar")
+    parser.add_argument("--only")
+    options = parser.parse_args()
+    versions = f"torch {torch.__version__}, numpy {np.__version__}, faiss {faiss.__version__}"
+    if options.only is None:
+        print(f"{date.today()}, {torch.get_num_threads()} CPU cores, Python {platform.python_version()}, {versions}\n")
+    if options.part == "references" and options.cifar is None:
+        parser.error("references need --cifar ZIP")
+    parts = {
+        "speed": lambda: speed(options.largest),
+        "memory": lambda: memory(options.only),
+        "references": lambda: references(options.cifar),
+        "coverage": coverage,
+        "gpu": gpu,
+    }
+    parts[options.part]()
+
+
+if __name__ == "__main__":
+    main()
