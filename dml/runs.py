@@ -157,21 +157,20 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error}): restore it or run again") from error
 
 
-def merge_scores(run: Path, scores: dict[str, Any]) -> None:
-    """Add sections to a run's `scores.json`; a section given again replaces the old one.
+def merge_scores(path: Path, scores: dict[str, Any]) -> None:
+    """Add sections to a `scores.json`; a section given again replaces the old one.
 
     Args:
-        run: The run folder.
+        path: The file, which need not exist yet.
         scores: Sections by name, e.g. `{"val": {"recall_at_1": 0.9}}`.
 
     Example:
-        >>> run = Path(tempfile.mkdtemp())
-        >>> merge_scores(run, {"val": {"map_at_r": 0.5}})
-        >>> merge_scores(run, {"test": {"map_at_r": 0.4}})
-        >>> sorted(read_json(run / SCORES))
+        >>> path = Path(tempfile.mkdtemp()) / SCORES
+        >>> merge_scores(path, {"val": {"map_at_r": 0.5}})
+        >>> merge_scores(path, {"test": {"map_at_r": 0.4}})
+        >>> sorted(read_json(path))
         ['test', 'val']
     """
-    path = run / SCORES
     write_json(path, (read_json(path) if path.exists() else {}) | scores)
 
 

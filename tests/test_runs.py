@@ -71,9 +71,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 def test_scores_of_another_split_are_kept(tmp_path):
-    runs.merge_scores(tmp_path, {"val": {"map_at_r": 0.5}, "baselines": {}})
-    runs.merge_scores(tmp_path, {"val": {"map_at_r": 0.6}})
-    assert runs.read_json(tmp_path / runs.SCORES) == {"val": {"map_at_r": 0.6}, "baselines": {}}
+    path = tmp_path / runs.SCORES
+    runs.merge_scores(path, {"val": {"map_at_r": 0.5}, "baselines": {}})
+    runs.merge_scores(path, {"val": {"map_at_r": 0.6}})
+    assert runs.read_json(path) == {"val": {"map_at_r": 0.6}, "baselines": {}}
 
 
 def test_a_broken_json_file_is_named(tmp_path):

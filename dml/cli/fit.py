@@ -47,7 +47,7 @@ def _resolve(options: argparse.Namespace) -> tuple[Path, Path | None, list[str]]
 
 def _report(cli: "TrainerCLI", run: Path) -> None:
     scores = cli.scores("val")
-    runs.merge_scores(run, scores | {"baselines": cli.evaluation.baselines})
+    runs.merge_scores(run / runs.SCORES, scores | {"baselines": cli.evaluation.baselines})
     rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()} | {"trained": scores["val"]}
     print(score_table(rows))
     print(f"\nrun       {run}\nmonitor   tensorboard --logdir {run.parent}\npictures  {run / runs.PICTURES}")

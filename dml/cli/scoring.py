@@ -1,5 +1,6 @@
 """What `dml validate` and `dml test` share: score a run's best checkpoint and add the scores to its `scores.json`."""
 
+from pathlib import Path
 from typing import Literal
 
 from dml import runs
@@ -16,7 +17,9 @@ def score(split: Literal["val", "test"], verb: str, description: str, arguments:
         description: What the verb does, for its help.
         arguments: The command line after the verb.
     """
-    options, keys = scored_parser(verb, description).parse_known_args(arguments)
+    parser = scored_parser(verb, description)
+    parser.add_argument("--output", metavar="FILE", help="where the scores go (the run's scores.json)")
+    options, keys = parser.parse_known_args(arguments)
     run, checkpoint, configs = find_recipe(options)
 
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
@@ -26,7 +29,8 @@ def score(split: Literal["val", "test"], verb: str, description: str, arguments:
     if cli.trainer.is_global_zero:
         scores = cli.scores(split)
         print(score_table(scores))
-        if run is not None:
-            runs.merge_scores(run, {split: scores[split]})
-            print(f"\nwritten to {run / runs.SCORES}")
+        output = Path(options.output) if options.output else run and run / runs.SCORES
+        if output:
+            runs.merge_scores(output, scores)
+            print(f"\nwritten to {output}")
     return 0
