@@ -6,7 +6,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-DIRECT_UP_TO = 16  # thresholds per row up to which comparing with each is faster than sorting (2 CPU cores)
+DIRECT_UP_TO = 3  # thresholds per row up to which comparing with each is faster than sorting (CPU)
 BLOCK_ENTRIES = 2**18  # comparisons held at a time
 
 
