@@ -2,12 +2,12 @@
 
 python benchmarks/evaluation.py speed [--largest N]      all our scores against the bare search for the same k
 python benchmarks/evaluation.py memory                   peak memory beyond the inputs, each shape in its own process
-python benchmarks/evaluation.py references --cifar ZIP   the k-NN course work on 5000/500 images (C1 to C4)
+python benchmarks/evaluation.py references --cifar ZIP [--pictures DIR]   the k-NN course work on 5000/500 images, C1-C4
 python benchmarks/evaluation.py coverage                 how often 95 % intervals hold the truth
 python benchmarks/evaluation.py gpu                      the largest shape on a GPU against FAISS on its CPU
 
-Times are wall seconds and processor seconds (user + system, all threads); on a shared machine the ratio of the latter is
-the steadier one.
+Times are wall seconds and processor seconds (user + system, all threads); on a shared machine the ratio of the latter
+is the steadier one.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
@@ -31,7 +32,7 @@ from pytorch_metric_learning.utils.inference import FaissKNN
 from sklearn.neighbors import NearestNeighbors
 
 from dml.evaluation import QueryScores, class_intervals, mean_scores, query_scores, retrieval_scores
-from dml.neighbors import KNNClassifier, cross_validate
+from dml.neighbors import CrossValidation, KNNClassifier, cross_validate
 
 
 class Shape(NamedTuple):
@@ -138,7 +139,23 @@ def read_cifar(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return x[:5000].astype(np.float32), y[:5000], x[5000:].astype(np.float32), y[5000:]
 
 
-def references(cifar: str) -> None:
+def draw_errors(found: CrossValidation, folder: Path) -> None:
+    """Draw error against k for each metric, every fold a dot, and the best k of each metric as bars."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots()
+    for metric, errors in zip(found.metrics, found.errors, strict=True):
+        line = axes.errorbar(found.ks, errors.mean(axis=1), errors.std(axis=1), label=metric)
+        axes.plot(found.ks, errors, ".", color=line[0].get_color(), alpha=0.3)
+    axes.set(xlabel="k", ylabel="error on the held-out fold")
+    axes.legend()
+    figure.savefig(folder / "error_against_k.png")
+    figure, axes = plt.subplots()
+    axes.bar(found.metrics, found.errors.mean(axis=2).min(axis=1))
+    axes.set(ylabel="error at the best k")
+    figure.savefig(folder / "error_of_norms.png")
+
+
+def references(cifar: str, pictures: str | None) -> None:
     x, y, q, truth = read_cifar(cifar)
     print("CIFAR-10, 5000/500 raw pixels, both drawn from the training images; JPEG quality 75 where the copy is\n")
 
@@ -151,9 +168,8 @@ def references(cifar: str) -> None:
 
     looped, _, slow = clock(loops)
     fast, _, ours = clock(lambda: KNNClassifier(k=1).fit(x, y).predict(q))
-    print(
-        f"C1  k=1: error {np.mean(ours != truth):.3f}; loops {looped:.1f} s, ours {fast:.2f} s, {np.sum(slow != ours)} differ"
-    )
+    error, differ = np.mean(ours != truth), np.sum(slow != ours)
+    print(f"C1  k=1: error {error:.3f}; loops {looped:.1f} s, ours {fast:.2f} s, {differ} predictions differ")
     ks = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30)
     seconds, _, found = clock(lambda: cross_validate(x, y, ks, ("l2",), folds=5))
     errors = ", ".join(f"{k}: {e:.3f}" for k, e in zip(ks, found.errors.mean(axis=2)[0], strict=True))
@@ -163,6 +179,8 @@ def references(cifar: str) -> None:
     print(f"C3  all norms, all k in {seconds:.1f} s:", ", ".join(f"{m} {e:.3f} (k={k})" for m, (e, k) in best.items()))
     seconds, _, cosine = clock(lambda: cross_validate(x, y, ks, ("cosine",), folds=5))
     print(f"    cosine in {seconds:.1f} s: {cosine.errors.mean(axis=2).min():.3f} (k={cosine.k})")
+    if pictures is not None:
+        draw_errors(norms, Path(pictures))
     at = norms.ks.index(found.k)
     print(
         f"    at k={found.k}:", ", ".join(f"{m} {norms.errors[i, at].mean():.3f}" for i, m in enumerate(norms.metrics))
@@ -181,9 +199,7 @@ def coverage() -> None:
             table = QueryScores({"recall_at_1": values}, labels, np.arange(len(labels)), 0)
             low, high = class_intervals(table, resamples=500, seed=1)["recall_at_1"]
             held += low <= 0.6 <= high
-        print(
-            f"{classes} classes of 2 to 11 queries, 1000 simulated data sets: 95 % intervals hold the truth {held / 10:.1f} %"
-        )
+        print(f"{classes} classes of 2 to 11 queries, 1000 data sets: 95 % intervals hold the truth {held / 10:.1f} %")
 
 
 def gpu() -> None:
@@ -194,9 +210,9 @@ def gpu() -> None:
     retrieval_scores(x[:4096], y[:4096], device="cuda")  # warm
     seconds, _, ours = clock(lambda: mean_scores(query_scores(x, y, device="cuda", max_memory="32GiB")))
     on_cpu, _, _ = clock(lambda: faiss.knn(x, x, int(np.bincount(y).max())))
-    same = ours == retrieval_scores(x, y)
+    same = "equal" if ours == retrieval_scores(x, y) else "differ"
     print(
-        f"{torch.cuda.get_device_name()}: {seconds:.2f} s; FAISS on this CPU {on_cpu:.2f} s; scores equal the CPU's: {same}"
+        f"{torch.cuda.get_device_name()}: {seconds:.2f} s; FAISS on this CPU {on_cpu:.2f} s; CPU and GPU scores {same}"
     )
 
 
@@ -205,6 +221,7 @@ def main() -> None:
     parser.add_argument("part", choices=("speed", "memory", "references", "coverage", "gpu"))
     parser.add_argument("--largest", type=int, default=10**9)
     parser.add_argument("--cifar")
+    parser.add_argument("--pictures")
     parser.add_argument("--only")
     options = parser.parse_args()
     versions = f"torch {torch.__version__}, numpy {np.__version__}, faiss {faiss.__version__}"
@@ -215,7 +232,7 @@ def main() -> None:
     parts = {
         "speed": lambda: speed(options.largest),
         "memory": lambda: memory(options.only),
-        "references": lambda: references(options.cifar),
+        "references": lambda: references(options.cifar, options.pictures),
         "coverage": coverage,
         "gpu": gpu,
     }

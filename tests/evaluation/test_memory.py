@@ -1,0 +1,37 @@
+"""The memory allowed is kept, whatever the largest class: peak resident memory beyond the inputs, in its own process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEASURE = """
+import sys
+from pathlib import Path
+import numpy as np
+from dml.evaluation import retrieval_scores
+
+def status(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 2**10
+
+classes, memory = int(sys.argv[1]), sys.argv[2]
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((4000, 64)).astype(np.float32), np.arange(4000) % classes
+retrieval_scores(x[:600], y[:600] % 4)
+before = status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+retrieval_scores(x, y, max_memory=memory)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.parametrize("classes", [1, 1000])
+def test_peak_stays_within_what_was_allowed(classes):
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(classes), "96MiB"], capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout) < 96
