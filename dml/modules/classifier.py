@@ -67,6 +67,7 @@ class ClassifierModule(TrainableModule):
             )
         if self.freeze_encoder:
             self.encoder.requires_grad_(False)
+            self.encoder.eval()  # Lightning leaves modes as it finds them
 
     def train(self, mode: bool = True) -> "ClassifierModule":
         """Switch to training mode; a frozen encoder stays in evaluation mode: BatchNorm statistics would drift."""
