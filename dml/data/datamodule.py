@@ -48,7 +48,8 @@ class ImageData(L.LightningDataModule):
             else a fifth each for val and test, stratified.
         batch_size: training images per step and process.
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
-            is visited in an epoch. None: batches drawn at random.
+            is visited in an epoch. "auto": all classes there are, or batch_size // 4 where that is less, with as many
+            images of each as batch_size has room for. None: batches drawn at random.
         drop_last: leave out the last, smaller random batch.
         augmentation: random changes to training images; None: none.
         mean: subtracted from pixels scaled to 0..1; one number, or one per channel.
@@ -86,7 +87,7 @@ class ImageData(L.LightningDataModule):
         channels: Literal[1, 3] | None = None,
         split: Split | None = None,
         batch_size: int = 128,
-        classes_per_batch: int | None = None,
+        classes_per_batch: int | Literal["auto"] | None = None,
         drop_last: bool = False,
         augmentation: Augmentation | None = None,
         mean: float | list[float] = 0.5,
@@ -136,6 +137,8 @@ class ImageData(L.LightningDataModule):
         self.samples = self._source().open()
         self._channels: Literal[1, 3] = self.channels or self.samples.channels
         size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+        if size is not None and min(size) < 1:
+            raise UserError(f"data.image_size={self.image_size}: give a side of at least one pixel")
         self.pixels, self.unreadable = open_pixels(
             self.samples,
             size,

@@ -5,6 +5,7 @@ Ranks are dealt the rows of one layout in turn, so a resume needs to know (seed,
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ class BalancedPlan(Plan):
 def training_plan(
     labels: NDArray[np.int64],
     batch_size: int,
-    classes_per_batch: int | None,
+    classes_per_batch: int | Literal["auto"] | None,
     drop_last: bool,
     seed: int,
     rank: int = 0,
@@ -128,7 +129,8 @@ def training_plan(
     Args:
         labels: int64 (N,) of the training samples.
         batch_size: samples per batch and process.
-        classes_per_batch: distinct classes in a batch; None draws at random.
+        classes_per_batch: distinct classes in a batch; "auto": all there are, or batch_size // 4 where that is less,
+            with batch_size // classes images of each; None draws at random.
         drop_last: of random batches.
         seed: any whole number.
         rank: this process.
@@ -149,6 +151,10 @@ def training_plan(
         raise UserError("the split has no training images: give a source or a split that has")
     if classes_per_batch is None:
         return RandomPlan(len(labels), batch_size, seed, drop_last, rank, ranks)
+    classes = len(np.unique(labels))
+    if classes_per_batch == "auto":
+        classes_per_batch = max(2, min(classes, batch_size // 4))
+        batch_size -= batch_size % classes_per_batch
     each, rest = divmod(batch_size, max(1, classes_per_batch))
     if rest:
         each = max(2, each)
@@ -156,5 +162,5 @@ def training_plan(
             f"batch_size={batch_size} is no multiple of classes_per_batch={classes_per_batch}: "
             f"set batch_size to {each * classes_per_batch} or {(each + 1) * classes_per_batch}"
         )
-    check_balanced(len(np.unique(labels)), classes_per_batch, each)
+    check_balanced(classes, classes_per_batch, each)
     return BalancedPlan(labels, classes_per_batch, each, seed, rank, ranks)

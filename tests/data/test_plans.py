@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dml.data.batches import balanced_batches, random_batches
-from dml.data.plans import BalancedPlan, OrderedPlan, RandomPlan
+from dml.data.plans import BalancedPlan, OrderedPlan, RandomPlan, training_plan
 from dml.errors import UserError
 
 
@@ -93,3 +93,18 @@ def test_impossible_settings_are_refused_with_the_mend(classes: int, each: int, 
 def test_too_few_images_for_the_processes() -> None:
     with pytest.raises(UserError, match="at least two images each"):
         random_batches(3, 8, seed=0, epoch=0, ranks=2)
+
+
+@pytest.mark.parametrize(
+    ("classes", "batch_size", "expected"),
+    [(2, 120, (2, 60)), (10, 120, (10, 12)), (17, 120, (17, 7)), (99, 120, (30, 4))],
+)
+def test_auto_takes_all_classes_that_fit(classes: int, batch_size: int, expected: tuple[int, int]) -> None:
+    plan = training_plan(np.repeat(np.arange(classes), 5), batch_size, "auto", drop_last=False, seed=0)
+    assert isinstance(plan, BalancedPlan)
+    assert (plan.classes_per_batch, plan.images_per_class) == expected
+
+
+def test_a_batch_of_one_image_is_refused() -> None:
+    with pytest.raises(UserError, match="give at least 2"):
+        training_plan(np.arange(4), 1, None, drop_last=False, seed=0)
