@@ -24,7 +24,7 @@ RUN uv pip install --no-deps . \
     && useradd --create-home --uid 1000 dml \
     && mkdir /home/dml/runs && chown dml:dml /home/dml/runs
 
-USER dml
+USER 1000
 WORKDIR /home/dml
 VOLUME /home/dml/runs
 EXPOSE 6006
