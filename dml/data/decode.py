@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from dml.data.samples import Raw
 
-MAX_PIXELS = 2**28  # 16384 × 16384: beyond it a file is refused before its pixels are decoded
+MAX_PIXELS = 2**27  # 11585 × 11585: beyond it a file is refused before its pixels are decoded
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -28,7 +28,7 @@ def decode_image(raw: Raw, size: tuple[int, int] | None, channels: Literal[1, 3]
         uint8 (C, H, W).
 
     Raises:
-        ValueError: the image has more than 2²⁸ pixels or is no picture.
+        ValueError: the image has more than 2²⁷ pixels or is no picture.
 
     Example:
         >>> decode_image(np.zeros((20, 10), np.uint8), (8, 8), 3).shape

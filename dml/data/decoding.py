@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -16,6 +17,8 @@ from dml.data.samples import Samples, whole_array
 from dml.errors import UserError
 
 Size = tuple[int, int]
+# what Pillow raises for files that are damaged, of no known kind, or suspiciously large
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, KeyError, MemoryError, Image.DecompressionBombError)
 
 
 def read_image(samples: Samples, index: int, size: Size | None, channels: Literal[1, 3]) -> NDArray[np.uint8]:
@@ -26,7 +29,7 @@ def read_image(samples: Samples, index: int, size: Size | None, channels: Litera
     """
     try:
         return decode_image(samples.reader(index), size, channels)
-    except (OSError, ValueError, SyntaxError, EOFError, KeyError, MemoryError) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"image '{samples.names[index]}' cannot be read ({reason}): mend or remove it, or pass --data.on_error skip"

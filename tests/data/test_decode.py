@@ -1,4 +1,5 @@
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,16 @@ def test_huge_images_are_refused_before_their_pixels_are_decoded(monkeypatch: py
     monkeypatch.setattr(decode_module, "MAX_PIXELS", 500)
     with pytest.raises(ValueError, match="30×20 pixels are more than 500"):
         decode_image(stored(RGB, format="PNG"), (8, 8), 3)
+
+
+def test_a_file_of_a_billion_pixels_is_named(folder: Path) -> None:
+    Image.new("1", (2, 2)).save(folder / "ash" / "bomb.png")
+    content = bytearray((folder / "ash" / "bomb.png").read_bytes())
+    content[16:24] = (40_000).to_bytes(4, "big") * 2  # width and height in the header
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (folder / "ash" / "bomb.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"image 'ash/bomb.png' cannot be read .*limit"):
+        ImageData(root=str(folder), image_size=8).setup()
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (2, 4, 4, 3)])
