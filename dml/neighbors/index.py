@@ -14,7 +14,7 @@ Backend = Literal["faiss", "torch"]
 Positions = NDArray[np.int64]
 _SPARE = 16  # candidates beyond k, so that the border of the k nearest can be certified
 _WIDEST = 2048  # more candidates than this: compare with every row instead
-_CHUNK = 1 << 22  # numbers held at once while refining
+_CHUNK = 1 << 18  # numbers held at once while refining: in cache
 
 
 @final
@@ -92,23 +92,22 @@ class NeighborIndex:
         assert self._rows is not None
         searched = self._shift(query)
         rough, found = self._candidates(searched, wide)
-        exact = np.empty(rough.shape)
-        step = max(1, _CHUNK // (wide * query.shape[1]))
-        for start in range(0, len(query), step):
-            part = found[start : start + step]
-            left = np.repeat(query[start : start + step], wide, axis=0)
-            exact[start : start + step] = self.metric.paired(left, self._rows[part.ravel()]).reshape(part.shape)
+        error = error_bound(self.metric.name, searched, self._size, rough[:, -1])
+        row, place = np.nonzero(rough <= rough[:, k - 1, None] + 2 * error[:, None])  # the others cannot be among the k
+        exact = np.full(rough.shape, np.inf)
+        step = max(1, _CHUNK // query.shape[1])
+        for start in range(0, len(row), step):
+            i, j = row[start : start + step], place[start : start + step]
+            exact[i, j] = self.metric.paired(query[i], self._rows[found[i, j]])
         order = np.lexsort((found, exact), axis=1)[:, :k]
         exact, found = np.take_along_axis(exact, order, 1), np.take_along_axis(found, order, 1)
-        last = rough[:, -1]
-        certain = exact[:, -1] < last - error_bound(self.metric.name, searched, self._size, last)
-        return exact, found, certain
+        return exact, found, exact[:, -1] < rough[:, -1] - error
 
     def _compare_all(self, query: Rows, k: int) -> tuple[ExactKeys, Positions]:
         assert self._rows is not None
         keys = np.empty((len(query), k))
         positions = np.empty((len(query), k), dtype=np.int64)
-        step = max(1, _CHUNK // len(self._rows))
+        step = max(1, 16 * _CHUNK // len(self._rows))
         for start in range(0, len(query), step):
             table = self.metric.table(query[start : start + step], self._rows)
             for i, row in enumerate(table, start):

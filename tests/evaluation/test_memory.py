@@ -1,4 +1,4 @@
-"""The memory allowed is kept, whatever the largest class: peak resident memory beyond the inputs, in its own process."""
+"""The memory allowed is kept, whatever the largest class: peak resident memory beyond the inputs, measured apart."""
 
 import subprocess
 import sys
