@@ -32,6 +32,8 @@ def run_blocks(
         group: Processes that hold the same problem and share the blocks; None works alone.
     """
     rank, size = (0, 1) if group is None else (dist.get_rank(group), dist.get_world_size(group))
+    if group is not None:
+        plan = _agree(plan, group)
     mine = plan.blocks[rank::size]
     if plan.keep:
         for products in {block.products for block in mine}:
@@ -48,6 +50,14 @@ def run_blocks(
     if group is not None:
         _exchange(table, plan.blocks, group)
     return table
+
+
+def _agree(plan: Plan, group: dist.ProcessGroup) -> Plan:
+    """Return the first process's plan: processes with other numbers of threads would cut other blocks."""
+    plans: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(plans, plan, group=group)
+    first: Plan = plans[0]
+    return first
 
 
 def _exchange(table: Table, blocks: Sequence[Block], group: dist.ProcessGroup) -> None:
