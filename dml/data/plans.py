@@ -22,6 +22,7 @@ class Plan(ABC):
         self.rank = rank
         self.ranks = ranks
         self.epoch = 0
+        self._page: tuple[int, Rows] | None = None  # the epoch laid out last: its length is asked for often
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this at the start of each."""
@@ -31,13 +32,18 @@ class Plan(ABC):
     def layout(self, epoch: int) -> Rows:
         """Lay out the batches of all ranks, in order."""
 
+    def _rows(self) -> Rows:
+        if self._page is None or self._page[0] != self.epoch:
+            self._page = self.epoch, self.layout(self.epoch)
+        return self._page[1]
+
     def rows(self) -> Rows:
         """Deal this rank's batches of the current epoch."""
-        return self.layout(self.epoch)[self.rank :: self.ranks]
+        return self._rows()[self.rank :: self.ranks]
 
     def addresses(self) -> Rows:
         """Give each sample of `rows` its number in the whole epoch: where its augmentation noise is drawn."""
-        lengths = [len(row) for row in self.layout(self.epoch)]
+        lengths = [len(row) for row in self._rows()]
         ends = np.cumsum([0, *lengths])
         return [np.arange(start, end) for start, end in pairwise(ends)][self.rank :: self.ranks]
 
