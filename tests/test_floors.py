@@ -7,11 +7,14 @@ import pytest
 
 from dml.cli import VERBS
 
-_LOADED = "import sys; {code}; heavy = {{'torch', 'lightning', 'sklearn', 'faiss', 'matplotlib'}} & set(sys.modules); print(heavy)"
+_HEAVY = {"torch", "lightning", "sklearn", "faiss", "matplotlib"}
+_LOADED = "import sys; {code}; print({heavy} & set(sys.modules))"
 
 
 def _loaded_by(code):
-    done = subprocess.run([sys.executable, "-c", _LOADED.format(code=code)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED.format(code=code, heavy=_HEAVY)], capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()[-1]
 
 

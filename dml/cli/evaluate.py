@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.fit import DEFAULT
-from dml.cli.options import as_keys, find_recipe, scored_parser
+from dml.cli.options import as_keys, find_recipe, scored_parser, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -66,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     """Embed with a run's best weights, or with a recipe's encoder as it is where no run is named."""
     if options.run is None and (options.config or keys):
-        run, configs = None, options.config or [str(DEFAULT)]
+        run, configs = None, with_default(options.config, keys)
         checkpoint = None if options.ckpt_path in {"best", "last"} else Path(options.ckpt_path)
         if checkpoint is not None and not checkpoint.is_file():
             raise UserError(f"no checkpoint {checkpoint}: give a file, or name its --run")

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import runs
-from dml.cli.options import as_keys, trainer_parser
+from dml.cli.options import as_keys, trainer_parser, with_default
 from dml.cli.table import score_table
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI
-
-DEFAULT = Path(__file__).with_name("default.yaml")
 
 
 def main(arguments: list[str]) -> int:
@@ -22,6 +20,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--ckpt_path", metavar="FILE", help="go on from a checkpoint; `last`: from the run's own")
     options, keys = parser.parse_known_args(arguments)
     run, checkpoint, configs = _resolve(options)
+    configs = with_default(configs, keys)
 
     from dml.cli.trainer import TrainerCLI
 
@@ -42,7 +41,7 @@ def _resolve(options: argparse.Namespace) -> tuple[Path, Path | None, list[str]]
     checkpoint = None if options.ckpt_path is None else Path(options.ckpt_path)
     if checkpoint is not None and not checkpoint.is_file():
         raise UserError(f"no checkpoint {checkpoint}: give a file, or `last` for the run's own")
-    return runs.new_run(options.runs_dir, options.name), checkpoint, options.config or [str(DEFAULT)]
+    return runs.new_run(options.runs_dir, options.name), checkpoint, options.config
 
 
 def _report(cli: "TrainerCLI", run: Path) -> None:

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
+
 from dml import runs
 from dml.errors import UserError
+
+DEFAULT = Path(__file__).with_name("default.yaml")
 
 KEYS = """keys of the recipe, each given as --KEY VALUE or in a YAML file:
   --seed_everything N             seed of the split, the weights, the batches and the augmentation
@@ -71,6 +75,27 @@ def as_keys(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
     return [*(word for config in configs for word in ("--config", config)), *keys]
 
 
+def with_default(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Return recipe files with the default recipe before them where nothing names a model.
+
+    Example:
+        >>> Path(with_default([], ["--data.root", "photos"])[0]).name
+        'default.yaml'
+        >>> with_default([], ["--model", "dml.modules.ClassifierModule"])
+        []
+    """
+    named = any(key == "--model" or key.startswith("--model=") for key in keys)
+    return list(configs) if named or any(map(_names_model, configs)) else [str(DEFAULT), *configs]
+
+
+def _names_model(config: str) -> bool:
+    try:
+        recipe = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return True  # the parser tells what is wrong with the file
+    return not isinstance(recipe, dict) or "model" in recipe
+
+
 def scored_parser(verb: str, description: str) -> Parser:
     """Return the parser of a verb that needs trained weights.
 
@@ -96,7 +121,7 @@ def find_recipe(options: argparse.Namespace) -> tuple[Path | None, Path | None, 
         (None, None, ['configs/pixels.yaml'])
     """
     run = None if options.run is None and options.config else runs.find_run(options.run or "latest", options.runs_dir)
-    configs = options.config if run is None else [str(run / runs.CONFIG), *options.config]
+    configs = with_default(options.config, []) if run is None else [str(run / runs.CONFIG), *options.config]
     if options.ckpt_path in {"best", "last"}:
         return run, None if run is None else runs.find_checkpoint(run, options.ckpt_path), configs
     checkpoint = Path(options.ckpt_path)

@@ -27,7 +27,7 @@ class NeighborIndex:
     Args:
         metric: `l1`, `l2` (Euclidean), `linf` or `cosine` (one minus the cosine).
         backend: `faiss`, `torch`, or `auto` for the fastest exact one; `index.backend` says which it is.
-        device: Where torch computes, e.g. `cuda`; None is the CPU. FAISS uses a GPU if it is a GPU build.
+        device: Where torch computes, e.g. `cuda`; None is the CPU. FAISS searches on the CPU.
 
     Raises:
         UserError: Unknown metric or backend, or FAISS asked for but not installed.

@@ -9,6 +9,7 @@ from dml.cli import main
 def dml(tmp_path, monkeypatch, capfd):
     """Return a callable that runs `dml` in an empty folder and gives exit code, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DML_CACHE", str(tmp_path / "cache"))
 
     def run(*words):
         capfd.readouterr()
