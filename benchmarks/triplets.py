@@ -2,11 +2,12 @@
 
 Each figure comes from a process of its own, so that peaks of memory are told apart; both sides get the same embeddings.
 
-Usage: python benchmarks/triplets.py [--classes 10] [--sizes 50 128 ...] [--limit-gib 16]
+Usage: python benchmarks/triplets.py [--classes 10] [--sizes 50 128 ...] [--limit-gib 16] [--threads 2]
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -87,8 +88,8 @@ def measure(side: str, size: int, classes: int, device: str, out: Path) -> dict[
 
 def work(arguments: list[str]) -> None:
     """Measure one side at one size in this process, under a limit of memory; print JSON."""
-    side, size, classes, device, out, limit = arguments
-    torch.set_num_threads(2)
+    side, size, classes, device, out, limit, threads = arguments
+    torch.set_num_threads(int(threads))
     if device == "cpu":
         resource.setrlimit(resource.RLIMIT_DATA, (int(float(limit) * GIB),) * 2)
     try:
@@ -104,7 +105,15 @@ def failure(message: str, limit: str) -> str:
 
 def run(side: str, size: int, device: str, options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """Measure one side at one size in a process of its own."""
-    arguments = [side, str(size), str(options.classes), device, str(out), f"{options.limit_gib:g}"]
+    arguments = [
+        side,
+        str(size),
+        str(options.classes),
+        device,
+        str(out),
+        f"{options.limit_gib:g}",
+        str(options.threads),
+    ]
     done = subprocess.run([sys.executable, __file__, "--worker", *arguments], capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1][:60] if done.stderr.strip() else f"exit code {done.returncode}"
@@ -146,10 +155,16 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--sizes", type=int, nargs="+", default=CPU_SIZES)
     parser.add_argument("--limit-gib", type=float, default=16, help="memory that either side may take on the CPU")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     cuda = torch.cuda.is_available()
     peer = version("pytorch-metric-learning")
-    print(f"{date.today()}; {platform.machine()}, 2 CPU threads{'; ' + torch.cuda.get_device_name() if cuda else ''};")
+    device = "; " + torch.cuda.get_device_name() if cuda else ""
+    load = os.getloadavg()[0]  # on a busy machine, threads that wait for each other make small sizes slow
+    print(
+        f"{date.today()}; {platform.machine()}, {options.threads} threads, {os.cpu_count()} CPU cores{device};", end=""
+    )
+    print(f" load of the machine before: {load:.1f};")
     print(f"torch {version('torch')}; peer: TripletMarginLoss of pytorch-metric-learning {peer}.")
     print(f"{options.classes} classes, D={DIM}, unit embeddings, margin {MARGIN}, squared distances, mean over all.")
     print("Time: the least of forward and backward. Memory: peak of the process in GiB, above its start in brackets;")
