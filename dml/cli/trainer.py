@@ -51,7 +51,6 @@ class TrainerCLI(LightningCLI):
 
     def __init__(self, keys: Sequence[str], run: Path | None) -> None:
         self.run = run
-        _quiet()
         with user_errors():
             super().__init__(
                 model_class=TrainableModule,
@@ -179,6 +178,7 @@ class TrainerCLI(LightningCLI):
                 kwargs["logger"] = TensorBoardLogger(self.run, name="", version="")
             if keys["logger"] is not False:
                 ours.append(LearningRateMonitor())
+        _quiet()  # last: importing what a recipe names may undo it
         return super().instantiate_trainer(callbacks=[*(keys["callbacks"] or []), *ours], **kwargs)
 
     def _run_callbacks(self, run: Path) -> list[Callback]:
@@ -228,6 +228,8 @@ def _quiet() -> None:
         ".*does not have many workers.*",
         ".*is smaller than the logging interval.*",
         ".*exists and is not empty.*",
+        ".*LeafSpec.*",
+        ".*sync_dist=True.*",  # every process computes the same scores
     ):
         warnings.filterwarnings("ignore", hint)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
