@@ -11,7 +11,7 @@ from dml.errors import UserError
 from dml.functional.distances import distances_of_centred, wide
 
 Reduction = Literal["mean", "mean_nonzero", "sum", "mean_all"]
-CHUNK_ENTRIES = 2**20  # distances held at a time on a processor: 8 MiB in float64
+CHUNK_ENTRIES = 2**19  # distances held at a time on a processor: 4 MiB in float64
 DEVICE_CHUNK_ENTRIES = 2**25  # and on an accelerator, which needs more to be busy: 256 MiB
 
 
