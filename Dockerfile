@@ -25,6 +25,8 @@ RUN uv pip install --no-deps . \
     && mkdir /home/dml/runs && chown dml:dml /home/dml/runs
 
 USER 1000
+# also where --user names another: home may not be writable then
+ENV HOME=/home/dml DML_CACHE=/tmp/dml-cache
 WORKDIR /home/dml
 VOLUME /home/dml/runs
 EXPOSE 6006

@@ -40,10 +40,9 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
         raise UserError(f"run name {name!r} is not a plain folder name: put the folder into --runs_dir")
     run = Path(runs_dir) / name
     if run.exists():
-        raise UserError(
-            f"run {name!r} exists in {runs_dir}: choose another --name, or go on with it by "
-            f"--name {name} --ckpt_path last"
-        )
+        resumable = (run / CHECKPOINTS / "last.ckpt").exists()
+        mend = f"go on with it by --name {name} --ckpt_path last" if resumable else "remove it (it holds no checkpoint)"
+        raise UserError(f"run {name!r} exists in {runs_dir}: choose another --name, or {mend}")
     return run
 
 
@@ -65,11 +64,12 @@ def find_run(run: str | Path, runs_dir: str | Path = "runs") -> Path:
     """
     if str(run) == "latest":
         return _latest_run(runs_dir)
-    for folder in (Path(run), Path(runs_dir) / run):
-        if folder.is_dir():
-            if not (folder / CONFIG).is_file():
-                raise UserError(f"{folder} is not a run: it holds no {CONFIG}; give a folder written by `dml fit`")
+    folders = [folder for folder in (Path(runs_dir) / run, Path(run)) if folder.is_dir()]
+    for folder in folders:
+        if (folder / CONFIG).is_file():
             return folder
+    if folders:
+        raise UserError(f"{folders[0]} is not a run: it holds no {CONFIG}; give a folder written by `dml fit`")
     raise UserError(f"no run {str(run)!r}: neither a folder of that path nor a run in {runs_dir}")
 
 
@@ -83,11 +83,11 @@ def find_checkpoint(run: Path, which: str) -> Path:
         >>> find_checkpoint(Path("no_runs_yet/first"), "best")
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: run no_runs_yet/first has no checkpoint 'best': it ended before the first one was saved
+        dml.errors.UserError: run no_runs_yet/first has no checkpoint 'best': it ended before one was saved; train again
     """
     path = run / CHECKPOINTS / f"{which}.ckpt"
     if not path.is_file():
-        raise UserError(f"run {run} has no checkpoint {which!r}: it ended before the first one was saved")
+        raise UserError(f"run {run} has no checkpoint {which!r}: it ended before one was saved; train again")
     return path
 
 
@@ -117,7 +117,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path} ({reason}): free some space or choose another --runs_dir") from error
+        raise UserError(f"cannot write {path} ({reason}): free some space or choose another place") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -158,7 +158,7 @@ def read_json(path: Path) -> Any:
 
 
 def merge_scores(path: Path, scores: dict[str, Any]) -> None:
-    """Add sections to a `scores.json`; a section given again replaces the old one.
+    """Add sections to a `scores.json`; a section given again replaces the old one, and its intervals go with it.
 
     Args:
         path: The file, which need not exist yet.
@@ -171,7 +171,10 @@ def merge_scores(path: Path, scores: dict[str, Any]) -> None:
         >>> sorted(read_json(path))
         ['test', 'val']
     """
-    write_json(path, (read_json(path) if path.exists() else {}) | scores)
+    known = read_json(path) if path.exists() else {}
+    if "intervals" in known:
+        known["intervals"] = {section: pairs for section, pairs in known["intervals"].items() if section not in scores}
+    write_json(path, known | scores)
 
 
 def _latest_run(runs_dir: str | Path) -> Path:

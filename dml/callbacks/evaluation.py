@@ -10,6 +10,7 @@ from torch import Tensor
 from dml.callbacks.embeddings import Collector, Embedded, encoder_of
 from dml.data import Batch
 from dml.encoders import Encoder, FlattenEncoder
+from dml.errors import UserError
 from dml.evaluation import retrieval_scores
 
 Scores = dict[str, float]
@@ -56,9 +57,11 @@ class KNNEvaluation(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score raw pixels and the untrained encoder."""
+        loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        if not loaders:
+            raise UserError("the split has no validation images: set data.split.val above 0")
         if not self.with_baselines or self.baselines:
             return
-        loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
         for name, encoder in (("pixels", FlattenEncoder()), ("untrained", encoder_of(pl_module))):
             sets = [_embed(encoder, loader, pl_module.device) for loader in loaders]
             self.baselines[name] = self._score(sets, pl_module.device)

@@ -37,16 +37,23 @@ class GracefulInterrupt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop where it was asked for, by any process."""
-        if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
-            trainer.save_checkpoint(self.checkpoint)
-            self.saved = True
-            raise KeyboardInterrupt
+        self._stop_if_requested(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save and stop where Ctrl-C came while the epoch was validated."""
+        self._stop_if_requested(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give Ctrl-C back."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
+
+    def _stop_if_requested(self, trainer: Trainer) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
+            trainer.save_checkpoint(self.checkpoint)
+            self.saved = True
+            raise KeyboardInterrupt
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:

@@ -1,5 +1,6 @@
 """Shows the embedding in TensorBoard and as PNG files: projector, retrieval gallery, 2-D map, weight histograms."""
 
+from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
@@ -17,6 +18,7 @@ from dml import reports, runs
 from dml.callbacks.embeddings import Embedded, encoder_of
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.run_folder import RunFolder
+from dml.errors import UserError
 from dml.neighbors import NeighborIndex
 
 _TSNE_NEEDS = 30  # points; below, its perplexity has no meaning
@@ -46,6 +48,8 @@ class Pictures(Callback):
         gallery_neighbors: int = 8,
         every_n_epochs: int = 0,
     ) -> None:
+        if min(max_points, gallery_queries, gallery_neighbors) < 1 or every_n_epochs < 0:
+            raise UserError("pictures: max_points, gallery_queries and gallery_neighbors are at least 1")
         self.projection = projection
         self.max_points = max_points
         self.gallery_queries = gallery_queries
@@ -70,6 +74,8 @@ class Pictures(Callback):
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if not trainer.is_global_zero or (trainer.state.fn == "fit" and not due):
             return
+        if self._run(trainer) is None and not _writers(trainer):
+            return  # nowhere to show them
         evaluation = next((c for c in trainer.callbacks if isinstance(c, KNNEvaluation)), None)  # type: ignore[attr-defined]
         if evaluation is None or evaluation.queries is None or evaluation.references is None:
             return
@@ -128,8 +134,11 @@ class Pictures(Callback):
         for writer in _writers(trainer):
             writer.add_embedding(shown.embeddings, names, images.expand(-1, 3, -1, -1), trainer.global_step, "val")
 
+    def _run(self, trainer: Trainer) -> Path | None:
+        return next((c.run for c in trainer.callbacks if isinstance(c, RunFolder)), None)  # type: ignore[attr-defined]
+
     def _show(self, trainer: Trainer, name: str, figure: Figure) -> None:
-        run = next((c.run for c in trainer.callbacks if isinstance(c, RunFolder)), None)  # type: ignore[attr-defined]
+        run = self._run(trainer)
         if run is not None:
             runs.write_bytes(run / runs.PICTURES / f"{name}.png", reports.png(figure))
         for writer in _writers(trainer):

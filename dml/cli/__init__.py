@@ -15,8 +15,8 @@ VERBS = {
     "evaluate": "score any encoder, run or file of embeddings: retrieval, k-NN, intervals",
     "compare": "tell how much two runs differ, with an interval and a test",
     "audit": "look the images over: counts, lone classes, unreadable files, duplicates across parts",
-    "predict": "write the embeddings of any images to a file",
-    "completion": "print a script that completes verbs and options in bash or zsh",
+    "predict": "write the embeddings of every image of a source to a file",
+    "completion": "print a script that completes verbs and common options in bash or zsh",
 }
 
 USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)

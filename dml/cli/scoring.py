@@ -18,7 +18,9 @@ def score(split: Literal["val", "test"], verb: str, description: str, arguments:
         arguments: The command line after the verb.
     """
     parser = scored_parser(verb, description)
-    parser.add_argument("--output", metavar="FILE", help="where the scores go (the run's scores.json)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="where the scores go (the run's scores.json, unless a key is changed)"
+    )
     options, keys = parser.parse_known_args(arguments)
     run, checkpoint, configs = find_recipe(options)
 
@@ -29,7 +31,9 @@ def score(split: Literal["val", "test"], verb: str, description: str, arguments:
     if cli.trainer.is_global_zero:
         scores = cli.scores(split)
         print(score_table(scores))
-        output = Path(options.output) if options.output else run and run / runs.SCORES
+        output = Path(options.output) if options.output else None
+        if run and not (output or keys or options.config or options.ckpt_path != "best"):
+            output = run / runs.SCORES  # the run's own scores are of its own recipe and best weights
         if output:
             runs.merge_scores(output, scores)
             print(f"\nwritten to {output}")

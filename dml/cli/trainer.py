@@ -33,7 +33,7 @@ from dml.cli.messages import one_line
 from dml.data import ImageData
 from dml.errors import UserError
 from dml.modules.base import TrainableModule
-from dml.runs import CHECKPOINTS, write_bytes
+from dml.runs import CHECKPOINTS, find_checkpoint, write_bytes
 
 _DEFAULTS = {"max_epochs": 30, "num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
 
@@ -51,6 +51,10 @@ class TrainerCLI(LightningCLI):
 
     def __init__(self, keys: Sequence[str], run: Path | None) -> None:
         self.run = run
+        self._run_is_new = run is not None and not run.exists()
+        self._runs_dir_is_new = run is not None and not run.parent.exists()
+        for library in ("lightning.pytorch", "lightning.fabric"):  # hardware and tips are not what was asked for
+            logging.getLogger(library).setLevel(logging.WARNING)
         with user_errors():
             super().__init__(
                 model_class=TrainableModule,
@@ -84,7 +88,8 @@ class TrainerCLI(LightningCLI):
             finally:
                 self._leave_no_empty_run()
             if not self.rehearsal:
-                self.validate(Path(self.best.best_model_path))
+                assert self.run is not None
+                self.validate(find_checkpoint(self.run, "best"))
         return True
 
     def validate(self, checkpoint: Path | None) -> None:
@@ -112,6 +117,7 @@ class TrainerCLI(LightningCLI):
             predictions=rows.embeddings.numpy(),
             labels=rows.labels.numpy(),
             ids=rows.ids.numpy(),
+            names=np.array(self.datamodule.samples.names)[rows.ids.numpy()],
             class_names=np.array(self.datamodule.class_names),
         )
         write_bytes(output, buffer.getvalue())
@@ -130,17 +136,20 @@ class TrainerCLI(LightningCLI):
     def _leave_no_empty_run(self) -> None:
         """Remove a run that failed before its first checkpoint."""
         if self.run is not None and self.trainer.is_global_zero and not (self.run / CHECKPOINTS / "last.ckpt").exists():
-            shutil.rmtree(self.run, ignore_errors=True)
+            if self._run_is_new:
+                shutil.rmtree(self.run, ignore_errors=True)
             with suppress(OSError):  # it holds other runs
-                self.run.parent.rmdir()
+                if self._runs_dir_is_new:
+                    self.run.parent.rmdir()
 
     def _score(self, verb: Callable[..., Any], checkpoint: Path | None) -> None:
         with user_errors():
             _check(checkpoint)
-            if checkpoint is None:
-                verb(self.model, datamodule=self.datamodule, verbose=False)
-            else:
-                verb(self.model, datamodule=self.datamodule, verbose=False, ckpt_path=checkpoint, weights_only=True)
+            weights = {} if checkpoint is None else {"ckpt_path": checkpoint, "weights_only": True}
+            try:
+                verb(self.model, datamodule=self.datamodule, verbose=False, **weights)
+            except SystemExit as stop:  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from stop
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys beside trainer, model and data."""
@@ -171,7 +180,7 @@ class TrainerCLI(LightningCLI):
         if self.rehearsal:
             self.run = None
         if self.run is None:
-            kwargs["logger"] = False
+            kwargs |= {"logger": False, "enable_checkpointing": False}
         else:
             ours += self._run_callbacks(self.run)
             if keys["logger"] in {None, True}:
@@ -207,6 +216,9 @@ def user_errors() -> Iterator[None]:
         yield
     except (argparse.ArgumentError, MisconfigurationException) as error:
         raise UserError(one_line(str(error))) from error
+    except OSError as error:
+        what = f"{error.strerror} ({error.filename})" if error.filename else str(error)
+        raise UserError(f"{one_line(what)}: check the path, its permissions and the space left on the disk") from error
 
 
 def _check(checkpoint: Path | None) -> None:
@@ -222,13 +234,12 @@ def _check(checkpoint: Path | None) -> None:
 
 def _quiet() -> None:
     """Silence the libraries' hints that do not concern a user of `dml`."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for hint in (
         ".*does not have many workers.*",
         ".*is smaller than the logging interval.*",
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
+        ".*Be aware that when using `ckpt_path`.*",
         ".*sync_dist=True.*",  # every process computes the same scores
     ):
         warnings.filterwarnings("ignore", hint)

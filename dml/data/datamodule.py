@@ -42,7 +42,7 @@ class ImageData(L.LightningDataModule):
             source: the digits of scikit-learn.
         source: where images come from; set this or root.
         image_size: side in pixels, or (height, width); the shorter side is resized to fit (bilinear, antialiased), then
-            the centre cut out. None: the size of the first image.
+            the centre cut out. None: the size of the first image, if at most 512.
         channels: 1 (grey) or 3 (RGB); None: what the source's images are.
         split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
             else a fifth each for val and test, stratified.

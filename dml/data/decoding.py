@@ -1,5 +1,6 @@
 """Decodes whole sources side by side, naming or skipping what cannot be read. Knows no split and no cache."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from dml.data.samples import Samples, whole_array
 from dml.errors import UserError
 
 Size = tuple[int, int]
+_LARGEST_NATIVE = 512  # a side; above, hardly anybody means to train at the size of the files
 # what Pillow raises for files that are damaged, of no known kind, or suspiciously large
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, KeyError, MemoryError, Image.DecompressionBombError)
 
@@ -30,7 +32,8 @@ def read_image(samples: Samples, index: int, size: Size | None, channels: Litera
     try:
         return decode_image(samples.reader(index), size, channels)
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = re.sub(r" <_io\.[^>]*>", "", told)  # Pillow names the object it read from
         raise UserError(
             f"image '{samples.names[index]}' cannot be read ({reason}): mend or remove it, or pass --data.on_error skip"
         ) from error
@@ -40,7 +43,7 @@ def native_size(samples: Samples, channels: Literal[1, 3]) -> Size:
     """Size (height, width) of the first readable image.
 
     Raises:
-        UserError: no image can be read.
+        UserError: no image can be read, or the first is larger than anybody trains on.
     """
     first: UserError | None = None
     for index in range(len(samples)):
@@ -49,6 +52,8 @@ def native_size(samples: Samples, channels: Literal[1, 3]) -> Size:
         except UserError as error:
             first = first or error
         else:
+            if max(height, width) > _LARGEST_NATIVE:
+                raise UserError(f"images have {height}×{width} pixels: set --data.image_size (64 to 224 is usual)")
             return height, width
     raise first or UserError("no image to read: give a source that holds some")
 

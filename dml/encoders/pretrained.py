@@ -1,5 +1,6 @@
 """The encoder of an earlier run, weights and all: transfer is one block of a recipe."""
 
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,10 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
     folder = runs.find_run(run, runs_dir)
     encoder = _build(folder / runs.CONFIG)
     path = runs.find_checkpoint(folder, checkpoint)
-    weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:  # whatever a broken file makes the reader stumble over
+        raise UserError(f"{path} is a broken checkpoint: train the run again") from error
     own = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     try:
         encoder.load_state_dict(own)
@@ -52,5 +56,9 @@ def _build(config: Path) -> Encoder:
         raise UserError(f"{config} describes no encoder: give a run of `dml fit`") from error
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Encoder, "encoder", required=True)
-    built: Encoder = parser.instantiate(parser.parse_object({"encoder": block})).encoder
+    try:
+        built: Encoder = parser.instantiate(parser.parse_object({"encoder": block})).encoder
+    except ArgumentError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the encoder that {config} describes cannot be built: {reason}") from error
     return built

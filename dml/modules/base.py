@@ -42,7 +42,10 @@ class TrainableModule(LightningModule, ABC):
         learnt = self.learnt_parameters()
         if not learnt:
             raise UserError("the model has nothing to learn: score it with `dml evaluate` or `dml validate`")
-        optimizer = self._optimizer(learnt)
+        try:
+            optimizer = self._optimizer(learnt)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.optimizer cannot be built: {error}") from error
         if self._lr_scheduler is None:
             return optimizer
         schedule = self._lr_scheduler(optimizer)
