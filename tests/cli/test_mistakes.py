@@ -73,7 +73,7 @@ def test_one_class_only(dml, tmp_path):
 
 
 def test_more_classes_per_batch_than_there_are(dml, tmp_path):
-    _photos(tmp_path / "photos")
+    _photos(tmp_path / "photos", each=30)
     assert "classes_per_batch" in _one_line(dml, "fit", "--data.root", "photos", "--data.classes_per_batch", "3")
 
 
