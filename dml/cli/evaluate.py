@@ -13,6 +13,7 @@ from dml.errors import UserError
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.evaluation.embedded import Scored, Task
 
+_KNN_KS = (5,)
 EXAMPLES = """examples:
   dml evaluate                                              the latest run on its validation images
   dml evaluate --run first --split test                     a run on its test images
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
     from dml.evaluation.embedded import read_task
 
     task = read_task(options.embeddings, options.labels, options.reference_embeddings, options.reference_labels)
-    _finish(options, task, Path(options.output or runs.SCORES), "embeddings", None)
+    _finish(options, task, Path(options.output or runs.SCORES), "embeddings")
     return 0
 
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ks", type=_numbers, default=(1, 5, 10), metavar="K,K", help="of recall and precision (1,5,10)"
     )
-    parser.add_argument("--knn_ks", type=_numbers, default=(5,), metavar="K,K", help="neighbours that vote (5)")
+    parser.add_argument("--knn_ks", type=_numbers, default=_KNN_KS, metavar="K,K", help="neighbours that vote (5)")
     parser.add_argument("--estimator", metavar="CLASS_PATH", help="a classifier with scikit-learn's fit and score")
     parser.add_argument("--estimator_args", type=_object, default={}, metavar="JSON", help="its arguments ({})")
     parser.add_argument("--verification", action="store_true", help="ROC AUC, equal error rate, FNMR at FMR 0.001")
@@ -58,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_memory", default="2GiB", metavar="SIZE", help="for the search, beyond the embeddings (2GiB)"
     )
-    parser.add_argument("--output", metavar="FILE", help="where to write (the run's scores.json, else ./scores.json)")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="where to write (a run's own scores.json, unless settings differ; without a run ./scores.json)",
+    )
     return parser
 
 
@@ -85,12 +90,20 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
         raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")
     query = check_samples(*queries)
     task = Task(query, query if references is queries else check_samples(*references, name="reference"))
-    output = Path(options.output) if options.output else (run or Path()) / runs.SCORES
-    _finish(options, task, output, options.split, run)
+    if run is None or options.output or _is_own(options, keys):
+        output = Path(options.output) if options.output else (run or Path()) / runs.SCORES
+    else:
+        output = None  # the run's own scores are of its own recipe, best weights and distance
+    _finish(options, task, output, options.split)
     return 0
 
 
-def _finish(options: argparse.Namespace, task: "Task", output: Path, section: str, run: Path | None) -> None:
+def _is_own(options: argparse.Namespace, keys: list[str]) -> bool:
+    changed = keys or options.config or options.estimator
+    return not changed and options.ckpt_path == "best" and options.metric == "l2" and options.knn_ks == _KNN_KS
+
+
+def _finish(options: argparse.Namespace, task: "Task", output: Path | None, section: str) -> None:
     from dml.evaluation.embedded import score_task
     from dml.evaluation.records import record_path, write_record
 
@@ -105,10 +118,12 @@ def _finish(options: argparse.Namespace, task: "Task", output: Path, section: st
         estimator=options.estimator,
         estimator_args=options.estimator_args,
     )
-    _write(output, section, scored)
-    write_record(record_path(run or output.parent, section), scored.queries)
+    if output is not None:
+        _write(output, section, scored)
+        write_record(record_path(output.parent, section), scored.queries)
     print(interval_table(scored.scores, scored.intervals))
-    print(f"\n{len(task.query.ids)} queries, {len(task.reference.ids)} references; written to {output}")
+    written = f"written to {output}" if output else "settings differ from the run's own: not written without --output"
+    print(f"\n{len(task.query.ids)} queries, {len(task.reference.ids)} references; {written}")
 
 
 def _write(output: Path, section: str, scored: "Scored") -> None:
