@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dml import runs
 from dml.callbacks import GracefulInterrupt
@@ -40,7 +41,11 @@ def test_a_run_holds_what_the_contract_names(dml, small):
     run = Path("runs/first")
     assert {p.name for p in run.iterdir()} >= {"config.yaml", "checkpoints", "scores.json", "protocol.json", "pictures"}
     assert {p.name for p in (run / "pictures").iterdir()} == {"gallery.png", "pca.png", "weights.png"}
-    assert list(run.glob("events.out.tfevents*"))
+    events = EventAccumulator(str(run)).Reload()
+    assert {"train/loss", "val/loss", "val/map_at_r", "lr-Adam"} <= set(events.Tags()["scalars"])
+    assert {"gallery", "pca", "weights"} <= set(events.Tags()["images"])
+    assert "weights/encoder.projection.weight" in events.Tags()["histograms"]
+    assert next(run.glob("*/val/sprite.png")).stat().st_size > 0  # the projector's thumbnails
     protocol = runs.read_json(run / "protocol.json")
     assert protocol["data"]["trained_on"] == {"images": 1079, "classes": 10}
     assert protocol["test_data_chose_anything"] is False
