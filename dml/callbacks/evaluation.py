@@ -31,7 +31,7 @@ class KNNEvaluation(Callback):
         baselines: Whether raw pixels and the untrained encoder are scored before training starts.
 
     Raises:
-        UserError: k is larger than the reference set.
+        UserError: k is larger than the reference set, or the embeddings are not finite: training diverged.
 
     Example:
         >>> KNNEvaluation(k=36).k
@@ -101,6 +101,10 @@ class KNNEvaluation(Callback):
     def _log(self, split: str, pl_module: LightningModule) -> None:
         sets = [self._collectors[loader].collect() for loader in sorted(self._collectors)]
         self._collectors = {}
+        # squared, as distances are: they overflow before the embeddings do
+        wrong = sum(int((~torch.isfinite(rows.embeddings.square().sum(dim=1).mul(4))).sum()) for rows in sets)
+        if wrong:
+            raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower --model.optimizer.lr")
         self.queries, self.references = sets[0], sets[-1]
         for name, scores in self._score(sets, pl_module.device).items():
             for score, value in scores.items():

@@ -140,3 +140,10 @@ def test_pixels_are_scored_by_a_recipe_that_needs_no_training(dml):
     assert code == 0
     assert "0.97" in out
     assert not Path("runs").exists()
+
+
+def test_a_training_that_diverges_says_so(dml):
+    diverging = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=1e30", "--trainer.accelerator=cpu")
+    code, _, err = dml("fit", "--name", "first", *diverging)
+    assert code == 2
+    assert "training diverged; lower --model.optimizer.lr" in err
