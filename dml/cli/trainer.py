@@ -1,19 +1,14 @@
-"""Builds trainer, module and data from a recipe: the only file that knows LightningCLI."""
+"""Builds trainer, module and data from a recipe: the only file that builds LightningCLI."""
 
 import argparse
 import io
-import logging
-import os
 import shutil
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -29,6 +24,7 @@ from dml.callbacks import (
     RunFolder,
     run_checkpoints,
 )
+from dml.cli.guards import check_checkpoint, quiet, user_errors
 from dml.cli.messages import one_line
 from dml.data import ImageData
 from dml.errors import UserError
@@ -53,8 +49,7 @@ class TrainerCLI(LightningCLI):
         self.run = run
         self._run_is_new = run is not None and not run.exists()
         self._runs_dir_is_new = run is not None and not run.parent.exists()
-        for library in ("lightning.pytorch", "lightning.fabric"):  # hardware and tips are not what was asked for
-            logging.getLogger(library).setLevel(logging.WARNING)
+        quiet()
         with user_errors():
             super().__init__(
                 model_class=TrainableModule,
@@ -78,7 +73,7 @@ class TrainerCLI(LightningCLI):
     def fit(self, checkpoint: Path | None) -> bool:
         """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
         with user_errors():
-            _check(checkpoint)
+            check_checkpoint(checkpoint)
             try:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
             except SystemExit as stop:  # Lightning's answer to Ctrl-C
@@ -103,7 +98,7 @@ class TrainerCLI(LightningCLI):
     def predict(self, checkpoint: Path | None, output: Path) -> tuple[int, ...]:
         """Write what the model gives for every image of the source to a NumPy archive; return its shape."""
         with user_errors():
-            _check(checkpoint)
+            check_checkpoint(checkpoint)
             parts: Any = self.trainer.predict(
                 self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True if checkpoint else None
             )
@@ -144,7 +139,7 @@ class TrainerCLI(LightningCLI):
 
     def _score(self, verb: Callable[..., Any], checkpoint: Path | None) -> None:
         with user_errors():
-            _check(checkpoint)
+            check_checkpoint(checkpoint)
             weights = {} if checkpoint is None else {"ckpt_path": checkpoint, "weights_only": True}
             try:
                 verb(self.model, datamodule=self.datamodule, verbose=False, **weights)
@@ -187,7 +182,7 @@ class TrainerCLI(LightningCLI):
                 kwargs["logger"] = TensorBoardLogger(self.run, name="", version="")
             if keys["logger"] is not False:
                 ours.append(LearningRateMonitor())
-        _quiet()  # last: importing what a recipe names may undo it
+        quiet()  # last: importing what a recipe names may undo it
         return super().instantiate_trainer(callbacks=[*(keys["callbacks"] or []), *ours], **kwargs)
 
     def _run_callbacks(self, run: Path) -> list[Callback]:
@@ -199,48 +194,3 @@ class TrainerCLI(LightningCLI):
         recipe = self.parser.dump(self.config, skip_none=False)
         folder = RunFolder(run, recipe, seed=int(self.config.seed_everything), monitor=monitor)
         return [folder, RandomState(), self.interrupt, self.best, last]
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Turn what jsonargparse and Lightning say of a user's mistake into one line.
-
-    Example:
-        >>> with user_errors():
-        ...     raise MisconfigurationException("no such accelerator")
-        Traceback (most recent call last):
-        ...
-        dml.errors.UserError: no such accelerator
-    """
-    try:
-        yield
-    except (argparse.ArgumentError, MisconfigurationException) as error:
-        raise UserError(one_line(str(error))) from error
-    except OSError as error:
-        what = f"{error.strerror} ({error.filename})" if error.filename else str(error)
-        raise UserError(f"{one_line(what)}: check the path, its permissions and the space left on the disk") from error
-
-
-def _check(checkpoint: Path | None) -> None:
-    if checkpoint is None:
-        return
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a file that is none makes the reader stumble over
-        raise UserError(f"{checkpoint} is no checkpoint, or a broken one: give a file written by `dml fit`") from error
-    if not isinstance(state, dict) or "state_dict" not in state:
-        raise UserError(f"{checkpoint} holds no weights of a module: give a file written by `dml fit`")
-
-
-def _quiet() -> None:
-    """Silence the libraries' hints that do not concern a user of `dml`."""
-    for hint in (
-        ".*does not have many workers.*",
-        ".*is smaller than the logging interval.*",
-        ".*exists and is not empty.*",
-        ".*LeafSpec.*",
-        ".*Be aware that when using `ckpt_path`.*",
-        ".*sync_dist=True.*",  # every process computes the same scores
-    ):
-        warnings.filterwarnings("ignore", hint)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,0 +1,75 @@
+"""Guards around Lightning: its errors become one line, its hints are silenced, a broken checkpoint is told early."""
+
+import argparse
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from dml.cli.messages import one_line
+from dml.errors import UserError
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what jsonargparse and Lightning say of a user's mistake into one line.
+
+    Example:
+        >>> with user_errors():
+        ...     raise MisconfigurationException("no such accelerator")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no such accelerator
+    """
+    try:
+        yield
+    except (argparse.ArgumentError, MisconfigurationException) as error:
+        raise UserError(one_line(str(error))) from error
+    except OSError as error:
+        what = f"{error.strerror} ({error.filename})" if error.filename else str(error)
+        raise UserError(f"{one_line(what)}: check the path, its permissions and the space left on the disk") from error
+
+
+def check_checkpoint(checkpoint: Path | None) -> None:
+    """Refuse a file that is no checkpoint before the data is read; None is none and fine.
+
+    Raises:
+        UserError: The file cannot be read as a checkpoint.
+
+    Example:
+        >>> check_checkpoint(None)
+    """
+    if checkpoint is None:
+        return
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a file that is none makes the reader stumble over
+        raise UserError(f"{checkpoint} is no checkpoint, or a broken one: give a file written by `dml fit`") from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise UserError(f"{checkpoint} holds no weights of a module: give a file written by `dml fit`")
+
+
+def quiet() -> None:
+    """Silence the libraries' hints that do not concern a user of `dml`.
+
+    Example:
+        >>> with warnings.catch_warnings():
+        ...     quiet()
+    """
+    for library in ("lightning.pytorch", "lightning.fabric"):  # hardware and tips are not what was asked for
+        logging.getLogger(library).setLevel(logging.WARNING)
+    for hint in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*exists and is not empty.*",
+        ".*LeafSpec.*",
+        ".*Be aware that when using `ckpt_path`.*",
+        ".*sync_dist=True.*",  # every process computes the same scores
+    ):
+        warnings.filterwarnings("ignore", hint)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
