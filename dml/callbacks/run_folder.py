@@ -65,6 +65,7 @@ def _data(data: ImageData) -> dict[str, Any]:
     return {
         "source": source,
         "trained_on": {"images": len(data.parts.train), "classes": data.num_classes},
+        "training_images_left_out_by_labelled": len(data.unlabelled),
         "scored_against": "the other held-back images" if data.parts.class_disjoint else "the training images",
         "held_back_images": {"val": len(data.parts.val), "test": len(data.parts.test)},
         "unreadable_images_left_out": len(data.unreadable),

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from dml.data.augmentation import Augmentation
 from dml.data.cache import cache_folder
-from dml.data.digits import Digits
-from dml.data.folds import OfficialSplit
+from dml.data.dealing import deal
 from dml.data.loader import BatchLoader
 from dml.data.pixels import Pixels
 from dml.data.plans import OrderedPlan, Plan, training_plan
-from dml.data.roots import source_of_root
-from dml.data.samples import Samples, Source, take
-from dml.data.splits import Parts, Split, StratifiedSplit, queries_and_references, split_hash
+from dml.data.roots import choose_source
+from dml.data.samples import Samples, Source
+from dml.data.splits import Parts, Split, queries_and_references, split_hash
 from dml.data.store import open_pixels
 from dml.errors import UserError
 
@@ -29,7 +28,8 @@ class ImageData(L.LightningDataModule):
     """Labelled images of any kind, split, batched, augmented and normalised.
 
     After `setup`, these tell what was found: `image_shape` (C, H, W), `class_names`, `num_classes`, `split_hash`,
-    `samples` (the catalogue) and `parts` (positions of train, val and test in it).
+    `samples` (the catalogue), `parts` (positions of train, val and test in it) and `unlabelled` (training images that
+    `labelled` left out).
 
     Loaders yield `Batch`. Training: augmented, random or class-balanced. Validation and test: a list of two loaders,
     queries and references (the training images, unaugmented, in order), or of queries alone where training has none of
@@ -46,6 +46,8 @@ class ImageData(L.LightningDataModule):
         channels: 1 (grey) or 3 (RGB); None: what the source's images are.
         split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
             else a fifth each for val and test, stratified.
+        labelled: train on so many images of each class (int), or on this share of each (float in (0, 1]); drawn by the
+            seed, a smaller number's among a larger one's; val and test stay as they are. None: on all.
         batch_size: training images per step and process.
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
             is visited in an epoch. "auto": all classes there are, or batch_size // 4 where that is less, with as many
@@ -67,6 +69,7 @@ class ImageData(L.LightningDataModule):
         UserError: on `setup` or the first loader, whatever a user can mend.
 
     Example:
+        >>> from dml.data import StratifiedSplit
         >>> data = ImageData(split=StratifiedSplit(val=120, test=0), batch_size=50, classes_per_batch=10)
         >>> data.setup("fit")
         >>> data.image_shape, data.num_classes
@@ -86,6 +89,7 @@ class ImageData(L.LightningDataModule):
         image_size: int | tuple[int, int] | None = None,
         channels: Literal[1, 3] | None = None,
         split: Split | None = None,
+        labelled: int | float | None = None,
         batch_size: int = 128,
         classes_per_batch: int | Literal["auto"] | None = None,
         drop_last: bool = False,
@@ -106,6 +110,7 @@ class ImageData(L.LightningDataModule):
         self.image_size = image_size
         self.channels = channels
         self.split = split
+        self.labelled = labelled
         self.batch_size = batch_size
         self.classes_per_batch = classes_per_batch
         self.drop_last = drop_last
@@ -134,7 +139,7 @@ class ImageData(L.LightningDataModule):
         """
         if self._ready:
             return
-        self.samples = self._source().open()
+        self.samples = choose_source(self.root, self.source).open()
         self._channels: Literal[1, 3] = self.channels or self.samples.channels
         size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
         if size is not None and min(size) < 1:
@@ -148,26 +153,12 @@ class ImageData(L.LightningDataModule):
             memory_limit=self.memory_limit,
             cache=cache_folder(self.cache_dir) if self.cache else None,
         )
-        self.parts = self._assign()
+        self.parts, self.unlabelled = deal(self.samples, self.split, self.labelled, self.seed, self.unreadable)
         self.image_shape = self.pixels.shape
         self.class_names = self.samples.class_names
         self.num_classes = len(self.class_names)
         self.split_hash = split_hash(self.samples, self.parts)
         self._ready = True
-
-    def _source(self) -> Source:
-        if self.source is not None and self.root is not None:
-            raise UserError("both data.root and data.source are set: give one of them (a source has its own root)")
-        if self.source is not None:
-            return self.source
-        return Digits() if self.root is None else source_of_root(self.root)
-
-    def _assign(self) -> Parts:
-        split = self.split or (OfficialSplit() if self.samples.parts else StratifiedSplit())
-        seed = self.seed if split.seed is None else split.seed
-        keep = np.setdiff1d(np.arange(len(self.samples)), self.unreadable)
-        parts = split.assign(take(self.samples, keep) if self.unreadable else self.samples, seed)
-        return Parts(keep[parts.train], keep[parts.val], keep[parts.test], parts.class_disjoint)
 
     def train_dataloader(self) -> BatchLoader:
         """Augmented training batches, dealt to the processes."""

@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 from dml.data.arrays import ArrayFile
+from dml.data.digits import Digits
 from dml.data.folder import ImageFolder
 from dml.data.manifest import Manifest
 from dml.data.samples import Source
@@ -39,3 +40,20 @@ def source_of_root(root: str) -> Source:
     if path.is_dir() or zipfile.is_zipfile(path):
         return ImageFolder(root)
     raise UserError(f"'{root}' is neither a folder nor a .zip, .csv, .parquet or .npz file: give one of these")
+
+
+def choose_source(root: str | None, source: Source | None) -> Source:
+    """Choose between a path and a source; neither means the digits that ship with scikit-learn.
+
+    Raises:
+        UserError: both are given, or nobody reads root.
+
+    Example:
+        >>> type(choose_source(None, None)).__name__
+        'Digits'
+    """
+    if source is not None and root is not None:
+        raise UserError("both data.root and data.source are set: give one of them (a source has its own root)")
+    if source is not None:
+        return source
+    return Digits() if root is None else source_of_root(root)
