@@ -7,6 +7,7 @@ from dml.encoders.flatten import FlattenEncoder
 from dml.encoders.linear import LinearEncoder, NormalLinear
 from dml.encoders.mlp import MLPEncoder
 from dml.encoders.pretrained import pretrained_encoder
+from dml.encoders.strided import StridedConvEncoder
 
 __all__ = [
     "AlexNetEncoder",
@@ -16,6 +17,7 @@ __all__ = [
     "LinearEncoder",
     "MLPEncoder",
     "NormalLinear",
+    "StridedConvEncoder",
     "materialize",
     "pretrained_encoder",
 ]

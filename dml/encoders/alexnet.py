@@ -5,7 +5,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.encoders.base import Encoder
+from dml.encoders.base import Encoder, check_embedding_dim
 
 
 @final
@@ -38,6 +38,7 @@ class AlexNetEncoder(Encoder):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        check_embedding_dim(embedding_dim)
         self.features = nn.Sequential()
         for number, width in enumerate(channels):
             self.features.append(nn.LazyConv2d(width, 3, stride=2 if number == 0 else 1, padding=1))

@@ -20,6 +20,22 @@ class Encoder(nn.Module, ABC):
         """Return the embeddings (B,D) of images (B,C,H,W)."""
 
 
+def check_embedding_dim(embedding_dim: int) -> None:
+    """Refuse an embedding without dimensions.
+
+    Raises:
+        UserError: embedding_dim is below 1.
+
+    Example:
+        >>> check_embedding_dim(0)
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: embedding_dim=0: an embedding has at least one dimension
+    """
+    if embedding_dim < 1:
+        raise UserError(f"embedding_dim={embedding_dim}: an embedding has at least one dimension")
+
+
 @torch.no_grad()
 def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Fix a network's lazy input sizes by one forward pass of zeros and return the shape of its output for one input.

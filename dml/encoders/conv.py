@@ -6,7 +6,7 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dml.encoders.base import Encoder
+from dml.encoders.base import Encoder, check_embedding_dim
 
 
 @final
@@ -33,6 +33,7 @@ class ConvEncoder(Encoder):
         self, embedding_dim: int, channels: Sequence[int] = (32, 64, 128), dropout: float = 0.0, first_stride: int = 1
     ) -> None:
         super().__init__()
+        check_embedding_dim(embedding_dim)
         strides = [first_stride] + [1] * (len(channels) - 1)
         self.stages = nn.ModuleList(
             nn.Sequential(*_conv(width, stride), *_conv(width, 1))

@@ -4,7 +4,7 @@ from typing import Literal, final
 
 from torch import Tensor, nn
 
-from dml.encoders.base import Encoder
+from dml.encoders.base import Encoder, check_embedding_dim
 
 Initialisation = Literal["torch", "normal"]
 
@@ -60,6 +60,7 @@ class LinearEncoder(Encoder):
 
     def __init__(self, embedding_dim: int, bias: bool = False, initialisation: Initialisation = "torch") -> None:
         super().__init__()
+        check_embedding_dim(embedding_dim)
         self.projection = linear_layer(embedding_dim, bias, initialisation)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.encoders.base import Encoder
+from dml.encoders.base import Encoder, check_embedding_dim
 from dml.encoders.linear import Initialisation, linear_layer
 
 
@@ -18,6 +18,7 @@ class MLPEncoder(Encoder):
         hidden_sizes: Widths of the hidden layers, first to last; none gives a linear projection.
         hidden_bias: Whether the hidden layers have biases.
         output_bias: Whether the last layer has a bias.
+        batch_norm: Whether BatchNorm stands before each ReLU.
         dropout: Share of each hidden layer's units dropped while training, in [0, 1).
         initialisation: `torch` or `normal` (N(0, 1/(in+out)), as in the reference experiments).
 
@@ -34,13 +35,17 @@ class MLPEncoder(Encoder):
         hidden_sizes: Sequence[int] = (256,),
         hidden_bias: bool = True,
         output_bias: bool = True,
+        batch_norm: bool = False,
         dropout: float = 0.0,
         initialisation: Initialisation = "torch",
     ) -> None:
         super().__init__()
+        check_embedding_dim(embedding_dim)
         self.layers = nn.Sequential()
         for size in hidden_sizes:
             self.layers.append(linear_layer(size, hidden_bias, initialisation))
+            if batch_norm:
+                self.layers.append(nn.LazyBatchNorm1d())
             self.layers.append(nn.ReLU())
             if dropout:
                 self.layers.append(nn.Dropout(dropout))

@@ -1,6 +1,7 @@
-"""LightningModules: encoder and loss, encoder and head. Glue only; the mathematics lies on the ground floor."""
+"""LightningModules: an encoder with a loss, a head or a decoder. Glue only; the mathematics lies below."""
 
+from dml.modules.autoencoder import AutoencoderModule
 from dml.modules.classifier import ClassifierModule
 from dml.modules.embedding import EmbeddingModule
 
-__all__ = ["ClassifierModule", "EmbeddingModule"]
+__all__ = ["AutoencoderModule", "ClassifierModule", "EmbeddingModule"]

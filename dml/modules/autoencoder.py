@@ -1,0 +1,167 @@
+"""The LightningModule that learns without labels: an encoder and a decoder that gives the images back. Glue only."""
+
+from typing import final
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from dml.data import Batch
+from dml.decoders import Decoder
+from dml.encoders import Encoder, materialize
+from dml.errors import UserError
+from dml.functional.reconstruction import (
+    check_corruption,
+    corrupt,
+    normal_divergence,
+    reconstruction_loss,
+    sample_normal,
+)
+from dml.modules.base import Interval, TrainableModule
+
+
+@final
+class AutoencoderModule(TrainableModule):
+    """Learn an encoder such that a decoder can tell the image from its embedding, the code.
+
+    What is to be given back are the pixels in 0..1, whatever data.mean and data.std make of them for the encoder, and
+    after augmentation. `val/mse` is their mean squared error per pixel, comparable with PCA's.
+
+    - Denoising: the encoder sees corrupted images, the target is the clean one; while training alone.
+    - Variational: the embedding is the mean of a normal distribution, a linear layer on it gives the log-variance, and
+      the decoder sees a draw from it; the loss is loss + beta·KL / (C·H·W), so that with BCELoss beta = 1 is the
+      evidence bound per pixel. Validation and transfer use the mean: the encoder stays any encoder.
+
+    Args:
+        encoder: images (B,C,H,W) -> embeddings (B,D).
+        decoder: embeddings (B,D) -> pixels (B,C,H,W), one of `dml.decoders`.
+        loss: `loss(reconstructions, pixels) -> scalar`: torch.nn.MSELoss, BCELoss, L1Loss; None: MSELoss.
+        noise_std: Denoising: standard deviation of the noise on the pixels in 0..1.
+        masking: Denoising: share of the pixels blackened, in [0, 1).
+        beta: Variational: weight of the divergence from N(0, I), ≥ 0; None: a plain autoencoder.
+        optimizer: Builds the optimiser from parameters.
+        lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
+        lr_interval: Whether the schedule moves after every `epoch` or every `step`.
+
+    Raises:
+        UserError: The loss takes logits, a number is out of its range, or (when training starts) the decoder does not
+            fit the data.
+
+    Source: Kingma, Welling, "Auto-Encoding Variational Bayes", 2013; Higgins et al., "beta-VAE", 2017.
+
+    Example:
+        >>> import torch
+        >>> from dml.decoders import MLPDecoder
+        >>> from dml.encoders import MLPEncoder
+        >>> module = AutoencoderModule(MLPEncoder(embedding_dim=2), MLPDecoder())
+        >>> module.build((1, 8, 8))
+        >>> module(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 1, 8, 8])
+    """
+
+    monitor = "val/mse"
+    monitor_mode = "min"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        loss: nn.Module | None = None,
+        noise_std: float = 0.0,
+        masking: float = 0.0,
+        beta: float | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Interval = "epoch",
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, lr_interval)
+        _check(loss, beta)
+        check_corruption(noise_std, masking)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.loss = nn.MSELoss() if loss is None else loss
+        self.noise_std = noise_std
+        self.masking = masking
+        self.beta = beta
+        self.log_variance: nn.Linear | None = None
+        self.register_buffer("mean", torch.tensor([0.5]).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.5]).view(-1, 1, 1), persistent=False)
+
+    def setup(self, stage: str) -> None:
+        """Build both networks for the data's images."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.build(data.image_shape, data.mean, data.std)
+
+    def build(
+        self, image_shape: tuple[int, int, int], mean: float | list[float] = 0.5, std: float | list[float] = 0.5
+    ) -> None:
+        """Fix all sizes.
+
+        Args:
+            image_shape: (C,H,W).
+            mean: What was subtracted from pixels in 0..1, as data.mean.
+            std: What they were divided by, as data.std.
+        """
+        for name, value in (("mean", mean), ("std", std)):
+            setattr(self, name, torch.tensor(value, device=getattr(self, name).device).view(-1, 1, 1))
+        self.decoder.build(image_shape)
+        (embedding_dim,) = materialize(self.encoder, image_shape)
+        materialize(self.decoder, (embedding_dim,))
+        if self.beta is not None and self.log_variance is None:
+            self.log_variance = nn.Linear(embedding_dim, embedding_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the reconstructions (B,C,H,W), pixels in 0..1, of normalised images (B,C,H,W)."""
+        reconstructions: Tensor = self.decoder(self.encoder(images))
+        return reconstructions
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return the pixels (B,C,H,W) in 0..1 of normalised images (B,C,H,W)."""
+        return images * self.std + self.mean
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        pixels = self.pixels(batch.images)
+        seen = (corrupt(pixels, self.noise_std, self.masking) - self.mean) / self.std
+        codes, penalty = self._draw(self.encoder(seen))
+        loss = reconstruction_loss(self.loss, self.decoder(codes), pixels) + penalty / pixels[0].numel()
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pixels))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the embeddings (B,D) of a batch; log loss and error of the queries, not of the references."""
+        return self._evaluate(batch, dataloader_idx, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the embeddings (B,D) of a batch; log loss and error of the queries, not of the references."""
+        return self._evaluate(batch, dataloader_idx, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the embeddings (B,D) of a batch."""
+        embeddings: Tensor = self.encoder(batch.images)
+        return embeddings
+
+    def _draw(self, embeddings: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the codes (B,D) the decoder sees while training, and what they cost in the loss, per image."""
+        if self.beta is None or self.log_variance is None:
+            return embeddings, 0.0
+        log_variance = self.log_variance(embeddings)
+        return sample_normal(embeddings, log_variance), self.beta * normal_divergence(embeddings, log_variance)
+
+    def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
+        embeddings: Tensor = self.encoder(batch.images)
+        if dataloader_idx == 0:
+            pixels, reconstructions = self.pixels(batch.images), self.decoder(embeddings)
+            losses = {"loss": self.loss, "mse": nn.MSELoss()}
+            scores = {f"{split}/{name}": reconstruction_loss(x, reconstructions, pixels) for name, x in losses.items()}
+            self.log_dict(scores, batch_size=len(pixels), add_dataloader_idx=False, sync_dist=True)
+        return embeddings
+
+
+def _check(loss: nn.Module | None, beta: float | None) -> None:
+    if isinstance(loss, nn.BCEWithLogitsLoss):
+        raise UserError("the decoder gives pixels and BCEWithLogitsLoss takes logits: choose torch.nn.BCELoss")
+    if beta is not None and beta < 0:
+        raise UserError(f"beta={beta}: the weight of the divergence is at least 0 (none: a plain autoencoder)")
