@@ -1,0 +1,57 @@
+"""Pictures of folds and of the plane: what they show, not how they look."""
+
+import numpy as np
+import pytest
+
+from dml.reports import decision_boundaries, density_maps, error_against_k, error_bars, plane_grid, png
+
+
+def test_error_against_k_shows_mean_and_standard_error_of_each_metric():
+    folds = np.array([[0.1, 0.3, 0.2, 0.4], [0.5, 0.5, 0.5, 0.5]])
+    axes = error_against_k([1, 7], {"l1": folds, "l2": folds + 0.1}).axes[0]
+    lines, segments = axes.containers[0][0], axes.containers[0][2][0].get_segments()
+    np.testing.assert_allclose(lines.get_xydata(), [[1, 0.25], [7, 0.5]])
+    half = (segments[0][1, 1] - segments[0][0, 1]) / 2
+    assert half == pytest.approx(folds[0].std(ddof=1) / 2)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["l1", "l2"]
+
+
+def test_bars_start_at_zero_and_carry_their_means():
+    figure = error_bars({"l1": [0.1, 0.3], "linf": [0.5, 0.7]}, "error")
+    axes = figure.axes[0]
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.2, 0.6])
+    assert axes.get_ylim()[0] == 0
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["l1", "linf"]
+
+
+def test_the_grid_holds_every_pair_of_coordinates_and_tables_follow_it():
+    grid = plane_grid((-1.0, 0.0), (1.0, 6.0), steps=3)
+    assert grid.points.shape == (9, 2)
+    np.testing.assert_array_equal(grid.table(grid.points[:, 0])[0], grid.x)
+    np.testing.assert_array_equal(grid.table(grid.points[:, 1])[:, 2], grid.y)
+
+
+def test_regions_are_those_decided_for_and_the_border_lies_between_them():
+    grid = plane_grid((-1.0, -1.0), (1.0, 1.0))
+    decided = (grid.points[:, 0] > 0.5).astype(int)
+    points, labels = np.array([[0.9, 0.0], [-0.9, 0.0], [-0.8, 0.1]]), np.array([1, 0, 0])
+    figure = decision_boundaries(grid, {"one": decided, "two": 1 - decided, "all 0": 0 * decided}, points, labels, "ab")
+    axes = figure.axes[0]
+    border = axes.collections[1].get_paths()[0].vertices
+    assert np.abs(border[:, 0] - 0.5).max() < 0.03
+    drawn = [len(series.get_offsets()) for series in axes.collections[2:]]
+    assert drawn == [2, 1]
+    assert [panel.get_title() for panel in figure.axes] == ["one", "two", "all 0"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_maps_share_one_scale_and_infinite_densities_are_drawn():
+    grid = plane_grid((-1.0, -1.0), (1.0, 1.0), steps=20)
+    one = 1 / np.square(grid.points).sum(axis=1)
+    one[0] = np.inf
+    figure = density_maps(grid, {"a": one, "b": 2 * one, "c": np.zeros(400)}, "share per unit area", columns=2)
+    meshes = [axes.collections[0] for axes in figure.axes[:3]]
+    assert len({mesh.norm.vmin for mesh in meshes} | {mesh.norm.vmax for mesh in meshes}) == 2
+    assert np.isfinite(np.asarray(meshes[0].get_array())).all()
+    assert png(figure).startswith(b"\x89PNG")
