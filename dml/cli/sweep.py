@@ -1,0 +1,168 @@
+"""`dml sweep`: try values of any keys of a recipe, over several seeds; a table, a plot and the best recipe."""
+
+import argparse
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dml import cli
+from dml.cli.options import KEYS, Parser, as_keys, with_default
+from dml.errors import UserError
+
+if TYPE_CHECKING:  # importing them loads torch, which --help must not
+    from dml.experiments.search import Configuration, Mode, Search
+    from dml.experiments.space import Dimension
+    from dml.experiments.sweep import Goal, Sweep
+    from dml.experiments.trials import Start
+
+SOME_FAILED = 1  # the exit code
+TRIALS = 20
+
+EPILOG = """values of a key:
+  model.loss.margin=0.1:2.0:15              15 values from 0.1 to 2.0
+  model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly over the logarithm
+  model.encoder.embedding_dim=8,16,64       these
+  model.optimizer.lr=1e-4:1e-1:log          a range to draw from (--search random, bayes)
+
+examples:
+  dml sweep --over model.loss.margin=0.1:2.0:15 --seeds 0,1,2 --name margins
+  dml sweep --config recipe.yaml --over model.optimizer.lr=1e-4:1e-1:log --over data.batch_size=60,120 \\
+            --search bayes --trials 30
+
+The same command with the same --name goes on where it was stopped, and may add values, seeds or trials.
+Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mistake to mend, 130 interrupted.
+
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is left of a sweep and write its results; return 0, 1 where a trial failed, or 130 after Ctrl-C."""
+    options, keys = _parser().parse_known_args(arguments)
+    folder = _folder(options)
+    words = as_keys(with_default(options.config, keys), keys)
+
+    from dml.experiments.space import read_space
+
+    space = read_space(options.over, ranges=options.search != "grid")
+    if options.search == "grid" and options.trials is not None:
+        raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
+
+    from dml.experiments import sweep as experiment  # loads torch, which --help must not
+
+    recipe = experiment.complete_recipe(cli.main, words)
+    goal = experiment.default_goal(recipe, options.score, options.mode)
+    sweep = experiment.Sweep(folder, recipe, [dimension.key for dimension in space])
+    search = _search(options, space, goal.mode)
+    experiment.check_space(cli.main, words, space)
+    if options.retry_failed:
+        sweep.forget_failed()
+    options.seeds = options.seeds or (int(recipe["seed_everything"]),)
+    return _run(options, words, sweep, search, goal)
+
+
+def _run(
+    options: argparse.Namespace, words: list[str], sweep: "Sweep", search: "Search | list[Configuration]", goal: "Goal"
+) -> int:
+    from dml.experiments.display import Display
+    from dml.experiments.results import write_results
+    from dml.experiments.sweep import run_sweep
+
+    start, slots = _start(options.parallel)
+    count = len(search) if isinstance(search, list) else options.trials or TRIALS
+    code = 0
+    with Display(sweep, count * len(options.seeds), goal.score) as display:
+        try:
+            run_sweep(sweep, words, options.seeds, search, count, goal, start, slots, display.tell)
+        except KeyboardInterrupt:
+            code = 130
+    if not sweep.outcomes:
+        return code
+    best = write_results(sweep, goal)
+    failed = [outcome for outcome in sweep.outcomes if outcome.status == "failed"]
+    if best is None and not code:
+        raise UserError(f"all {len(failed)} trials failed, the first by: {failed[0].reason}")
+    print(f"\ntable    {sweep.folder / 'sweep.csv'}\nplot     {sweep.folder / 'sweep.png'}")
+    print(f"compare  tensorboard --logdir {sweep.folder / 'hparams'}")
+    print(f"best     {best} by {goal.score}\n         dml fit --config {sweep.folder / 'best.yaml'}" if best else "")
+    if failed:
+        print(f"{len(failed)} of {len(sweep.outcomes)} trials failed: {sweep.folder / 'sweep.csv'} says why")
+    if code:
+        print(f"stopped; go on with the same command and --name {sweep.folder.name}")
+    return code or (SOME_FAILED if failed else 0)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="dml sweep",
+        description="Try values of any keys of a recipe: grid, random or Bayesian search, over several seeds.",
+        epilog=EPILOG + KEYS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="a recipe; later ones win")
+    parser.add_argument(
+        "--over", action="append", default=[], metavar="KEY=VALUES", help="a swept key; may be repeated"
+    )
+    parser.add_argument("--search", choices=("grid", "random", "bayes"), default="grid", help="what is tried (grid)")
+    parser.add_argument("--trials", type=_positive, metavar="N", help=f"configurations drawn ({TRIALS})")
+    parser.add_argument("--search_seed", type=int, default=0, metavar="N", help="of the draws (0)")
+    parser.add_argument("--seeds", type=_seeds, metavar="N,N", help="each configuration under each (the recipe's own)")
+    parser.add_argument(
+        "--score", metavar="KEY", help="what is plotted and best (what the recipe's checkpoint monitors)"
+    )
+    parser.add_argument("--mode", choices=("min", "max"), help="whether more of it is better (as its name says)")
+    parser.add_argument("--parallel", type=_positive, metavar="N", help="trials at once (the number of GPUs, or 1)")
+    parser.add_argument("--retry_failed", action="store_true", help="run failed trials again")
+    parser.add_argument("--name", help="the sweep's folder in runs_dir (date and time)")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    return parser
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    name = options.name or datetime.now().strftime("sweep_%Y-%m-%d_%H-%M-%S")
+    if name != Path(name).name or name in {"", ".", ".."}:
+        raise UserError(f"sweep name {name!r} is not a plain folder name: put the folder into --runs_dir")
+    return Path(options.runs_dir) / name
+
+
+def _search(options: argparse.Namespace, space: "list[Dimension]", mode: "Mode") -> "Search | list[Configuration]":
+    from dml.experiments.search import BayesSearch, RandomSearch, grid
+
+    if options.search == "grid":
+        return grid(space)
+    if options.search == "random":
+        return RandomSearch(space, options.search_seed)
+    return BayesSearch(space, options.search_seed, mode)
+
+
+def _start(parallel: int | None) -> "tuple[Start, int]":
+    """Return what starts a trial, and how many run at once: one alone runs in this process."""
+    import torch
+
+    from dml.experiments.trials import RunApart, run_here
+
+    gpus = torch.cuda.device_count()
+    slots = parallel or max(1, gpus)
+    if slots == 1:
+        return run_here(cli.main), 1
+    threads = (
+        {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // slots))} if "OMP_NUM_THREADS" not in os.environ else {}
+    )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    devices = [{**threads, **({"CUDA_VISIBLE_DEVICES": visible[slot % gpus]} if gpus else {})} for slot in range(slots)]
+    return RunApart([sys.executable, "-m", "dml"], devices), slots
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() for word in words) or len(set(words)) < len(words):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different whole numbers like 0,1,2")
+    return tuple(map(int, words))

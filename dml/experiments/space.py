@@ -1,0 +1,161 @@
+"""The space of a sweep: reads `KEY=VALUES` into values or ranges; it knows nothing of recipes or training."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import yaml
+
+from dml.errors import UserError
+
+Value = str | int | float | bool | None
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@final
+@dataclass(frozen=True)
+class Dimension:
+    """One swept key: either the values it takes, or the range it is drawn from.
+
+    Args:
+        key: The recipe's key, e.g. `model.loss.margin`.
+        choices: Its values as they are handed to the recipe; empty for a range.
+        low: The range's lower end.
+        high: The range's upper end, included.
+        log: Whether values are spread evenly over the logarithm.
+        whole: Whether the range's values are whole numbers.
+    """
+
+    key: str
+    choices: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    whole: bool = False
+
+
+def read_space(over: Sequence[str], ranges: bool) -> list[Dimension]:
+    """Read the swept keys of a command line.
+
+    `KEY=a:b:n` is n values from a to b, `KEY=a:b:n:log` the same evenly over the logarithm, `KEY=v1,v2,v3` these values
+    (a comma within brackets belongs to its value), and, where they are drawn, `KEY=a:b` and `KEY=a:b:log` a range.
+
+    Args:
+        over: `KEY=VALUES`, one a key.
+        ranges: Whether values are drawn (random, bayes), so that a range needs no count.
+
+    Raises:
+        UserError: A key is missing or given twice, a range is empty, a value is given twice.
+
+    Example:
+        >>> read_space(["model.loss.margin=0.1:0.5:3"], ranges=False)[0].choices
+        ('0.1', '0.3', '0.5')
+    """
+    if not over:
+        raise UserError("nothing to sweep: give --over KEY=VALUES, e.g. --over model.loss.margin=0.1:2.0:15")
+    space = [_dimension(text, ranges) for text in over]
+    keys = [dimension.key for dimension in space]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UserError(f"--over {key} is given twice: put all its values into one")
+        if key == "seed_everything":
+            raise UserError("--over seed_everything: sweep seeds by --seeds 0,1,2")
+    return space
+
+
+def value_of(text: str) -> Value:
+    """Return a value as YAML reads it, for tables and axes; what is no scalar stays text.
+
+    Example:
+        >>> value_of("0.5"), value_of("tsne"), value_of("[8,16]"), value_of("1e-3")
+        (0.5, 'tsne', '[8,16]', 0.001)
+    """
+    if _NUMBER.fullmatch(text):  # YAML 1.1 takes 1e-3 for a word
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, str | int | float | bool) or value is None else text
+
+
+def number_text(value: float, whole: bool) -> str:
+    """Return a number as short as it is meant: 0.30000000000000004 is 0.3.
+
+    Example:
+        >>> number_text(0.1 + 0.2, whole=False), number_text(7.0, whole=True)
+        ('0.3', '7')
+    """
+    return str(round(value)) if whole else f"{value:.10g}"
+
+
+def _dimension(text: str, ranges: bool) -> Dimension:
+    key, equals, values = text.partition("=")
+    key = key.strip().removeprefix("--")
+    if not (key and equals and values.strip()):
+        raise UserError(
+            f"--over {text!r}: give KEY=VALUES, e.g. model.loss.margin=0.1:2.0:15 or data.batch_size=50,100"
+        )
+    first = values.partition(":")[0].strip()
+    if ":" in values and "," not in values and _NUMBER.fullmatch(first):
+        return _range(key, values, ranges)
+    choices = _split(values)
+    if "" in choices:
+        raise UserError(f"--over {text!r}: a value is empty; write null for none")
+    return _no_twins(Dimension(key, choices))
+
+
+def _range(key: str, values: str, ranges: bool) -> Dimension:
+    parts = [part.strip() for part in values.split(":")]
+    log = parts[-1] == "log"
+    numbers = parts[:-1] if log else parts
+    wrong = [part for part in numbers if not _NUMBER.fullmatch(part)]
+    if wrong or len(numbers) not in {2, 3}:
+        raise UserError(
+            f"--over {key}={values}: give a:b:n or a:b:n:log in numbers" + (f", not {wrong[0]!r}" * bool(wrong))
+        )
+    low, high = float(numbers[0]), float(numbers[1])
+    whole = all(isinstance(value_of(number), int) for number in numbers[:2])
+    if log and min(low, high) <= 0:
+        raise UserError(f"--over {key}={values}: a range over the logarithm lies above 0")
+    if not low < high:
+        raise UserError(f"--over {key}={values}: the range is empty; its upper end lies above its lower")
+    if len(numbers) == 3:
+        return _no_twins(Dimension(key, _points(key, values, low, high, numbers[2], log, whole)))
+    if not ranges:
+        raise UserError(
+            f"--over {key}={values}: give the number of values ({values.removesuffix(':log')}:10), or --search random"
+        )
+    return Dimension(key, (), low, high, log, whole)
+
+
+def _points(key: str, values: str, low: float, high: float, count: str, log: bool, whole: bool) -> tuple[str, ...]:
+    if not count.isdigit() or int(count) < 2:
+        raise UserError(f"--over {key}={values}: the number of values is a whole number from 2 on, not {count}")
+    steps = [step / (int(count) - 1) for step in range(int(count))]
+    points = [low * (high / low) ** step if log else low + (high - low) * step for step in steps]
+    points[-1] = high
+    # ends written as whole numbers whose points are whole stay whole: a key of type int takes them
+    whole = whole and all(math.isclose(point, round(point), rel_tol=1e-9) for point in points)
+    return tuple(number_text(point, whole) for point in points)
+
+
+def _split(values: str) -> tuple[str, ...]:
+    """Split at commas outside of brackets."""
+    parts, depth = [""], 0
+    for letter in values:
+        depth += (letter in "[{(") - (letter in "]})")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(part.strip() for part in parts)
+
+
+def _no_twins(dimension: Dimension) -> Dimension:
+    for choice in dimension.choices:
+        if dimension.choices.count(choice) > 1:
+            raise UserError(f"--over {dimension.key}: the value {choice} is given twice")
+    return dimension

@@ -1,0 +1,193 @@
+"""Curves: losses and scores over training, and scores against swept keys with their spread over seeds."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dml.reports.style import COLOURS, MARKERS
+
+Series = tuple[Sequence[float], Sequence[float]]  # where, what
+_LINES = ("-", "--", "-.", ":")
+_TICKS = 16  # more values of one axis are not all written
+
+
+def training_curves(
+    curves: Mapping[str, Series], ylabel: str, xlabel: str = "training step", log: bool = False
+) -> Figure:
+    """Draw curves over training, each with its colour, line style and marker.
+
+    Args:
+        curves: By name: steps (N,) and values (N,); values that are not finite are left out.
+        ylabel: What the values are, with their unit.
+        xlabel: What the steps are.
+        log: Whether the values' axis is logarithmic; values that are not positive are then left out.
+
+    Example:
+        >>> figure = training_curves({"train": ([0, 1], [2.0, 1.0]), "val": ([1], [1.5])}, "loss")
+        >>> [line.get_label() for line in figure.axes[0].lines]
+        ['train', 'val']
+    """
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for i, (name, (steps, values)) in enumerate(curves.items()):
+        x, y = np.asarray(steps, float), np.asarray(values, float)
+        keep = np.isfinite(y) & ((y > 0) | (not log))
+        x, y = x[keep], y[keep]
+        few = len(x) <= 30  # a marker a point would hide a longer curve
+        every = 1 if few else max(1, len(x) // 12)
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": _LINES[i % len(_LINES)], "linewidth": 1.6}
+        axes.plot(x, y, **style, marker=MARKERS[i % len(MARKERS)], markevery=every, markersize=4, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    _finish(axes, len(curves))
+    return figure
+
+
+def swept_curves(
+    values: Sequence[object],
+    scores: Mapping[str, Sequence[Sequence[float]]],
+    key: str,
+    lines: tuple[str, Sequence[object]] | None = None,
+    ylabel: str | None = None,
+) -> Figure:
+    """Draw scores against a swept key: means over seeds, with one standard deviation to either side as error bars.
+
+    Args:
+        values: The key's value of each configuration; numbers lie on an axis (logarithmic where they are spaced so),
+            others beside each other.
+        scores: By name: for each configuration its score under each seed, at least one.
+        key: The key's name, the label of the axis.
+        lines: A second key and its value of each configuration: a line for each of them.
+        ylabel: What the scores are; None takes their names.
+
+    Example:
+        >>> figure = swept_curves([0.1, 0.2], {"val/knn_accuracy": [[0.5, 0.7], [0.6, 0.8]]}, "margin")
+        >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+        ('margin', 'val/knn_accuracy (mean ± sd over 2 seeds)')
+    """
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.add_subplot()
+    places, ticks = _places(values)
+    name, others = lines or ("", [None] * len(values))
+    groups = list(dict.fromkeys(others))
+    drawn = [(score, group) for score in scores for group in groups]
+    for i, (score, group) in enumerate(drawn):
+        rows = sorted((at for at in range(len(values)) if others[at] == group), key=lambda at: places[at])
+        samples = [np.asarray(scores[score][at], float) for at in rows]
+        label = score if lines is None else f"{name} = {group}" if len(scores) == 1 else f"{score}, {name} = {group}"
+        axes.errorbar(
+            places[rows],
+            [sample.mean() for sample in samples],
+            [sample.std(ddof=1) if len(sample) > 1 else 0.0 for sample in samples],
+            color=COLOURS[i % len(COLOURS)],
+            linestyle=_LINES[i % len(_LINES)],
+            marker=MARKERS[i % len(MARKERS)],
+            markersize=5,
+            linewidth=1.5,
+            capsize=3,
+            label=label,
+        )
+    _label_x(axes, key, values, ticks)
+    seeds = max(len(sample) for rows in scores.values() for sample in rows)
+    axes.set_ylabel((ylabel or ", ".join(scores)) + (f" (mean ± sd over {seeds} seeds)" if seeds > 1 else ""))
+    _finish(axes, len(drawn))
+    return figure
+
+
+def swept_heatmap(
+    values: Sequence[object],
+    others: Sequence[object],
+    scores: Sequence[Sequence[float]],
+    keys: tuple[str, str],
+    score: str,
+) -> Figure:
+    """Draw the mean score over seeds against two swept keys as a heat map with the numbers in its cells.
+
+    Args:
+        values: The first key's value of each configuration.
+        others: The second key's.
+        scores: For each configuration its score under each seed.
+        keys: Names of both keys.
+        score: The score's name.
+
+    Example:
+        >>> swept_heatmap([1, 2], [5, 5], [[0.1], [0.2]], ("k", "seed"), "val/map_at_r").axes[0].get_ylabel()
+        'seed'
+    """
+    columns, rows = (_ordered(dict.fromkeys(column)) for column in (values, others))
+    table = np.full((len(rows), len(columns)), np.nan)
+    for value, other, samples in zip(values, others, scores, strict=True):
+        table[rows.index(other), columns.index(value)] = np.mean(samples)
+    figure = Figure(figsize=(1.8 + 0.62 * len(columns), 1.4 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(table, cmap="cividis", origin="lower", aspect="auto")
+    middle = (np.nanmin(table) + np.nanmax(table)) / 2
+    for (row, column), mean in np.ndenumerate(table):
+        if np.isfinite(mean):
+            axes.text(column, row, f"{mean:.3g}", ha="center", va="center", fontsize=7, color="wk"[int(mean > middle)])
+    axes.set_xticks(range(len(columns)), [str(value) for value in columns], rotation=45 if len(columns) > 8 else 0)
+    axes.set_yticks(range(len(rows)), [str(value) for value in rows])
+    axes.set(xlabel=keys[0], ylabel=keys[1])
+    figure.colorbar(image, label=f"{score} (mean over seeds)")
+    return figure
+
+
+def swept_points(columns: Mapping[str, Sequence[object]], scores: Sequence[Sequence[float]], score: str) -> Figure:
+    """Draw a panel for each swept key: a point a configuration, its mean with one standard deviation over seeds.
+
+    Args:
+        columns: By key: its value of each configuration.
+        scores: For each configuration its score under each seed.
+        score: The score's name.
+
+    Example:
+        >>> len(swept_points({"lr": [0.1, 0.2], "margin": [1, 2]}, [[0.5], [0.6]], "val/map_at_r").axes)
+        2
+    """
+    across = min(3, len(columns))
+    down = -(-len(columns) // across)
+    figure = Figure(figsize=(4 * across + 0.6, 3.4 * down), layout="constrained")
+    means = [np.mean(samples) for samples in scores]
+    deviations = [np.std(samples, ddof=1) if len(samples) > 1 else 0.0 for samples in scores]
+    for i, (key, values) in enumerate(columns.items()):
+        axes = figure.add_subplot(down, across, i + 1)
+        places, ticks = _places(values)
+        axes.errorbar(
+            places, means, deviations, color=COLOURS[0], linestyle="none", marker="o", markersize=4, capsize=2
+        )
+        _label_x(axes, key, values, ticks)
+        axes.set_ylabel(score if i % across == 0 else "")
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _places(values: Sequence[object]) -> tuple[NDArray[np.float64], list[str]]:
+    """Return where each value lies on the axis and, where values are no numbers, the names of the places."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(values):
+        return np.asarray(numbers, float), []
+    names = list(dict.fromkeys(map(str, values)))
+    return np.asarray([names.index(str(value)) for value in values], float), names
+
+
+def _label_x(axes: Axes, key: str, values: Sequence[object], ticks: Sequence[str]) -> None:
+    axes.set_xlabel(key)
+    if ticks:
+        axes.set_xticks(range(len(ticks)), list(ticks), rotation=30 if max(map(len, ticks)) > 8 else 0)
+        return
+    places = np.unique(_places(values)[0])
+    if len(places) > 2 and places[0] > 0 and places[-1] / places[0] >= 50:  # a linear axis would crowd the small ones
+        axes.set_xscale("log")
+
+
+def _ordered(values: Mapping[object, None]) -> list[object]:
+    numbers = all(isinstance(value, int | float) for value in values)
+    return sorted(values, key=lambda value: float(str(value))) if numbers else list(values)
+
+
+def _finish(axes: Axes, curves: int) -> None:
+    axes.grid(alpha=0.3)
+    if curves > 1:
+        axes.legend(frameon=False, fontsize=8, ncols=1 + curves // 9)
