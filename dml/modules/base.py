@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
+from dml.encoders import FlattenEncoder
 from dml.errors import UserError
 
 Interval = Literal["epoch", "step"]
@@ -57,6 +58,13 @@ class TrainableModule(LightningModule, ABC):
     def learnt_parameters(self) -> list[Any]:
         """Return what the optimiser is built from: parameters, or groups of them as torch.optim takes them."""
         return [p for p in self.parameters() if p.requires_grad]
+
+    def on_train_start(self) -> None:
+        """Give an encoder that subtracts the mean image the mean of the training images; a frozen one keeps its own."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        for part in self.modules():
+            if isinstance(part, FlattenEncoder) and part.center and part.training:
+                part.take_mean(batch.images for batch in data.ordered_dataloader(data.parts.train))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another model's weights before anything is loaded."""

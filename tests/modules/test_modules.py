@@ -44,6 +44,19 @@ def test_a_moving_encoder_moves():
     assert not torch.equal(before["projection.weight"], module.encoder.state_dict()["projection.weight"])
 
 
+@pytest.mark.parametrize("freeze", [False, True])
+def test_the_mean_image_is_that_of_the_training_images_and_a_frozen_encoder_keeps_its_own(freeze):
+    module = ClassifierModule(FlattenEncoder(center=True), LinearHead(10), freeze_encoder=freeze)
+    data = _fit(module).datamodule
+    pixels = torch.cat([batch.images for batch in data.ordered_dataloader(data.parts.train)]).flatten(1)
+    expected = torch.zeros(64) if freeze else pixels.double().mean(dim=0).float()
+    torch.testing.assert_close(module.encoder.mean, expected)
+    restored = ClassifierModule(FlattenEncoder(center=True), LinearHead(10))
+    restored(torch.zeros(1, 1, 8, 8))
+    restored.load_state_dict(module.state_dict())
+    assert torch.equal(restored.encoder.mean, module.encoder.mean)
+
+
 def test_a_head_for_another_number_of_classes_is_refused():
     with pytest.raises(UserError, match="the head has 7 classes and the data has 10"):
         _fit(ClassifierModule(FlattenEncoder(), LinearHead(7)))
