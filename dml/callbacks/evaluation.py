@@ -62,7 +62,10 @@ class KNNEvaluation(Callback):
             raise UserError("the split has no validation images: set data.split.val above 0")
         if not self.with_baselines or self.baselines:
             return
-        for name, encoder in (("pixels", FlattenEncoder()), ("untrained", encoder_of(pl_module))):
+        compared: dict[str, Encoder] = {"pixels": FlattenEncoder()}
+        if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # else it is no less trained at the end
+            compared["untrained"] = encoder_of(pl_module)
+        for name, encoder in compared.items():
             sets = [_embed(encoder, loader, pl_module.device) for loader in loaders]
             self.baselines[name] = self._score(sets, pl_module.device)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from dml.data.augmentation import Augmentation
 from dml.data.cache import cache_folder
 from dml.data.dealing import deal
+from dml.data.embedded import EmbeddedImages
 from dml.data.loader import BatchLoader
 from dml.data.pixels import Pixels
 from dml.data.plans import OrderedPlan, Plan, training_plan
@@ -81,6 +82,7 @@ class ImageData(L.LightningDataModule):
     samples: Samples
     parts: Parts
     pixels: Pixels
+    embedded: EmbeddedImages  # empty until a module with a frozen encoder fills it
 
     def __init__(
         self,
@@ -154,6 +156,7 @@ class ImageData(L.LightningDataModule):
             cache=cache_folder(self.cache_dir) if self.cache else None,
         )
         self.parts, self.unlabelled = deal(self.samples, self.split, self.labelled, self.seed, self.unreadable)
+        self.embedded = EmbeddedImages(len(self.samples))
         self.image_shape = self.pixels.shape
         self.class_names = self.samples.class_names
         self.num_classes = len(self.class_names)
@@ -188,7 +191,15 @@ class ImageData(L.LightningDataModule):
 
     def predict_dataloader(self) -> BatchLoader:
         """Every readable image of the source in order, unaugmented."""
-        return self._ordered(np.setdiff1d(np.arange(len(self.samples)), self.unreadable))
+        return self.ordered_dataloader(np.setdiff1d(np.arange(len(self.samples)), self.unreadable))
+
+    def ordered_dataloader(self, ids: Indices) -> BatchLoader:
+        """Batches of these samples in the order given, unaugmented.
+
+        Args:
+            ids: int64 (n,) positions in the source.
+        """
+        return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size))
 
     def thumbnails(self, ids: Tensor) -> Tensor:
         """Pictures of samples.
@@ -208,10 +219,7 @@ class ImageData(L.LightningDataModule):
 
     def _scoring(self, part: Indices) -> list[BatchLoader]:
         sides = queries_and_references(self.samples, self.parts.train, part)
-        return [self._ordered(ids) for ids in sides if len(ids)]
-
-    def _ordered(self, ids: Indices) -> BatchLoader:
-        return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size))
+        return [self.ordered_dataloader(ids) for ids in sides if len(ids)]
 
     def _loader(
         self,
@@ -232,6 +240,7 @@ class ImageData(L.LightningDataModule):
             device=self._device,
             augmentation=augmentation,
             seed=self.seed,
+            embedded=self.embedded,
             progress=progress,
         )
 

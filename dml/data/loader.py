@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dml.data.augmentation import Augmentation
 from dml.data.batch import Batch
+from dml.data.embedded import EmbeddedImages
 from dml.data.pixels import Pixels
 from dml.data.plans import Plan
 
@@ -30,6 +31,7 @@ class BatchLoader:
         device: where batches are augmented and handed out.
         augmentation: applied with noise addressed by (seed, epoch, position); None leaves images as they are.
         seed: of the augmentation.
+        embedded: rows to hand out instead of unaugmented images, looked at when a pass begins; None: always images.
         progress: tells how many batches of the epoch are done, where somebody else counts; None counts yielded ones.
     """
 
@@ -44,6 +46,7 @@ class BatchLoader:
         device: torch.device,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        embedded: EmbeddedImages | None = None,
         progress: Callable[[], int] | None = None,
     ) -> None:
         self.pixels = pixels
@@ -56,6 +59,7 @@ class BatchLoader:
         self.device = device
         self.augmentation = augmentation
         self.seed = seed
+        self.embedded = embedded
         self.progress = progress
         self._position = 0
         self._resume: tuple[int, int] | None = None  # (epoch, position)
@@ -68,6 +72,11 @@ class BatchLoader:
         start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
         self._resume, self._position = None, start
         ids = [self.ids[row] for row in self.sampler.rows()[start:]]
+        if self.embedded is not None and self.augmentation is None and self.embedded.covers(self.ids):
+            for batch_ids in ids:
+                self._position += 1
+                yield self._embedded_batch(self.embedded.get(batch_ids), torch.from_numpy(batch_ids))
+            return
         addresses = self.sampler.addresses()[start:]
         for images, batch_ids, places in zip(self.pixels.batches(ids), ids, addresses, strict=True):
             self._position += 1
@@ -79,6 +88,11 @@ class BatchLoader:
             images = self.augmentation(images, self.seed, epoch, places.to(self.device))
         normalised = (images - self.shift).div_(self.scale)
         return Batch(normalised, self.labels[ids].to(self.device), ids.to(self.device))
+
+    def _embedded_batch(self, rows: Tensor, ids: Tensor) -> Batch:
+        nothing = torch.empty(len(ids), 0, 0, 0, device=self.device)
+        rows = rows.to(self.device, non_blocking=True)
+        return Batch(nothing, self.labels[ids].to(self.device), ids.to(self.device), rows)
 
     def state_dict(self) -> dict[str, int]:
         """Where to go on: the epoch and how many of its batches are done."""

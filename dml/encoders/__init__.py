@@ -4,6 +4,7 @@ from dml.encoders.alexnet import AlexNetEncoder
 from dml.encoders.base import Encoder, materialize
 from dml.encoders.conv import ConvEncoder
 from dml.encoders.flatten import FlattenEncoder
+from dml.encoders.hashing import encoder_hash
 from dml.encoders.linear import LinearEncoder, NormalLinear
 from dml.encoders.mlp import MLPEncoder
 from dml.encoders.pretrained import pretrained_encoder
@@ -18,6 +19,7 @@ __all__ = [
     "MLPEncoder",
     "NormalLinear",
     "StridedConvEncoder",
+    "encoder_hash",
     "materialize",
     "pretrained_encoder",
 ]

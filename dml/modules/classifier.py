@@ -1,5 +1,7 @@
 """The LightningModule that learns to name classes: an encoder and a head under a classification loss. Glue only."""
 
+import logging
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -7,9 +9,13 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from dml.data import Batch
+from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.modules.base import Interval, TrainableModule
+from dml.modules.frozen import FrozenEmbeddings
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -21,6 +27,10 @@ class ClassifierModule(TrainableModule):
         head: embeddings (B,D) -> logits (B,num_classes), one of `dml.heads`.
         loss: `loss(logits, labels) -> scalar`.
         freeze_encoder: Leave the encoder as it is: weights, BatchNorm statistics and dropout.
+        cache_embeddings: Run a frozen encoder once per image and keep its embeddings, in memory and in the data's cache
+            folder. Augmented images differ in every epoch: on them the encoder runs each time, and a warning says so.
+            The results are those without the cache, bit for bit where a row of the encoder's output does not depend on
+            the other rows of its batch; matrix products may round differently at another batch size.
         optimizer: Builds the optimiser from parameters.
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
@@ -46,6 +56,7 @@ class ClassifierModule(TrainableModule):
         head: nn.Module,
         loss: nn.Module | None = None,
         freeze_encoder: bool = False,
+        cache_embeddings: bool = True,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
@@ -55,6 +66,8 @@ class ClassifierModule(TrainableModule):
         self.head = head
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.freeze_encoder = freeze_encoder
+        self.cache_embeddings = cache_embeddings
+        self._frozen: FrozenEmbeddings | None = None
 
     def setup(self, stage: str) -> None:
         """Fix the lazy input sizes, check the head against the data, and freeze what is to be frozen."""
@@ -76,6 +89,30 @@ class ClassifierModule(TrainableModule):
             self.encoder.eval()
         return self
 
+    def on_fit_start(self) -> None:
+        """Run a frozen encoder over the images that training and validation will ask for."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        augmented = data.augmentation is not None
+        if augmented and self.freeze_encoder and self.cache_embeddings:
+            logger.warning(
+                "training images are augmented: the frozen encoder runs on every batch; leave "
+                "data.augmentation out to run it once per image"
+            )
+        own = [] if augmented else [data.ordered_dataloader(data.parts.train)]
+        self._serve_embeddings([*own, *data.val_dataloader()])
+
+    def on_validation_start(self) -> None:
+        """Have the embeddings of a frozen encoder ready."""
+        self._serve_embeddings(self.trainer.datamodule.val_dataloader())  # type: ignore[attr-defined]
+
+    def on_test_start(self) -> None:
+        """Have the embeddings of a frozen encoder ready."""
+        self._serve_embeddings(self.trainer.datamodule.test_dataloader())  # type: ignore[attr-defined]
+
+    def teardown(self, stage: str) -> None:
+        """Have the datamodule hand out images again."""
+        self.trainer.datamodule.embedded.clear()  # type: ignore[attr-defined]
+
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B,num_classes) of images (B,C,H,W)."""
         logits: Tensor = self.head(self.encoder(images))
@@ -83,7 +120,7 @@ class ClassifierModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        logits = self(batch.images)
+        logits = self.head(self._embed(batch))
         loss: Tensor = self.loss(logits, batch.labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         self.log("train/accuracy", _accuracy(logits, batch.labels), on_step=False, on_epoch=True)
@@ -99,10 +136,35 @@ class ClassifierModule(TrainableModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the class probabilities (B,num_classes) of a batch."""
-        return self.forward(batch.images).softmax(dim=1)
+        logits: Tensor = self.head(self._embed(batch))
+        return logits.softmax(dim=1)
+
+    def _embed(self, batch: Batch) -> Tensor:
+        embeddings: Tensor = self.encoder(batch.images) if batch.embeddings is None else batch.embeddings
+        return embeddings
+
+    def _serve_embeddings(self, loaders: Sequence[BatchLoader]) -> None:
+        """Run the frozen encoder, or read what it gave; the first process of a machine goes ahead and writes it."""
+        if not (self.freeze_encoder and self.cache_embeddings):
+            return
+        trainer = self.trainer
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if self._frozen is None or self._frozen.data is not data:
+            self._frozen = FrozenEmbeddings(self.encoder, data, f"{trainer.precision} {self.device.type}")
+        if trainer.local_rank > 0:
+            trainer.strategy.barrier()
+        self._frozen.serve([loader.ids for loader in loaders], self._in_precision)
+        if trainer.local_rank == 0:
+            trainer.strategy.barrier()
+
+    def _in_precision(self, images: Tensor) -> Tensor:
+        plugin = self.trainer.precision_plugin
+        with plugin.forward_context():
+            embeddings: Tensor = self.encoder(plugin.convert_input(images))
+        return embeddings
 
     def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
-        embeddings: Tensor = self.encoder(batch.images)
+        embeddings = self._embed(batch)
         if dataloader_idx == 0:
             logits = self.head(embeddings)
             scores = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
