@@ -7,6 +7,7 @@ from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.interrupt import GracefulInterrupt
 from dml.callbacks.pictures import Pictures
 from dml.callbacks.random_state import RandomState
+from dml.callbacks.reconstructions import Reconstructions
 from dml.callbacks.run_folder import RunFolder
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "KNNEvaluation",
     "Pictures",
     "RandomState",
+    "Reconstructions",
     "RunFolder",
     "run_checkpoints",
 ]

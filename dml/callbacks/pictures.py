@@ -1,23 +1,20 @@
 """Shows the embedding in TensorBoard and as PNG files: projector, retrieval gallery, 2-D map, weight histograms."""
 
-from pathlib import Path
 from typing import Literal, final
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
-from dml import reports, runs
+from dml import reports
 from dml.callbacks.embeddings import Embedded, encoder_of
 from dml.callbacks.evaluation import KNNEvaluation
-from dml.callbacks.run_folder import RunFolder
+from dml.callbacks.showing import run_of, show, writers
 from dml.errors import UserError
 from dml.neighbors import NeighborIndex
 
@@ -64,7 +61,7 @@ class Pictures(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the histogram of every weight."""
-        for writer in _writers(trainer):
+        for writer in writers(trainer):
             for name, parameter in pl_module.named_parameters():
                 if bool(torch.isfinite(parameter).all()):  # a diverged run is seen in its loss
                     writer.add_histogram(f"weights/{name}", parameter.detach().cpu(), trainer.current_epoch)
@@ -74,7 +71,7 @@ class Pictures(Callback):
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if not trainer.is_global_zero or (trainer.state.fn == "fit" and not due):
             return
-        if self._run(trainer) is None and not _writers(trainer):
+        if run_of(trainer) is None and not writers(trainer):
             return  # nowhere to show them
         evaluation = next((c for c in trainer.callbacks if isinstance(c, KNNEvaluation)), None)  # type: ignore[attr-defined]
         if evaluation is None or evaluation.queries is None or evaluation.references is None:
@@ -82,13 +79,13 @@ class Pictures(Callback):
         queries, references = evaluation.queries, evaluation.references
         if not bool(torch.isfinite(queries.embeddings).all()):
             return
-        self._show(trainer, "gallery", self._gallery(trainer, queries, references))
+        show(trainer, "gallery", self._gallery(trainer, queries, references))
         shown = _spread_evenly(queries, self.max_points)
         if figure := self._map(trainer, shown):
-            self._show(trainer, self.projection, figure)
+            show(trainer, self.projection, figure)
         name, weight = _first_weight(encoder_of(pl_module))
         if weight is not None and self._first_weight is not None:
-            self._show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
+            show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
         self._project(trainer, shown)
 
     def _gallery(self, trainer: Trainer, queries: Embedded, references: Embedded) -> Figure:
@@ -131,22 +128,8 @@ class Pictures(Callback):
         if max(images.shape[-2:]) > 64:
             images = nn.functional.interpolate(images, size=(64, 64), mode="area")
         names = [data.class_names[label] for label in shown.labels.tolist()]
-        for writer in _writers(trainer):
+        for writer in writers(trainer):
             writer.add_embedding(shown.embeddings, names, images.expand(-1, 3, -1, -1), trainer.global_step, "val")
-
-    def _run(self, trainer: Trainer) -> Path | None:
-        return next((c.run for c in trainer.callbacks if isinstance(c, RunFolder)), None)  # type: ignore[attr-defined]
-
-    def _show(self, trainer: Trainer, name: str, figure: Figure) -> None:
-        run = self._run(trainer)
-        if run is not None:
-            runs.write_bytes(run / runs.PICTURES / f"{name}.png", reports.png(figure))
-        for writer in _writers(trainer):
-            writer.add_figure(name, figure, trainer.global_step)
-
-
-def _writers(trainer: Trainer) -> list[SummaryWriter]:
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def _first_weight(encoder: nn.Module) -> tuple[str, NDArray[np.floating] | None]:

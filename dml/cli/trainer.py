@@ -21,6 +21,7 @@ from dml.callbacks import (
     KNNEvaluation,
     Pictures,
     RandomState,
+    Reconstructions,
     RunFolder,
     run_checkpoints,
 )
@@ -171,7 +172,7 @@ class TrainerCLI(LightningCLI):
         """Build the trainer with our callbacks, and TensorBoard unless another logger is named."""
         keys = self.config_init["trainer"]
         self.evaluation: KNNEvaluation = self.config_init["evaluation"]
-        ours: list[Callback] = [CollapseWatch()]
+        ours: list[Callback] = [CollapseWatch(), Reconstructions()]
         if self.rehearsal:
             self.run = None
         if self.run is None:

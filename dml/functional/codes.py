@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dml.errors import UserError
 from dml.functional.distances import wide
@@ -169,12 +169,11 @@ def _perpendicular(unit: Tensor, other: Tensor) -> Tensor:
     """Return the unit vector perpendicular to `unit` on the way to `other`; parallel ones have none: 0."""
     side: Tensor = other - (other @ unit) * unit
     if float(side.norm()) > 1e-12:
-        return side / side.norm().item()
+        return nn.functional.normalize(side, dim=0)
     if float(other @ unit) > 0:
         return torch.zeros_like(unit)
     if len(unit) < 2:
         raise UserError("two codes of one dimension on both sides of 0 have no arc between them: interpolate linearly")
     axis = torch.zeros_like(unit)
     axis[unit.abs().argmin()] = 1.0
-    side = axis - (axis @ unit) * unit
-    return side / side.norm().item()
+    return nn.functional.normalize(axis - (axis @ unit) * unit, dim=0)

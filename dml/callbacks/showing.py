@@ -1,0 +1,45 @@
+"""Where pictures go: the run's folder and TensorBoard; it draws none."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from dml import reports, runs
+from dml.callbacks.run_folder import RunFolder
+
+
+def show(trainer: Trainer, name: str, figure: Figure) -> None:
+    """Write a figure to the run's pictures and to TensorBoard, where there are such.
+
+    Args:
+        trainer: The trainer of the run.
+        name: The picture's name, without a suffix.
+        figure: The picture.
+    """
+    run = run_of(trainer)
+    if run is not None:
+        runs.write_bytes(run / runs.PICTURES / f"{name}.png", reports.png(figure))
+    for writer in writers(trainer):
+        writer.add_figure(name, figure, trainer.global_step)
+
+
+def run_of(trainer: Trainer) -> Path | None:
+    """Return the folder of the run that is trained, None where none is written.
+
+    Example:
+        >>> run_of(Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False))
+    """
+    return next((c.run for c in trainer.callbacks if isinstance(c, RunFolder)), None)  # type: ignore[attr-defined]
+
+
+def writers(trainer: Trainer) -> list[SummaryWriter]:
+    """Return the writers of the trainer's TensorBoard loggers.
+
+    Example:
+        >>> writers(Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False))
+        []
+    """
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

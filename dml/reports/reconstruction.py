@@ -1,0 +1,75 @@
+"""Images in rows: originals above their reconstructions, and paths from one image to another."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Images = NDArray[np.floating]
+_CELL = 0.55  # inches
+
+
+def reconstruction_strip(originals: Images, reconstructions: Mapping[str, Images], title: str = "") -> Figure:
+    """Draw images in a row and below them their reconstructions, a row for each model.
+
+    Args:
+        originals: (N,C,H,W), C 1 or 3, values in 0..1 (what lies outside is drawn as the nearer end).
+        reconstructions: By name, the same shape each.
+        title: Above it all.
+
+    Example:
+        >>> images = np.zeros((3, 1, 8, 8))
+        >>> reconstruction_strip(images, {"d = 10": images}).axes[1].get_ylabel()
+        'd = 10'
+    """
+    return _rows({"original": originals, **reconstructions}, title)
+
+
+def interpolation_strip(paths: Mapping[str, Images], title: str = "", steps_label: str = "share of the way") -> Figure:
+    """Draw paths from one image to another, a row a path; the axis below tells how far along the way an image is.
+
+    Args:
+        paths: By name: (steps,C,H,W), steps ≥ 2, values as in `reconstruction_strip`; the same number of steps each.
+        title: Above it all.
+        steps_label: What the axis below counts.
+
+    Example:
+        >>> figure = interpolation_strip({"linear": np.zeros((5, 1, 8, 8))})
+        >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+        ['0', '0.25', '0.5', '0.75', '1']
+    """
+    figure = _rows(paths, title)
+    last, (_, images) = figure.axes[-1], list(paths.items())[-1]
+    steps, width = len(images), images.shape[-1]
+    last.set_xticks((np.arange(steps) + 0.5) * (width + 1) - 1, [f"{i / (steps - 1):.2g}" for i in range(steps)])
+    last.tick_params(axis="x", length=0, labelsize=8)
+    last.set_xlabel(steps_label, fontsize=9)
+    return figure
+
+
+def _rows(rows: Mapping[str, Images], title: str) -> Figure:
+    columns = max(len(images) for images in rows.values())
+    height = _CELL * len(rows) + (0.9 if title else 0.5)
+    figure = Figure(figsize=(_CELL * columns + 1.3, height), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.01, hspace=0.0)  # type: ignore[union-attr]
+    for number, (name, images) in enumerate(rows.items()):
+        axes = figure.add_subplot(len(rows), 1, number + 1)
+        strip = _side_by_side(images)
+        axes.imshow(strip, cmap="gray" if strip.ndim == 2 else None, vmin=0, vmax=1)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _side_by_side(images: Images) -> Images:
+    """Return images (N,C,H,W) as one image (H, N·(W+1)) or (H, N·(W+1), 3), a white line between two of them."""
+    padded = np.pad(np.clip(images, 0, 1), ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
+    strip = np.concatenate(list(padded), axis=2)[:, :, :-1]  # (C, H, N·(W+1) − 1)
+    together: Images = strip[0] if len(strip) == 1 else strip.transpose(1, 2, 0)
+    return together
