@@ -12,9 +12,10 @@ from dml.cli.options import KEYS, Parser, as_keys, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
+    from dml.experiments.goal import Goal
     from dml.experiments.search import Configuration, Mode, Search
     from dml.experiments.space import Dimension
-    from dml.experiments.sweep import Goal, Sweep
+    from dml.experiments.sweep import Sweep
     from dml.experiments.trials import Start
 
 SOME_FAILED = 1  # the exit code
@@ -25,6 +26,7 @@ EPILOG = """values of a key:
   model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly over the logarithm
   model.encoder.embedding_dim=8,16,64       these
   model.optimizer.lr=1e-4:1e-1:log          a range to draw from (--search random, bayes)
+  data.batch_size=32:256:int                whole numbers alone
 
 examples:
   dml sweep --over model.loss.margin=0.1:2.0:15 --seeds 0,1,2 --name margins
@@ -49,13 +51,14 @@ def main(arguments: list[str]) -> int:
     if options.search == "grid" and options.trials is not None:
         raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
 
-    from dml.experiments import sweep as experiment  # loads torch, which --help must not
+    from dml.experiments.goal import check_space, complete_recipe, default_goal
+    from dml.experiments.sweep import Sweep
 
-    recipe = experiment.complete_recipe(cli.main, words)
-    goal = experiment.default_goal(recipe, options.score, options.mode)
-    sweep = experiment.Sweep(folder, recipe, [dimension.key for dimension in space])
+    recipe = complete_recipe(cli.main, words)  # loads torch, which --help must not
+    goal = default_goal(recipe, options.score, options.mode)
+    sweep = Sweep(folder, recipe, [dimension.key for dimension in space])
     search = _search(options, space, goal.mode)
-    experiment.check_space(cli.main, words, space)
+    check_space(cli.main, words, space)
     if options.retry_failed:
         sweep.forget_failed()
     options.seeds = options.seeds or (int(recipe["seed_everything"]),)
@@ -67,14 +70,18 @@ def _run(
 ) -> int:
     from dml.experiments.display import Display
     from dml.experiments.results import write_results
-    from dml.experiments.sweep import run_sweep
+    from dml.experiments.sweep import Plan, run_sweep
 
     start, slots = _start(options.parallel)
     count = len(search) if isinstance(search, list) else options.trials or TRIALS
+    plan = Plan(words, options.seeds, search, count, goal)
+    ended = len(sweep.outcomes)
+    left = len(sweep.left(options.seeds, search)) if isinstance(search, list) else count * len(options.seeds) - ended
+    total = ended + max(0, left)
     code = 0
-    with Display(sweep, count * len(options.seeds), goal.score) as display:
+    with Display(ended, total, goal.score) as display:
         try:
-            run_sweep(sweep, words, options.seeds, search, count, goal, start, slots, display.tell)
+            run_sweep(sweep, plan, start, slots, display.tell)
         except KeyboardInterrupt:
             code = 130
     if not sweep.outcomes:

@@ -7,7 +7,6 @@ from typing import Self, final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dml.experiments.sweep import Sweep
 from dml.experiments.trials import Outcome
 
 
@@ -16,20 +15,18 @@ class Display:
     """Tells of each outcome; `sys.stdout` is remembered, as trials that run here write theirs to a log.
 
     Args:
-        sweep: With the outcomes of earlier starts, of which the number is told.
+        done: Trials of earlier starts.
         total: Trials there are in all.
         score: The score that is shown.
 
     Example:
-        >>> from pathlib import Path
-        >>> with Display(Sweep(Path("none_yet"), {}, ["margin"]), 2, "val/map_at_r") as display:
+        >>> with Display(0, 2, "val/map_at_r") as display:
         ...     display.tell(Outcome({"margin": "0.5"}, 0, "run", "done", 3.0, scores={"val/map_at_r": 0.75}))
         [1/2] margin=0.5 seed=0  val/map_at_r 0.7500  3 s
     """
 
-    def __init__(self, sweep: Sweep, total: int, score: str) -> None:
-        self._done, self._score = len(sweep.outcomes), score
-        self._total = max(total, self._done)
+    def __init__(self, done: int, total: int, score: str) -> None:
+        self._done, self._total, self._score = done, total, score
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self._bar = Progress(

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from dml import runs
+from dml.experiments.goal import Goal
 from dml.experiments.search import Configuration
 from dml.experiments.space import value_of
-from dml.experiments.sweep import Goal, Sweep
+from dml.experiments.sweep import Sweep
 from dml.experiments.trials import Outcome
 from dml.reports import png
 from dml.reports.curves import swept_curves, swept_heatmap, swept_points
@@ -129,7 +130,7 @@ def write_board(folder: Path, outcome: Outcome) -> None:
     keys = {key: "null" if value is None else value for key, value in keys.items()}
     with SummaryWriter(str(place)) as writer:
         for summary in hparams(keys, outcome.scores):
-            writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+            writer.file_writer.add_summary(summary)
         for name, score in outcome.scores.items():
             writer.add_scalar(name, score)
 

@@ -1,5 +1,6 @@
 """Which configurations a sweep tries: all of a grid, random ones, or those a Bayesian search proposes."""
 
+import importlib
 import itertools
 import math
 import random
@@ -47,7 +48,7 @@ class RandomSearch(Search):
 
     Example:
         >>> RandomSearch([Dimension("lr", (), 1e-4, 1e-1, log=True)], seed=0).propose()
-        {'lr': '0.03416480156'}
+        {'lr': '0.03414016019'}
     """
 
     def __init__(self, space: Sequence[Dimension], seed: int) -> None:
@@ -88,9 +89,9 @@ class BayesSearch(Search):
 
     def __init__(self, space: Sequence[Dimension], seed: int, mode: Mode) -> None:
         try:
-            import optuna
+            optuna: Any = importlib.import_module("optuna")
         except ImportError:
-            raise UserError("--search bayes needs Optuna: install it with `uv pip install 'dml[optuna]'`") from None
+            raise UserError("--search bayes needs Optuna, an extra: pip install optuna") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
         self._space = space

@@ -40,7 +40,8 @@ def read_space(over: Sequence[str], ranges: bool) -> list[Dimension]:
     """Read the swept keys of a command line.
 
     `KEY=a:b:n` is n values from a to b, `KEY=a:b:n:log` the same evenly over the logarithm, `KEY=v1,v2,v3` these values
-    (a comma within brackets belongs to its value), and, where they are drawn, `KEY=a:b` and `KEY=a:b:log` a range.
+    (a comma within brackets belongs to its value), and, where they are drawn, `KEY=a:b` and `KEY=a:b:log` a range;
+    a further `:int` takes whole numbers alone.
 
     Args:
         over: `KEY=VALUES`, one a key.
@@ -109,36 +110,33 @@ def _dimension(text: str, ranges: bool) -> Dimension:
 
 def _range(key: str, values: str, ranges: bool) -> Dimension:
     parts = [part.strip() for part in values.split(":")]
-    log = parts[-1] == "log"
-    numbers = parts[:-1] if log else parts
-    wrong = [part for part in numbers if not _NUMBER.fullmatch(part)]
-    if wrong or len(numbers) not in {2, 3}:
-        raise UserError(
-            f"--over {key}={values}: give a:b:n or a:b:n:log in numbers" + (f", not {wrong[0]!r}" * bool(wrong))
-        )
+    flags = {part for part in parts if part in {"log", "int"}}
+    numbers = parts[: len(parts) - len(flags)]
+    if len(numbers) not in {2, 3} or not all(map(_NUMBER.fullmatch, numbers)):
+        raise UserError(f"--over {key}={values}: give a:b:n or a:b:n:log in numbers, e.g. 0.1:2.0:15")
+    log, whole = "log" in flags, "int" in flags
     low, high = float(numbers[0]), float(numbers[1])
-    whole = all(isinstance(value_of(number), int) for number in numbers[:2])
     if log and min(low, high) <= 0:
         raise UserError(f"--over {key}={values}: a range over the logarithm lies above 0")
     if not low < high:
         raise UserError(f"--over {key}={values}: the range is empty; its upper end lies above its lower")
+    if whole and not (low.is_integer() and high.is_integer()):
+        raise UserError(f"--over {key}={values}: the ends of a range of whole numbers are whole")
     if len(numbers) == 3:
-        return _no_twins(Dimension(key, _points(key, values, low, high, numbers[2], log, whole)))
+        if not numbers[2].isdigit() or int(numbers[2]) < 2:
+            raise UserError(f"--over {key}={values}: the number of values is a whole number from 2 on")
+        return _no_twins(Dimension(key, _points(low, high, int(numbers[2]), log, whole)))
     if not ranges:
-        raise UserError(
-            f"--over {key}={values}: give the number of values ({values.removesuffix(':log')}:10), or --search random"
-        )
+        raise UserError(f"--over {key}={values}: give the number of values, as a:b:n, or --search random")
     return Dimension(key, (), low, high, log, whole)
 
 
-def _points(key: str, values: str, low: float, high: float, count: str, log: bool, whole: bool) -> tuple[str, ...]:
-    if not count.isdigit() or int(count) < 2:
-        raise UserError(f"--over {key}={values}: the number of values is a whole number from 2 on, not {count}")
-    steps = [step / (int(count) - 1) for step in range(int(count))]
+def _points(low: float, high: float, count: int, log: bool, whole: bool) -> tuple[str, ...]:
+    steps = [step / (count - 1) for step in range(count)]
     points = [low * (high / low) ** step if log else low + (high - low) * step for step in steps]
     points[-1] = high
-    # ends written as whole numbers whose points are whole stay whole: a key of type int takes them
-    whole = whole and all(math.isclose(point, round(point), rel_tol=1e-9) for point in points)
+    # points that are all whole are written so: a key of type int takes them, one of type float as well
+    whole = whole or all(math.isclose(point, round(point), rel_tol=1e-9) for point in points)
     return tuple(number_text(point, whole) for point in points)
 
 

@@ -1,95 +1,21 @@
 """Sweeps keys of a recipe: which trials are left, their records, the result; training is the front door's business."""
 
 import hashlib
-import io
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, final
 
-import yaml
-
 from dml import runs
 from dml.errors import UserError
-from dml.experiments.search import Configuration, Mode, Search
-from dml.experiments.space import Dimension
-from dml.experiments.trials import FrontDoor, Outcome, Start, Trial, run_trials
+from dml.experiments.goal import Goal, Recipe, check_score
+from dml.experiments.search import Configuration, Search
+from dml.experiments.trials import Outcome, Start, Trial, run_trials
 
 SWEEP = "sweep.json"
-Recipe = dict[str, Any]
-
-
-@final
-@dataclass(frozen=True)
-class Goal:
-    """The score a sweep is judged by, as `section/name`, and whether more or less of it is better."""
-
-    score: str
-    mode: Mode
-
-
-def complete_recipe(front_door: FrontDoor, words: Sequence[str]) -> Recipe:
-    """Return the complete recipe that `dml fit` makes of these words, without training.
-
-    Raises:
-        UserError: A key is unknown or a value has the wrong type.
-    """
-    text = io.StringIO()
-    try:
-        with redirect_stdout(text):
-            front_door(["--debug", "fit", *words, "--print_config"])  # --debug: errors are raised
-    except SystemExit as stop:
-        if stop.code:
-            raise UserError(f"dml fit {' '.join(words)}: cannot be read as a recipe") from stop
-    recipe: Recipe = yaml.safe_load(text.getvalue())
-    return recipe
-
-
-def check_space(front_door: FrontDoor, recipe: Sequence[str], space: Sequence[Dimension]) -> None:
-    """Refuse a key that is not in the recipe and a value of the wrong type before anything is trained.
-
-    Raises:
-        UserError: The front door's own line.
-    """
-    for dimension in space:
-        ends = [f"{dimension.low:g}", f"{dimension.high:g}"] if not dimension.choices else dimension.choices
-        others = {other.key: (other.choices or [f"{other.low:g}"])[0] for other in space}
-        for value in ends:
-            values = others | {dimension.key: value}
-            complete_recipe(front_door, [*recipe, *(f"--{key}={text}" for key, text in values.items())])
-
-
-def default_goal(recipe: Recipe, score: str | None, mode: Mode | None) -> Goal:
-    """Return the goal: what is given, else what the recipe's best checkpoint is chosen by, else its module's choice.
-
-    Raises:
-        UserError: A score is given whose mode nobody knows, or that has no section.
-    """
-    module_path, _, name = str(recipe["model"]["class_path"]).rpartition(".")
-    module = getattr(import_module(module_path), name)
-    named = recipe.get("checkpoint", {})
-    monitor = named.get("monitor") if named.get("monitor") not in {None, "none"} else module.monitor
-    chosen = score or monitor
-    if not re.fullmatch(r"(val|train)/\w+", chosen):
-        raise UserError(f"--score {chosen}: give one that a trial writes, e.g. val/knn_accuracy or train/knn_accuracy")
-    if mode is None:
-        mode = named.get("mode") or module.monitor_mode if chosen == monitor else guess_mode(chosen)
-    return Goal(chosen, mode)
-
-
-def guess_mode(score: str) -> Mode:
-    """Return whether more of a score is better, by its name.
-
-    Example:
-        >>> guess_mode("val/loss"), guess_mode("val/map_at_r")
-        ('min', 'max')
-    """
-    return "min" if re.search(r"loss|error|mse|mae|spread", score) else "max"
 
 
 @final
@@ -170,26 +96,32 @@ class Sweep:
         self.outcomes = [Outcome(**trial) for trial in known["trials"]]
 
 
-def run_sweep(
-    sweep: Sweep,
-    recipe: Sequence[str],
-    seeds: Sequence[int],
-    search: Search | Sequence[Configuration],
-    count: int,
-    goal: Goal,
-    start: Start,
-    slots: int,
-    tell: Callable[[Outcome], None],
-) -> None:
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep runs.
+
+    Args:
+        recipe: `--config FILE` and `--KEY VALUE` that all trials share.
+        seeds: Each configuration is run under each.
+        search: All configurations, or what proposes them.
+        count: How many configurations are tried, those of earlier starts included.
+        goal: What a search learns from.
+    """
+
+    recipe: Sequence[str]
+    seeds: Sequence[int]
+    search: Search | Sequence[Configuration]
+    count: int
+    goal: Goal
+
+
+def run_sweep(sweep: Sweep, plan: Plan, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
     """Run what is left of a sweep, recording each trial as it ends.
 
     Args:
         sweep: The folder and its records.
-        recipe: `--config FILE` and `--KEY VALUE` that all trials share.
-        seeds: Each configuration is run under each.
-        search: All configurations, or what proposes them.
-        count: How many configurations a search tries, those of earlier starts included.
-        goal: What a search learns from.
+        plan: What is to be run.
         start: Runs `dml` with given words.
         slots: How many trials run at once.
         tell: Called with each outcome.
@@ -198,54 +130,36 @@ def run_sweep(
         UserError: A trial ended without the goal's score.
         KeyboardInterrupt: Ctrl-C; the same call goes on with what is left.
     """
-
-    def work(configurations: Sequence[Configuration]) -> None:
-        sweep.plan(configurations)
-        for outcome in run_trials(sweep.folder, recipe, sweep.left(seeds, configurations), start, slots):
+    for outcome in sweep.outcomes:
+        check_score(outcome, plan.goal.score)
+    for batch in _batches(sweep, plan, slots):
+        sweep.plan(batch)
+        left = sweep.left(plan.seeds, batch)
+        for outcome in run_trials(sweep.folder, plan.recipe, left, start, slots):
             sweep.record(outcome)
             tell(outcome)
-            check_score(outcome, goal.score)
+            check_score(outcome, plan.goal.score)
+        if isinstance(plan.search, Search):
+            for values in batch:
+                plan.search.learn(values, mean_or_none(sweep.scores(values, plan.goal.score)))
 
-    for outcome in sweep.outcomes:
-        check_score(outcome, goal.score)
-    if not isinstance(search, Search):
-        work(search)
+
+def _batches(sweep: Sweep, plan: Plan, slots: int) -> Iterable[Sequence[Configuration]]:
+    """Yield what is tried next: a grid whole; else what is known already, then as many proposals as run at once."""
+    if not isinstance(plan.search, Search):
+        yield plan.search
         return
-    known = list(sweep.configurations)
-    work(known)
-    for values in known:
-        search.learn(values, mean_or_none(sweep.scores(values, goal.score)))
-    for batch in _batches(sweep, search, count, goal, slots):
-        work(batch)
-        for values in batch:
-            search.learn(values, mean_or_none(sweep.scores(values, goal.score)))
-
-
-def _batches(sweep: Sweep, search: Search, count: int, goal: Goal, slots: int) -> Iterable[list[Configuration]]:
-    """Yield new configurations, as many at a time as run at once; a small space may hold fewer than asked for."""
-    for _ in range(20 * count):
-        missing = count - len(sweep.configurations)
-        if missing <= 0:
-            return
+    yield list(sweep.configurations)
+    for _ in range(20 * plan.count):  # a small space may hold fewer configurations than asked for
         batch: list[Configuration] = []
-        for _ in range(min(slots, missing)):
-            values = search.propose()
+        for _ in range(min(slots, plan.count - len(sweep.configurations))):
+            values = plan.search.propose()
             if values in sweep.configurations or values in batch:
-                search.learn(values, mean_or_none(sweep.scores(values, goal.score)))
+                plan.search.learn(values, mean_or_none(sweep.scores(values, plan.goal.score)))
             else:
                 batch.append(values)
         if batch:
             yield batch
-
-
-def check_score(outcome: Outcome, score: str) -> None:
-    """Refuse a goal that a finished trial has no score of.
-
-    Raises:
-        UserError: It names the scores there are.
-    """
-    if outcome.status == "done" and score not in outcome.scores:
-        raise UserError(f"no score {score!r} in the trials: give --score one of {', '.join(sorted(outcome.scores))}")
 
 
 def mean_or_none(values: Sequence[float]) -> float | None:

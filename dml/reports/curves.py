@@ -38,8 +38,8 @@ def training_curves(
         x, y = x[keep], y[keep]
         few = len(x) <= 30  # a marker a point would hide a longer curve
         every = 1 if few else max(1, len(x) // 12)
-        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": _LINES[i % len(_LINES)], "linewidth": 1.6}
-        axes.plot(x, y, **style, marker=MARKERS[i % len(MARKERS)], markevery=every, markersize=4, label=name)
+        colour, line, marker = COLOURS[i % len(COLOURS)], _LINES[i % len(_LINES)], MARKERS[i % len(MARKERS)]
+        axes.plot(x, y, color=colour, ls=line, lw=1.6, marker=marker, markevery=every, markersize=4, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
     _finish(axes, len(curves))
     return figure
@@ -150,7 +150,7 @@ def swept_points(columns: Mapping[str, Sequence[object]], scores: Sequence[Seque
     down = -(-len(columns) // across)
     figure = Figure(figsize=(4 * across + 0.6, 3.4 * down), layout="constrained")
     means = [np.mean(samples) for samples in scores]
-    deviations = [np.std(samples, ddof=1) if len(samples) > 1 else 0.0 for samples in scores]
+    deviations = [float(np.std(samples, ddof=1)) if len(samples) > 1 else 0.0 for samples in scores]
     for i, (key, values) in enumerate(columns.items()):
         axes = figure.add_subplot(down, across, i + 1)
         places, ticks = _places(values)

@@ -1,0 +1,105 @@
+"""`dml sweep` from the outside."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from dml import runs
+from dml.callbacks import GracefulInterrupt
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+SWEEP = ("--over", "model.loss.margin=0.2,0.5", "--name", "s")
+
+
+def test_a_trial_is_the_run_that_fit_makes_and_the_best_recipe_makes_it_again(dml, small):
+    code, out, err = dml("sweep", *SWEEP, "--seeds", "0,1", *small)
+    assert code == 0, err
+    assert out.count("val/map_at_r 0.") == 4
+    assert dml("fit", "--name", "alone", *small, "--model.loss.margin=0.5", "--seed_everything=1")[0] == 0
+    trial = next(Path("runs/s").glob("margin=0.5_seed=1_*"))
+    assert runs.read_json(trial / "scores.json") == runs.read_json(Path("runs/alone/scores.json"))
+    assert "monitor   tensorboard" in next(Path("runs/s/logs").glob("margin=0.5_seed=1_*")).read_text()
+    trials = runs.read_json(Path("runs/s/sweep.json"))["trials"]
+    means = {
+        m: sum(t["scores"]["val/map_at_r"] for t in trials if t["values"]["model.loss.margin"] == m)
+        for m in ("0.2", "0.5")
+    }
+    assert dml("fit", "--name", "best", "--config", "runs/s/best.yaml")[0] == 0
+    best = runs.read_json(Path("runs/best/scores.json"))["val"]["map_at_r"]
+    of_best = [
+        t["scores"]["val/map_at_r"] for t in trials if t["values"]["model.loss.margin"] == max(means, key=means.get)
+    ]
+    assert best == of_best[0]
+
+
+def test_ctrl_c_stops_it_and_the_same_command_ends_where_the_whole_ends(dml, small, monkeypatch):
+    assert dml("sweep", "--over", "model.loss.margin=0.2,0.5", "--name", "whole", *small)[0] == 0
+
+    def press(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 5 and pl_module.loss.margin == 0.5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GracefulInterrupt, "on_train_batch_start", press, raising=False)
+        code, out, _ = dml("sweep", *SWEEP, *small)
+    assert code == 130
+    assert "go on with the same command and --name s" in out
+    assert len(runs.read_json(Path("runs/s/sweep.json"))["trials"]) == 1
+    assert dml("sweep", *SWEEP, *small)[0] == 0
+    for whole in Path("runs/whole").glob("margin=*"):
+        one, other = (
+            torch.load(Path(f"runs/{s}") / whole.name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+            for s in ("whole", "s")
+        )
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_trial_that_diverges_does_not_end_it(dml, small):
+    over = ("--over", "model.optimizer.lr=0.001,1e30", "--name", "s", "--model.optimizer=torch.optim.SGD")
+    code, out, _ = dml("sweep", *over, *small)
+    assert code == 1
+    assert "training diverged" in Path("runs/s/sweep.csv").read_text()
+    assert "1 of 2 trials failed" in out
+    assert "lr=0.001" in out
+
+
+@pytest.mark.slow
+def test_in_parallel_each_trial_is_a_process(dml, small):
+    code, _, err = dml("sweep", *SWEEP, "--parallel", "2", *small)
+    assert code == 0, err
+    assert len(list(Path("runs/s").glob("margin=*/checkpoints/best.ckpt"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "nothing to sweep"),
+        (("--over", "model.loss.marginn=1,2"), "marginn"),
+        (("--over", "nonsense=1,2"), "nonsense"),
+        (("--over", "model.loss.margin=0.1,abc"), "model.loss.margin: expected float"),
+        (("--over", "trainer.max_epochs=1:2:3"), "trainer.max_epochs: expected int, got 1.5"),
+        (("--over", "trainer.max_epochs=1:20", "--search", "random"), "trainer.max_epochs: expected int"),
+        (("--over", "model.loss.margin=2:1:5"), "the range is empty"),
+        (("--over", "model.loss.margin=1:2"), "give the number of values"),
+        (("--over", "model.loss.margin=1,2", "--score", "accuracy"), "give one that a trial writes"),
+        (("--over", "model.loss.margin=1,2", "--trials", "3"), "--trials"),
+        (("--over", "model.loss.margin=1,2", "--seeds", "a"), "--seeds"),
+        (("--over", "model.loss.margin=1,2", "--seeds", "1,1"), "--seeds"),
+        (("--over", "model.loss.margin=1,2", "--parallel", "0"), "--parallel"),
+        (("--over", "model.loss.margin=1,2", "--name", "a/b"), "plain folder name"),
+        (("--over", "model.loss.margin=1,2", "--config", "missing.yaml"), "missing.yaml"),
+        (("--over", "model.loss.margin=1,2", "--data.root", "missing"), "missing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_mistake_is_one_line_and_leaves_no_sweep(dml, words, told):
+    code, _, err = dml("sweep", *words)
+    assert code == 2, err
+    lines = [line for line in err.splitlines() if line.startswith("dml: ")]
+    assert len(lines) == 1
+    assert told in lines[0]
+    assert "Traceback" not in err
+    assert not list(Path().glob("runs/*/best.yaml"))

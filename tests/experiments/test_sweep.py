@@ -1,0 +1,279 @@
+"""A sweep over a front door that trains nothing: what runs, what is recorded, what is left."""
+
+import csv
+import itertools
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dml import runs
+from dml.errors import UserError
+from dml.experiments.goal import Goal, default_goal
+from dml.experiments.results import draw, find_best, write_results
+from dml.experiments.search import RandomSearch, grid
+from dml.experiments.space import read_space
+from dml.experiments.sweep import Plan, Sweep, run_sweep
+from dml.experiments.trials import RunApart, run_here
+
+RECIPE = {"seed_everything": 0, "model": {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.1}}}
+GOAL = Goal("val/knn_accuracy", "max")
+
+
+class FrontDoor:
+    """Stands for `dml`: its score is a function of margin and seed."""
+
+    def __init__(self, fail=(), stop_at=None):
+        self.calls, self.fail, self.stop_at = [], fail, stop_at
+
+    def __call__(self, words):
+        keys = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word and word.startswith("--"))
+        named = dict(itertools.pairwise(words))
+        run = Path(named["--runs_dir"]) / named["--name"]
+        self.calls.append((keys.get("margin"), keys.get("seed_everything"), "--ckpt_path" in words))
+        if self.stop_at == len(self.calls):
+            runs.write_bytes(run / "checkpoints" / "last.ckpt", b"half")
+            return 130
+        if keys.get("margin") in self.fail:
+            print("dml: training diverged; lower --model.optimizer.lr", file=sys.stderr)
+            return 2
+        runs.write_bytes(run / "config.yaml", yaml.safe_dump(RECIPE | {"margin": keys.get("margin")}).encode())
+        score = 1 - abs(float(keys.get("margin", 0.5)) - 0.5) + 0.01 * int(keys.get("seed_everything", 0))
+        runs.write_json(run / "scores.json", {"val": {"knn_accuracy": score}, "train": {"knn_accuracy": 1.0}})
+        return 0
+
+
+def _sweep(folder, over=("margin=0.1,0.5,0.9",), recipe=RECIPE):
+    space = read_space(over, ranges=False)
+    return Sweep(folder, recipe, [dimension.key for dimension in space]), grid(space)
+
+
+def _run(folder, door, seeds=(0, 1), over=("margin=0.1,0.5,0.9",), goal=GOAL):
+    sweep, configurations = _sweep(folder, over)
+    told = []
+    run_sweep(sweep, Plan([], seeds, configurations, len(configurations), goal), run_here(door), 1, told.append)
+    return sweep, told
+
+
+def _rows(folder):
+    with (folder / "sweep.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_configuration_runs_under_every_seed(tmp_path):
+    door = FrontDoor()
+    sweep, told = _run(tmp_path / "s", door)
+    assert [call[:2] for call in door.calls] == [(m, s) for m in ("0.1", "0.5", "0.9") for s in ("0", "1")]
+    assert [outcome.status for outcome in told] == ["done"] * 6
+    best = write_results(sweep, GOAL)
+    assert best.values == {"margin": "0.5"}
+    assert best.scores == pytest.approx([1.0, 1.01])
+    rows = _rows(tmp_path / "s")
+    assert [(row["margin"], row["seed"], row["status"]) for row in rows][:3] == [
+        ("0.1", "0", "done"), ("0.1", "1", "done"), ("0.5", "0", "done"),
+    ]  # fmt: skip
+    assert float(rows[1]["val/knn_accuracy"]) == pytest.approx(0.61)
+    assert yaml.safe_load((tmp_path / "s" / "best.yaml").read_text())["margin"] == "0.5"
+    assert (tmp_path / "s" / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_hparams_hold_keys_and_scores(tmp_path):
+    sweep, _ = _run(tmp_path / "s", FrontDoor(), seeds=(3,))
+    write_results(sweep, GOAL)
+    boards = sorted((tmp_path / "s" / "hparams").iterdir())
+    assert len(boards) == 3
+    events = EventAccumulator(str(boards[0])).Reload()
+    assert events.Scalars("val/knn_accuracy")[0].value == pytest.approx(0.63)
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"margin" in content
+    assert b"seed" in content
+
+
+def test_the_same_call_runs_nothing_again_and_more_values_and_seeds_are_added(tmp_path):
+    _run(tmp_path / "s", FrontDoor())
+    door = FrontDoor()
+    _run(tmp_path / "s", door)
+    assert door.calls == []
+    sweep, _ = _run(tmp_path / "s", door, seeds=(0, 1, 2), over=("margin=0.3,0.5",))
+    assert [call[:2] for call in door.calls] == [("0.3", "0"), ("0.3", "1"), ("0.3", "2"), ("0.5", "2")]
+    assert len(sweep.outcomes) == 10
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "s", FrontDoor(stop_at=3))
+    assert len(runs.read_json(tmp_path / "s" / "sweep.json")["trials"]) == 2
+    door = FrontDoor()
+    _run(tmp_path / "s", door)
+    assert door.calls[0] == (None, None, True)  # the recipe is in its folder
+    assert [call[:2] for call in door.calls[1:]] == [("0.5", "1"), ("0.9", "0"), ("0.9", "1")]
+
+
+def test_a_failed_trial_is_recorded_and_the_others_run(tmp_path):
+    sweep, _ = _run(tmp_path / "s", FrontDoor(fail=("0.5",)))
+    best = write_results(sweep, GOAL)
+    assert best.values["margin"] in {"0.1", "0.9"}
+    failed = [row for row in _rows(tmp_path / "s") if row["status"] == "failed"]
+    assert {row["reason"] for row in failed} == {"training diverged; lower --model.optimizer.lr"}
+    door = FrontDoor()
+    sweep, configurations = _sweep(tmp_path / "s")
+    sweep.forget_failed()
+    run_sweep(sweep, Plan([], (0, 1), configurations, 3, GOAL), run_here(door), 1, lambda outcome: None)
+    assert [call[0] for call in door.calls] == ["0.5", "0.5"]
+    assert find_best(sweep, GOAL).values == {"margin": "0.5"}
+
+
+def test_any_exception_of_a_trial_is_its_own(tmp_path):
+    def door(words):
+        raise RuntimeError("CUDA out of memory")
+
+    sweep, told = _run(tmp_path / "s", door, seeds=(0,))
+    assert {outcome.reason for outcome in told} == {"RuntimeError: CUDA out of memory"}
+    assert write_results(sweep, GOAL) is None
+
+
+def test_a_score_that_no_trial_has_is_told_and_the_trial_is_kept(tmp_path):
+    with pytest.raises(
+        UserError, match=r"no score 'val/nothing' in the trials: .* train/knn_accuracy, val/knn_accuracy"
+    ):
+        _run(tmp_path / "s", FrontDoor(), goal=Goal("val/nothing", "max"))
+    door = FrontDoor()
+    _run(tmp_path / "s", door)
+    assert len(door.calls) == 5
+
+
+def test_a_folder_of_another_sweep_or_of_anything_else_is_refused(tmp_path):
+    _run(tmp_path / "s", FrontDoor())
+    other = {**RECIPE, "model": {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.2}}}
+    with pytest.raises(UserError, match=r"model.init_args.lr: 0.1 there, 0.2 here"):
+        _sweep(tmp_path / "s", recipe=other)
+    with pytest.raises(UserError, match="is a sweep over margin"):
+        _sweep(tmp_path / "s", over=("lr=1,2",))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("seed_everything: 0\n")
+    with pytest.raises(UserError, match="is no sweep"):
+        _sweep(tmp_path / "run")
+
+
+def test_another_seed_of_the_recipe_is_the_same_sweep(tmp_path):
+    _run(tmp_path / "s", FrontDoor())
+    assert len(_sweep(tmp_path / "s", recipe=RECIPE | {"seed_everything": 7})[0].outcomes) == 6
+
+
+def test_equal_folders_mean_equal_configurations(tmp_path):
+    sweep, _ = _sweep(tmp_path / "s")
+    other, _ = _sweep(tmp_path / "s", recipe=RECIPE | {"data": {"batch_size": 5}})
+    names = {s.trial({"margin": m}, seed).name for s in (sweep, other) for m in ("1", "1.0") for seed in (0, 1)}
+    assert len(names) == 8
+    assert (
+        sweep.trial({"data.root": "../a b/c" * 40}, 0).name
+        == Path(sweep.trial({"data.root": "../a b/c" * 40}, 0).name).name
+    )
+
+
+def test_random_search_stops_when_a_small_space_is_exhausted(tmp_path):
+    space = read_space(["margin=0.1,0.5"], ranges=True)
+    sweep = Sweep(tmp_path / "s", RECIPE, ["margin"])
+    door = FrontDoor()
+    run_sweep(sweep, Plan([], (0,), RandomSearch(space, 0), 5, GOAL), run_here(door), 1, lambda outcome: None)
+    assert sorted(call[0] for call in door.calls) == ["0.1", "0.5"]
+
+
+def test_random_search_goes_on_where_it_stopped(tmp_path):
+    def run(folder, door):
+        space = read_space(["margin=0:1"], ranges=True)
+        plan = Plan([], (0,), RandomSearch(space, 0), 6, GOAL)
+        run_sweep(Sweep(folder, RECIPE, ["margin"]), plan, run_here(door), 1, lambda outcome: None)
+        return [c["margin"] for c in runs.read_json(folder / "sweep.json")["configurations"]]
+
+    whole = run(tmp_path / "whole", FrontDoor())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "halved", FrontDoor(stop_at=4))
+    assert sorted(run(tmp_path / "halved", FrontDoor())) == sorted(whole)
+
+
+CHILD = """
+import json, os, pathlib, sys, time
+words = sys.argv[1:]
+named = dict(zip(words, words[1:]))
+run = pathlib.Path(named["--runs_dir"]) / named["--name"]
+run.mkdir(parents=True)
+if "--margin=0.9" in words:
+    os.kill(os.getpid(), 9)
+scores = {"val": {"knn_accuracy": 0.5, "device": float(os.environ["CUDA_VISIBLE_DEVICES"])}}
+time.sleep(0.3)
+(run / "scores.json").write_text(json.dumps(scores))
+"""
+
+
+def test_trials_in_parallel_have_a_device_each_and_one_may_be_killed(tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    devices = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    start = RunApart([sys.executable, str(tmp_path / "child.py")], devices)
+    sweep, configurations = _sweep(tmp_path / "s")
+    run_sweep(sweep, Plan([], (0, 1), configurations, 3, GOAL), start, 2, lambda outcome: None)
+    assert {o.scores["val/device"] for o in sweep.outcomes if o.status == "done"} == {0.0, 1.0}
+    assert ["SIGKILL" in o.reason for o in sweep.outcomes if o.values["margin"] == "0.9"] == [True, True]
+
+
+def test_ctrl_c_is_passed_on_to_the_trials_that_run(tmp_path):
+    (tmp_path / "child.py").write_text(
+        "import sys, time\n"
+        "try:\n    print('up', flush=True)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    sys.exit(130)\n"
+    )
+    start = RunApart([sys.executable, str(tmp_path / "child.py")], [{}, {}])
+    sweep, configurations = _sweep(tmp_path / "s")
+    logs = tmp_path / "s" / "logs"
+
+    def press():
+        while sum(log.stat().st_size > 0 for log in logs.glob("*.txt")) < 2:
+            time.sleep(0.05)
+        start.interrupt()
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, Plan([], (0, 1), configurations, 3, GOAL), start, 2, lambda outcome: None)
+    assert sweep.outcomes == []
+
+
+@pytest.mark.parametrize(
+    ("over", "axes", "series"),
+    [
+        (("margin=0.1,0.5,0.9",), ("margin", "val/knn_accuracy, train/knn_accuracy (mean ± sd over 2 seeds)"), 2),
+        (("margin=0.1,0.5,0.9", "lr=1,2"), ("margin", "val/knn_accuracy (mean ± sd over 2 seeds)"), 2),
+    ],
+)
+def test_the_plot_shows_mean_and_deviation(tmp_path, over, axes, series):
+    sweep, _ = _run(tmp_path / "s", FrontDoor(), over=over)
+    plot = draw(sweep, GOAL).axes[0]
+    assert (plot.get_xlabel(), plot.get_ylabel()) == axes
+    assert len(plot.containers) == series
+    line, _, bars = plot.containers[0]
+    assert line.get_xydata().ravel() == pytest.approx([0.1, 0.605, 0.5, 1.005, 0.9, 0.605])
+    (low, high) = bars[0].get_segments()[0][:, 1]
+    assert high - low == pytest.approx(2 * statistics.stdev([0.6, 0.61]))
+
+
+@pytest.mark.parametrize(
+    ("named", "score", "mode", "goal"),
+    [
+        ({}, None, None, Goal("val/map_at_r", "max")),
+        ({"monitor": "none"}, None, None, Goal("val/map_at_r", "max")),
+        ({"monitor": "val/loss", "mode": "min"}, None, None, Goal("val/loss", "min")),
+        ({}, "val/loss", None, Goal("val/loss", "min")),
+        ({}, "train/knn_accuracy", "min", Goal("train/knn_accuracy", "min")),
+    ],
+)
+def test_the_goal_is_what_the_recipe_is_judged_by(named, score, mode, goal):
+    assert default_goal(RECIPE | {"checkpoint": named}, score, mode) == goal
+
+
+def test_a_score_without_a_section_is_told():
+    with pytest.raises(UserError, match="val/knn_accuracy"):
+        default_goal(RECIPE, "knn_accuracy", None)
