@@ -46,6 +46,7 @@ class KNNEvaluation(Callback):
         self.queries: Embedded | None = None  # of the latest evaluation, for pictures
         self.references: Embedded | None = None
         self._collectors: dict[int, Collector] = {}
+        self._scored: tuple[list[Embedded], dict[str, Scores]] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the baselines: a resumed run cannot score its untrained encoder again."""
@@ -109,7 +110,9 @@ class KNNEvaluation(Callback):
         if wrong:
             raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower --model.optimizer.lr")
         self.queries, self.references = sets[0], sets[-1]
-        for name, scores in self._score(sets, pl_module.device).items():
+        if self._scored is None or not _equal(self._scored[0], sets):  # a frozen encoder's are as they were
+            self._scored = sets, self._score(sets, pl_module.device)
+        for name, scores in self._scored[1].items():
             for score, value in scores.items():
                 prefix = split if name == "val" else name
                 bar = prefix == split and score in {"knn_accuracy", "map_at_r"}
@@ -136,6 +139,11 @@ class KNNEvaluation(Callback):
             query_ids=queries.ids,
             reference_ids=None if references is None else references.ids,
         )
+
+
+def _equal(one: list[Embedded], other: list[Embedded]) -> bool:
+    columns = [pair for first, second in zip(one, other, strict=False) for pair in zip(first, second, strict=True)]
+    return len(one) == len(other) and all(torch.equal(left, right) for left, right in columns)
 
 
 def _some(references: Embedded) -> Embedded:

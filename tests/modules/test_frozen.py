@@ -188,5 +188,18 @@ def test_the_hash_tells_classes_settings_and_weights_apart_and_nothing_else():
     assert first != encoder_hash(moved)
 
 
+def test_unchanged_embeddings_are_scored_once(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(KNNEvaluation, "_score", lambda self, sets, device: calls.append(sets) or {"val": {}})
+    fit(make_module(), make_data(tmp_path), callbacks=[KNNEvaluation(baselines=False)])
+    assert len(calls) == 1
+    fit(
+        ClassifierModule(ConvEncoder(8, channels=[4]), LinearHead(10)),
+        make_data(tmp_path),
+        callbacks=[KNNEvaluation(baselines=False)],
+    )
+    assert len(calls) == 1 + 3
+
+
 def test_digits_have_a_fingerprint():
     assert Digits().open().fingerprint
