@@ -5,6 +5,7 @@ from dml.callbacks.collapse import CollapseWatch
 from dml.callbacks.embeddings import Collector
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.interrupt import GracefulInterrupt
+from dml.callbacks.neighbors import NeighborRecord
 from dml.callbacks.pictures import Pictures
 from dml.callbacks.random_state import RandomState
 from dml.callbacks.reconstructions import Reconstructions
@@ -15,6 +16,7 @@ __all__ = [
     "Collector",
     "GracefulInterrupt",
     "KNNEvaluation",
+    "NeighborRecord",
     "Pictures",
     "RandomState",
     "Reconstructions",

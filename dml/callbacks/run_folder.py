@@ -1,6 +1,11 @@
-"""Writes a run's recipe and protocol when training is about to start: one that fails earlier leaves nothing."""
+"""Writes a run's recipe and protocol when training is about to start: one that fails earlier leaves nothing.
+
+At training's end the protocol is given what it cost.
+"""
 
 import platform
+import sys
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -36,9 +41,41 @@ class RunFolder(Callback):
         self._config = config
         self._seed = seed
         self._monitor = monitor
+        self._spent = (0.0, 0.0)  # before a resume
+        self._begun = (0.0, 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds that training has taken so far."""
+        return {"spent": list(self._seconds())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the seconds of the training that is resumed."""
+        wall, processor = state_dict["spent"]
+        self._spent = (wall, processor)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add to the protocol what training cost."""
+        if not trainer.is_global_zero:
+            return
+        wall, processor = self._seconds()
+        cost: dict[str, Any] = {
+            "training_seconds": round(wall, 2),  # validation while training and checkpoints included
+            "processor_seconds": round(processor, 2),  # of this process, all its threads
+            "peak_memory_bytes": _peak_memory(),  # of the process since it began
+        }
+        if pl_module.device.type == "cuda":
+            cost["peak_cuda_memory_bytes"] = torch.cuda.max_memory_allocated(pl_module.device)
+        protocol = runs.read_json(self.run / runs.PROTOCOL)
+        runs.write_json(self.run / runs.PROTOCOL, protocol | {"cost": cost})
+
+    def _seconds(self) -> tuple[float, float]:
+        """Return wall and processor seconds of training so far."""
+        wall, processor = _clock()
+        return self._spent[0] + wall - self._begun[0], self._spent[1] + processor - self._begun[1]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write recipe and protocol."""
+        self._begun = _clock()
         if not trainer.is_global_zero:
             return
         data = _data(trainer.datamodule)  # type: ignore[attr-defined]
@@ -58,6 +95,19 @@ class RunFolder(Callback):
         runs.write_bytes(self.run / runs.CONFIG, self._config.encode())
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(self._config))
+
+
+def _clock() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _peak_memory() -> int | None:
+    """Return the most memory this process has held, None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _data(data: ImageData) -> dict[str, Any]:

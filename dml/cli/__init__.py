@@ -15,6 +15,7 @@ VERBS = {
     "evaluate": "score any encoder, run or file of embeddings: retrieval, k-NN, intervals",
     "compare": "tell how much two runs differ, with an interval and a test",
     "sweep": "try values of any keys of a recipe: grid, random or Bayesian search, over several seeds",
+    "report": "write one self-contained HTML page of a run",
     "audit": "look the images over: counts, lone classes, unreadable files, duplicates across parts",
     "predict": "write the embeddings of every image of a source to a file",
     "completion": "print a script that completes verbs and common options in bash or zsh",

@@ -77,6 +77,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     else:
         run, checkpoint, configs = find_recipe(options)
 
+    from dml.callbacks.neighbors import write_record_of
     from dml.cli.trainer import TrainerCLI
     from dml.evaluation.embedded import Task
     from dml.evaluation.samples import check_samples
@@ -90,6 +91,8 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
         raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")
     query = check_samples(*queries)
     task = Task(query, query if references is queries else check_samples(*references, name="reference"))
+    if run is not None and _is_own(options, keys):
+        write_record_of(run, options.split, cli.evaluation, cli.datamodule)
     if run is None or options.output or _is_own(options, keys):
         output = Path(options.output) if options.output else (run or Path()) / runs.SCORES
     else:

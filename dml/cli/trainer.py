@@ -19,6 +19,7 @@ from dml.callbacks import (
     Collector,
     GracefulInterrupt,
     KNNEvaluation,
+    NeighborRecord,
     Pictures,
     RandomState,
     Reconstructions,
@@ -194,4 +195,4 @@ class TrainerCLI(LightningCLI):
         self.best, last = run_checkpoints(run, monitor, mode)
         recipe = self.parser.dump(self.config, skip_none=False)
         folder = RunFolder(run, recipe, seed=int(self.config.seed_everything), monitor=monitor)
-        return [folder, RandomState(), self.interrupt, self.best, last]
+        return [folder, NeighborRecord(run), RandomState(), self.interrupt, self.best, last]

@@ -175,7 +175,8 @@ def _places(values: Sequence[object]) -> tuple[NDArray[np.float64], list[str]]:
 def _label_x(axes: Axes, key: str, values: Sequence[object], ticks: Sequence[str]) -> None:
     axes.set_xlabel(key)
     if ticks:
-        axes.set_xticks(range(len(ticks)), list(ticks), rotation=30 if max(map(len, ticks)) > 8 else 0)
+        axes.set_xticks(range(len(ticks)), list(ticks), rotation=20 if max(map(len, ticks)) > 8 else 0)
+        axes.set_xlim(-0.6, len(ticks) - 0.4)
         return
     places = np.unique(_places(values)[0])
     if len(places) > 2 and places[0] > 0 and places[-1] / places[0] >= 50:  # a linear axis would crowd the small ones

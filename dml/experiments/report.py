@@ -1,0 +1,218 @@
+"""Composes the report of a run from the files it left: what each says, and which command makes one that is missing."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dml import __version__, runs
+from dml.errors import UserError
+from dml.experiments.neighbors_report import confusion_section, hubness_section, suspects_section
+from dml.reports import page
+from dml.reports.curves import training_curves
+from dml.reports.events import Curve, read_curves
+from dml.reports.evidence import score_intervals
+
+REPORT = "report.html"
+_HEADLINE = ("knn_accuracy", "recall_at_1", "map_at_r", "r_precision", "accuracy", "loss")
+_PROJECTIONS = {"tsne": "t-SNE of the embedding", "pca": "the embedding's two principal components"}
+
+
+class Run(NamedTuple):
+    """The files of a run, read."""
+
+    folder: Path
+    recipe: str
+    protocol: dict[str, Any]
+    scores: dict[str, Any]
+    curves: dict[str, Curve]
+
+
+def write_report(folder: Path, output: Path | None = None) -> Path:
+    """Write a run's report, one HTML file that refers to nothing outside it, and return where it lies.
+
+    Args:
+        folder: The run folder.
+        output: The file; None takes `report.html` in the run.
+
+    Raises:
+        UserError: The run holds no recipe, a file of it is broken, or the report cannot be written.
+    """
+    run = read_run(folder)
+    held = run.protocol.get("data", {})
+    images = held.get("trained_on", {}).get("images")
+    about = f"{held.get('source', 'unknown data')}, {images} training images; " if images else ""
+    subtitle = f"{about}written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by dml {__version__}"
+    sections = {heading: list(pieces(run)) for heading, pieces in SECTIONS.items()}
+    path = output or folder / REPORT
+    runs.write_bytes(path, page.page(f"Run {folder.resolve().name}", subtitle, sections).encode())
+    return path
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's files; those of a run that has not ended may be missing.
+
+    Raises:
+        UserError: There is no recipe, or a file is broken.
+    """
+    try:
+        recipe = (folder / runs.CONFIG).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder} is no run: it holds no readable {runs.CONFIG}") from error
+    protocol, scores = (_read_if_there(folder / name) for name in (runs.PROTOCOL, runs.SCORES))
+    try:
+        curves = read_curves(folder)
+    except Exception as error:  # whatever a broken event file makes TensorBoard stumble over
+        raise UserError(f"the events in {folder} cannot be read ({error}): move them away") from error
+    return Run(folder, recipe, protocol, scores, curves)
+
+
+def recipe_section(run: Run) -> list[str]:
+    """Return the recipe and the command that runs it again."""
+    again = page.paragraph(f"The same run again: `dml fit --config {run.folder / runs.CONFIG}`")
+    return [page.details("the complete recipe, config.yaml", run.recipe), again]
+
+
+def protocol_section(run: Run) -> list[str]:
+    """Return what was trained on, scored against what, with which seed and versions."""
+    if not run.protocol:
+        return [page.note("This run has no protocol.json: it ended before training began, or it was removed.")]
+    rows = [[name, value] for name, value in _flat(run.protocol) if not name.startswith("cost")]
+    return [page.table([], rows, numbers=False)]
+
+
+def scores_section(run: Run) -> list[str]:
+    """Return all scores, beside raw pixels and the untrained encoder, with intervals where there are some."""
+    if not any(section in run.scores for section in ("val", "test")):
+        return [page.note(f"No scores yet: `dml validate --run {run.folder}` makes them.")]
+    pieces = []
+    for split in ("val", "test"):
+        if split in run.scores:
+            pieces += _scores_of(run, split)
+    if "test" not in run.scores:
+        pieces.append(
+            page.note(f"The test images have not been scored: `dml test --run {run.folder}`, once, at the end.")
+        )
+    train = run.scores.get("train", {}).get("knn_accuracy")
+    if train is not None:
+        pieces.append(page.paragraph(f"The references' own k-NN accuracy, leave-one-out: {train:.4f}."))
+    return pieces
+
+
+def curves_section(run: Run) -> list[str]:
+    """Return losses and scores over training."""
+    losses: dict[str, Curve] = {name: run.curves[name] for name in ("train/loss", "val/loss") if name in run.curves}
+    scores = {f"val/{name}": run.curves[f"val/{name}"] for name in _HEADLINE[:3] if f"val/{name}" in run.curves}
+    scores |= {name: run.curves[name] for name in ("train/knn_accuracy", "val/accuracy") if name in run.curves}
+    rates = {name: curve for name, curve in run.curves.items() if name.startswith("lr-")}
+    pieces = []
+    if losses:
+        pieces.append(page.drawing(training_curves(losses, "loss"), "Loss over training"))
+    if scores:
+        pieces.append(page.drawing(training_curves(scores, "score (1 is best)"), "Scores over training"))
+    if any(len(set(values)) > 1 for _, values in rates.values()):
+        pieces.append(page.drawing(training_curves(rates, "learning rate"), "Learning rate over training"))
+    if len(run.curves.get("val/loss", ([], []))[0]) == 1:
+        pieces.append(page.paragraph("Validation was run once: trainer.check_val_every_n_epoch sets how often."))
+    missing = "Nothing was logged: train with a logger (TensorBoard is the default; `--trainer.logger true`)."
+    return pieces or [page.note(missing)]
+
+
+def pictures_section(run: Run) -> list[str]:
+    """Return the gallery with the worst queries, the projection, and every other picture of the run."""
+    found = {path.stem: path for path in sorted((run.folder / runs.PICTURES).glob("*.png"))}
+    if not found:
+        return [page.note("This run holds no pictures: `dml fit` draws them when training ends.")]
+    captions = {
+        "gallery": "Queries and their nearest references; the lower half are the queries with most wrong neighbours",
+        "weights": "The first weight matrix before and after training",
+    }
+    captions |= {name: f"Held-back images: {what}, a colour and marker a class" for name, what in _PROJECTIONS.items()}
+    order = [name for name in captions if name in found] + [name for name in found if name not in captions]
+    pieces = [page.picture(found[name].read_bytes(), captions.get(name, name.replace("_", " "))) for name in order]
+    if not _PROJECTIONS.keys() & found.keys():
+        pieces.append(page.note("There is no projection: train with `--pictures.projection tsne` or `pca`."))
+    return pieces
+
+
+def cost_section(run: Run) -> list[str]:
+    """Return time and memory that training took."""
+    cost = run.protocol.get("cost")
+    if not cost:
+        return [
+            page.note("Time and memory are noted when training ends: this run was stopped, or made by an older dml.")
+        ]
+    rows = [
+        ["training, with its validations and checkpoints", _duration(cost["training_seconds"])],
+        ["processor time in it, all threads", _duration(cost["processor_seconds"])],
+    ]
+    memory = {
+        "peak_memory_bytes": "largest memory of the process",
+        "peak_cuda_memory_bytes": "largest memory on the GPU",
+    }
+    rows += [[what, f"{cost[key] / 2**30:.2f} GiB"] for key, what in memory.items() if cost.get(key) is not None]
+    rows.append(["device", str(run.protocol.get("device", "unknown"))])
+    return [page.table([], rows)]
+
+
+def _neighbors(section: Callable[[Path], list[str]]) -> Callable[[Run], list[str]]:
+    return lambda run: section(run.folder)
+
+
+SECTIONS: Mapping[str, Callable[[Run], list[str]]] = {
+    "Scores": scores_section,
+    "Curves": curves_section,
+    "Gallery and projection": pictures_section,
+    "Confusion": _neighbors(confusion_section),
+    "Label-noise suspects": _neighbors(suspects_section),
+    "Hubness": _neighbors(hubness_section),
+    "Time and memory": cost_section,
+    "Protocol": protocol_section,
+    "Recipe": recipe_section,
+}
+
+
+def _scores_of(run: Run, split: str) -> list[str]:
+    own = run.scores[split]
+    baselines = {name: sections.get(split, {}) for name, sections in run.scores.get("baselines", {}).items()}
+    baselines = {name: row for name, row in baselines.items() if row}
+    intervals = run.scores.get("intervals", {}).get(split, {})
+    rows = []
+    for name in [*(n for n in _HEADLINE if n in own), *(n for n in sorted(own) if n not in _HEADLINE)]:
+        low_high = "[{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
+        rows.append([name, _number(own[name]), low_high, *(_number(row.get(name)) for row in baselines.values())])
+    what = {"val": "validation", "test": "test"}[split]
+    pieces = [page.table([f"{what} score", "trained", "95 % interval", *baselines], rows)]
+    shown = {**baselines, "trained": own}
+    drawn = {who: {n: row[n] for n in _HEADLINE[:4] if n in row} for who, row in shown.items()}
+    if any(drawn.values()):
+        bars = {"trained": {name: tuple(pair) for name, pair in intervals.items()}}
+        pieces.append(page.drawing(score_intervals(drawn, bars), f"The {what} scores beside those without training"))
+    if not intervals:
+        command = f"dml evaluate --run {run.folder}" + (" --split test" if split == "test" else "")
+        pieces.append(page.note(f"The {what} scores have no intervals yet: `{command}` adds them."))
+    return pieces
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = runs.read_json(path) if path.exists() else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object: restore it or run again")
+    return content
+
+
+def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in values.items():
+        name = f"{path}{key}".replace("_", " ")
+        rows += _flat(value, f"{name}: ") if isinstance(value, dict) else [(name, str(value))]
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{rest:.1f} s" if not minutes else f"{minutes:.0f} min {rest:.0f} s"

@@ -1,0 +1,53 @@
+"""Reads the curves of a run back from what its logger wrote: TensorBoard events, or a CSV file of metrics."""
+
+import csv
+import math
+from pathlib import Path
+
+Curve = tuple[list[int], list[float]]  # steps, values
+
+
+def read_curves(run: Path) -> dict[str, Curve]:
+    r"""Return every logged number over training by its name; empty where nothing was logged.
+
+    TensorBoard's events are read where there are any, else the newest `metrics.csv` of Lightning's CSVLogger.
+
+    Args:
+        run: The run folder.
+
+    Example:
+        >>> import tempfile
+        >>> run = Path(tempfile.mkdtemp())
+        >>> _ = (run / "metrics.csv").write_text("step,train/loss,val/loss\n1,0.5,\n2,,0.25\n")
+        >>> read_curves(run)
+        {'train/loss': ([1], [0.5]), 'val/loss': ([2], [0.25])}
+    """
+    if any(run.glob("events.out.tfevents.*")):
+        return _read_events(run)
+    tables = sorted(run.rglob("metrics.csv"), key=lambda path: path.stat().st_mtime)
+    return _read_table(tables[-1]) if tables else {}
+
+
+def _read_events(run: Path) -> dict[str, Curve]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    sizes = {"scalars": 0, "images": 1, "histograms": 1, "compressedHistograms": 1, "tensors": 1}  # 0 keeps all
+    events = EventAccumulator(str(run), size_guidance=sizes).Reload()
+    curves: dict[str, Curve] = {}
+    for name in events.Tags()["scalars"]:
+        latest = {event.step: event.value for event in events.Scalars(name)}  # a resumed run repeats steps
+        steps = sorted(latest)
+        curves[name] = steps, [latest[step] for step in steps]
+    return curves
+
+
+def _read_table(path: Path) -> dict[str, Curve]:
+    curves: dict[str, Curve] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            for name, text in row.items():
+                if text and name not in {"step", "epoch"} and math.isfinite(float(text)):
+                    steps, values = curves.setdefault(name, ([], []))
+                    steps.append(int(row["step"]))
+                    values.append(float(text))
+    return curves
