@@ -1,0 +1,338 @@
+"""The classical studies of the reference experiments: linear classifiers, points in the plane, angles.
+
+    python benchmarks/classical.py c6 c7 d1 d2 d3 d4 d5 e6        each part prints its figures
+    python benchmarks/classical.py c5 --cifar FOLDER_OR_ZIP
+
+C5, C6 and D5 are trained by `dml fit` with the recipes in configs/; C1 to C4 are in benchmarks/evaluation.py. Scores of
+three seeds go to benchmarks/results/scores, what the notebooks draw to benchmarks/results/classical.json.
+"""
+
+import argparse
+import csv
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import circmean, circvar, multivariate_normal
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dml import runs
+from dml.data.points import draw_points
+from dml.encoders import FlattenEncoder
+from dml.functional.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
+from dml.heads import LinearHead
+from dml.modules import ClassifierModule
+from dml.neighbors import KNNBayes, KNNClassifier, KNNDensity
+from dml.reports import plane_grid
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+SEEDS = (0, 1, 2)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
+CHEAP = ("--pictures.projection=none", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
+
+
+def front_door(words: list[str]) -> None:
+    """Run `dml` in a process of its own."""
+    subprocess.run([sys.executable, "-m", "dml", *words], check=True)
+
+
+def keep(row: str, seed: int, scores: dict[str, Any]) -> None:
+    """Write a row's scores where README's table reads them."""
+    runs.write_json(RESULTS / "scores" / row / f"seed{seed}.json", scores)
+
+
+def keep_curve(name: str, values: Any) -> None:
+    """Write what a notebook draws."""
+    runs.merge_scores(RESULTS / "classical.json", {name: values})
+
+
+def spread(values: Any) -> str:
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+
+
+def fit(folder: Path, config: str, seed: int, *keys: str) -> dict[str, Any]:
+    """Train a recipe unless the run is there; return its scores."""
+    if not (folder / runs.SCORES).exists():
+        words = ["fit", "--config", str(ROOT / "configs" / config), "--name", folder.name]
+        words += ["--runs_dir", str(folder.parent), "--seed_everything", str(seed), *CHEAP, *keys]
+        front_door(words)
+    scores: dict[str, Any] = runs.read_json(folder / runs.SCORES)
+    return scores
+
+
+def read_curve(folder: Path, key: str) -> list[float]:
+    """Return a logged key of a run, step by step."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return [event.value for event in events.Scalars(key)]
+
+
+def gradient_error(loss: torch.nn.Module, num_classes: int, shape: tuple[int, ...], step: float = 1e-5) -> float:
+    """Return the largest relative error |a − n| / (|a| + |n|) of a linear classifier's gradient, 50 of its weights."""
+    torch.manual_seed(0)
+    images, labels = torch.rand(200, *shape, dtype=torch.float64) - 0.5, torch.arange(200) % num_classes
+    module = ClassifierModule(FlattenEncoder(), LinearHead(num_classes), loss).double()
+    module(images)  # fixes the sizes
+    loss(module(images), labels).backward()
+    errors = []
+    with torch.no_grad():
+        weight = module.head.layer.weight
+        for place in torch.randperm(weight.numel())[:50].tolist():
+            row, column = divmod(place, weight.shape[1])
+            kept, sides = weight[row, column].item(), []
+            for moved in (kept + step, kept - step):
+                weight[row, column] = moved
+                sides.append(loss(module(images), labels).item())
+            weight[row, column] = kept
+            numerical, analytic = (sides[0] - sides[1]) / (2 * step), weight.grad[row, column].item()
+            errors.append(abs(analytic - numerical) / max(abs(analytic) + abs(numerical), 1e-12))
+    return max(errors)
+
+
+def c5(options: argparse.Namespace) -> None:
+    if options.cifar is None:
+        raise SystemExit("c5 needs --cifar: CIFAR-10's training images as a folder or zip of class folders")
+    error = gradient_error(torch.nn.CrossEntropyLoss(), 10, (3, 32, 32))
+    print(f"gradient against numerical: largest relative error {error:.1e}")
+    words = ["sweep", "--config", str(ROOT / "configs" / "cifar10" / "softmax.yaml"), "--data.root", options.cifar]
+    words += [f"--over=model.optimizer.lr={','.join(map(str, RATES))}", "--seeds=0,1,2", "--score=val/accuracy"]
+    front_door([*words, "--name=c5", f"--runs_dir={options.runs_dir}", *CHEAP])
+    with (options.runs_dir / "c5" / "sweep.csv").open() as file:
+        trials = list(csv.DictReader(file))
+    table = np.array([float(trial["val/accuracy"]) for trial in trials]).reshape(len(RATES), len(SEEDS))
+    for rate, row in zip(RATES, table, strict=True):
+        print(f"lr {rate}: validation accuracy {spread(row)}")
+    keep_curve("c5", {"rates": RATES, "val_accuracy": table.tolist()})
+    best = int(table.mean(axis=1).argmax())
+    for j, seed in enumerate(SEEDS):
+        folder = options.runs_dir / "c5" / trials[best * len(SEEDS) + j]["run"]
+        if "test" not in runs.read_json(folder / runs.SCORES):  # the test images are read once
+            front_door(["test", "--run", str(folder)])
+        accuracy, first = runs.read_json(folder / runs.SCORES)["test"]["accuracy"], read_curve(folder, "train/loss")[0]
+        print(
+            f"seed {seed}, lr {RATES[best]}: first loss {first:.3f} (ln 10 = {math.log(10):.3f}), test {accuracy:.3f}"
+        )
+        scores = {"train": {"first_loss": first}, "val": {"accuracy": table[best, j]}}
+        keep("C5", seed, scores | {"test": {"accuracy": accuracy, "gradient_relative_error": error}})
+
+
+def c6(options: argparse.Namespace) -> None:
+    loss = torch.nn.MultiMarginLoss()
+    logits, labels = torch.randn(500, 2, dtype=torch.float64), torch.arange(500) % 2
+    signs = 2 * labels - 1
+    formula = (1 - signs * (logits[:, 1] - logits[:, 0])).clamp(min=0).mean() / 2
+    gap = abs(loss(logits, labels) - formula).item()
+    error = gradient_error(loss, 2, (1, 8, 8))
+    print(f"half the hinge loss: differs by {gap:.0e}; gradient against numerical: relative error {error:.1e}")
+    at_kink = torch.tensor([[0.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    loss(at_kink, torch.tensor([1])).backward()
+    sides = [loss(torch.tensor([[0.0, 1 + h]]), torch.tensor([1])).item() for h in (1e-3, -1e-3)]
+    numerical = (sides[0] - sides[1]) / 2e-3
+    print(f"at the kink: analytic {at_kink.grad[0, 1]:.2f}, numerical {numerical:.2f} (the mean of both sides)")
+    accuracies = []
+    for seed in SEEDS:
+        scores = fit(options.runs_dir / f"c6-{seed}", "points/linear_svm.yaml", seed)
+        accuracies.append(scores["val"]["accuracy"])
+        test = {"gradient_relative_error": error, "formula_difference": gap}
+        keep("C6", seed, {"val": {"accuracy": accuracies[-1]}, "test": test})
+    print(f"linear SVM on two moons: validation accuracy {spread(accuracies)}")
+
+
+def c7(options: argparse.Namespace) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        x, theta, sigma, draws = rng.normal(size=(100, 5)), rng.normal(size=5), 0.3, 20_000
+        y = x @ theta + 0.1 * rng.normal(size=100)
+        tried = theta + 0.5 * rng.normal(size=5)
+        clean = np.mean((y - x @ tried) ** 2)
+        noisy = np.array([np.mean((y - (x + sigma * rng.normal(size=x.shape)) @ tried) ** 2) for _ in range(draws)])
+        closed, error = clean + sigma**2 * tried @ tried, noisy.std(ddof=1) / math.sqrt(draws)
+        many = np.tile(x, (2000, 1))
+        many += sigma * rng.normal(size=many.shape)
+        least_squares = np.linalg.lstsq(many, np.tile(y, 2000), rcond=None)[0]
+        ridge = Ridge(alpha=100 * sigma**2, fit_intercept=False).fit(x, y).coef_
+        apart = float(np.abs(least_squares - ridge).max())
+        print(
+            f"seed {seed}: L {clean:.4f}; L + σ²|θ|² {closed:.4f}; noisy {noisy.mean():.4f} ± {1.96 * error:.4f} (95 %)"
+        )
+        print(f"        its minimiser against ridge with α = N·σ²: largest difference {apart:.4f}")
+        scores = {"simulated": float(noisy.mean()), "standard_error": float(error), "closed_form": float(closed)}
+        keep("C7", seed, {"test": scores | {"deviation_in_standard_errors": float((noisy.mean() - closed) / error)}})
+
+
+def d1(options: argparse.Namespace) -> None:
+    for seed in SEEDS:
+        differ, grid = 0, plane_grid((-1, -1), (1, 1))
+        for kind, classes in (("blobs", 3), ("rings", 3), ("moons", 2), ("spirals", 4)):
+            x, y = draw_points(kind, 200, classes, 0.15, seed)
+            theirs = KNeighborsClassifier(5).fit(x, y).predict(grid.points)
+            differ += int(np.sum(KNNClassifier(5).fit(x, y).predict(grid.points) != theirs))
+        print(f"seed {seed}: {differ} of 40000 predictions differ from scikit-learn's")
+        keep("D1", seed, {"test": {"predictions_that_differ": differ}})
+
+
+def uneven_moons(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return 512 points of two moons, 300 and 212 of a class, to search in, and 2000 to ask for, of the same shares."""
+    x, y = draw_points("moons", 300, 2, 0.15, seed)
+    asked, truth = draw_points("moons", 1172, 2, 0.15, 1000 + seed)
+    return x[:512], y[:512], asked[:2000], truth[:2000]
+
+
+def d2(options: argparse.Namespace) -> None:
+    ks = [2**i for i in range(10)]
+    errors = np.empty((len(SEEDS), len(ks)))
+    for i, seed in enumerate(SEEDS):
+        x, y, asked, truth = uneven_moons(seed)
+        for j, k in enumerate(ks):
+            predicted = KNNClassifier(k).fit(x, y).predict(asked)
+            errors[i, j] = np.mean(predicted != truth)
+        assert (predicted == 0).all()  # k = N: the majority everywhere
+        keep("D2", seed, {"test": {f"error_k{k}": e for k, e in zip(ks, errors[i].tolist(), strict=True)}})
+    for k, column in zip(ks, errors.T, strict=True):
+        print(f"k = {k:3}: error on 2000 new points {spread(column)}")
+    print(
+        f"k = N decides for class 0 everywhere; its errors are class 1's share of the new points, {np.mean(truth):.3f}"
+    )
+
+
+def uneven_blobs(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return 200, 200 and 50 points about three centres and their classes."""
+    x, y = draw_points("blobs", 200, 3, 0.15, seed)
+    return x[:450], y[:450]
+
+
+def true_density(x: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return ln p (n,) of what `uneven_blobs` draws from, but for the few points cut off at the square."""
+    turns = 2 * math.pi * np.arange(3) / 3
+    bells = [multivariate_normal(0.6 * np.array([math.cos(t), math.sin(t)]), 0.15**2).pdf(x) for t in turns]
+    return np.log(shares @ np.array(bells))
+
+
+def d3(options: argparse.Namespace) -> None:
+    cell, grid = (3 / 150) ** 2, plane_grid((-1.49, -1.49), (1.49, 1.49), 150)
+    for seed in SEEDS:
+        (x, y), (asked, classes) = uneven_blobs(seed), uneven_blobs(500 + seed)
+        shares = np.bincount(y) / len(y)
+        truth = true_density(asked, shares)
+        print(f"seed {seed}: p(c) = {shares.round(3).tolist()}; mean ln p of new points {truth.mean():.3f}, the truth")
+        scores = {}
+        for k in (2, 4, 8, 16, 32):
+            density = KNNDensity(k).fit(x)
+            found = density.log_density(asked)
+            mass = float(np.exp(density.log_density(grid.points)).sum() * cell)
+            right = float(np.mean(KNNBayes(k).fit(x, y).predict(asked) == classes))
+            error = float(np.abs(found - truth).mean())
+            scores |= {f"log_density_error_k{k}": error, f"mass_k{k}": mass, f"bayes_accuracy_k{k}": right}
+            print(
+                f"  k = {k:2}: ln p {found.mean():6.3f}, off by {error:.3f}; mass on ±1.5 {mass:.3f}; Bayes {right:.3f}"
+            )
+        keep("D3", seed, {"test": scores})
+
+
+def with_outlier(seed: int, magnitude: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return two blobs of 25 points, at x = ±0.6, and one more of the left class at (−magnitude, 0): right by far."""
+    x, y = draw_points("blobs", 25, 2, 0.25, seed)
+    return np.vstack([x, [[-magnitude, 0.0]]]), np.append(y, 1)
+
+
+def d4(options: argparse.Namespace) -> None:
+    magnitudes = [2**i for i in range(5)]
+    makers: dict[str, Callable[[], Any]] = {
+        "least_squares": lambda: RidgeClassifier(alpha=0.0),
+        "logistic": lambda: LogisticRegression(C=10.0),
+        "hinge": lambda: LinearSVC(loss="hinge", C=1.0, max_iter=100_000, random_state=0),
+    }
+    found = {name: np.empty((len(magnitudes), 20)) for name in makers}
+    for seed in range(20):
+        asked, truth = draw_points("blobs", 1000, 2, 0.25, 100 + seed)
+        for i, magnitude in enumerate(magnitudes):
+            x, y = with_outlier(seed, magnitude)
+            for name, make in makers.items():
+                found[name][i, seed] = make().fit(x, y).score(asked, truth)
+    for name, table in found.items():
+        print(f"{name}: accuracy on 2000 clean points, outlier at 2^i:", ", ".join(spread(row) for row in table))
+    for seed in range(20):
+        scores = {f"{n}_at_{m}": float(t[i, seed]) for n, t in found.items() for i, m in enumerate(magnitudes)}
+        keep("D4", seed, {"test": scores})
+    keep_curve("d4", {"magnitudes": magnitudes} | {name: table.tolist() for name, table in found.items()})
+
+
+def d5(options: argparse.Namespace) -> None:
+    huge = torch.tensor([[1e4, 0.0, -1e4]])
+    stable, naive = huge.softmax(dim=1), huge.exp() / huge.exp().sum()
+    print(f"softmax of logits 1e4, 0, -1e4: stabilised {stable.tolist()[0]}, without subtraction {naive.tolist()[0]}")
+    keys, tested = ("train/loss", "val/loss", "train/accuracy", "val/accuracy"), []
+    for seed in SEEDS:
+        folder = options.runs_dir / f"d5-{seed}"
+        scores = fit(folder, "digits/softmax.yaml", seed)
+        curves = {key: read_curve(folder, key) for key in keys}
+        tested.append(scores["val"]["accuracy"])
+        last = {"loss": curves["train/loss"][-1], "accuracy": curves["train/accuracy"][-1]}
+        keep("D5", seed, {"train": last, "test": {name: scores["val"][name] for name in ("accuracy", "loss")}})
+        if seed == 0:
+            keep_curve("d5", {key: [round(value, 5) for value in curve] for key, curve in curves.items()})
+    print(f"digits: accuracy on the quarter held back {spread(tested)}")
+
+
+def e6(options: argparse.Namespace) -> None:
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        worst = 0.0
+        for spread_of_angles in (0.1, 0.5, 1.0, 2.0):
+            values = torch.from_numpy(rng.normal(rng.uniform(0, 7), spread_of_angles, size=200))
+            mean = wrapped_difference(
+                circular_mean(values), torch.tensor(circmean(values.numpy()), dtype=torch.float64)
+            )
+            worst = max(worst, abs(mean.item()), abs(circular_variance(values).item() - circvar(values.numpy())))
+        errors = {name: turn_error(name, rng) for name in ("plain", "angular")}
+        print(f"seed {seed}: against scipy at most {worst:.0e} apart; error of the turn learnt {errors}")
+        scores = {"largest_difference": worst} | {f"{name}_loss_error": error for name, error in errors.items()}
+        keep("E6", seed, {"test": scores})
+
+
+def turn_error(name: str, rng: np.random.Generator) -> float:
+    """Return by how much (radians) a turn of 5.5 is missed that was learnt from 200 noisy pairs of angles."""
+    start = torch.from_numpy(rng.uniform(0, 2 * math.pi, 200))
+    target = torch.remainder(start + 5.5 + 0.1 * torch.from_numpy(rng.normal(size=200)), 2 * math.pi)
+    turn = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([turn], lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = angular_loss(start + turn, target) if name == "angular" else (start + turn - target).square().mean()
+        loss.backward()
+        optimizer.step()
+    return wrapped_difference(turn.detach(), torch.tensor(5.5)).abs().item()
+
+
+PARTS = {"c5": c5, "c6": c6, "c7": c7, "d1": d1, "d2": d2, "d3": d3, "d4": d4, "d5": d5, "e6": e6}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("--cifar", help="for c5: a folder or zip of class folders")
+    parser.add_argument("--runs_dir", type=Path, default=Path("runs/classical"))
+    options = parser.parse_args()
+    print(f"{date.today()}, torch {torch.__version__}, numpy {np.__version__}, {torch.get_num_threads()} thread(s)")
+    for part in options.parts:
+        wall, processor = time.perf_counter(), time.process_time()
+        print(f"\n{part.upper()}")
+        PARTS[part](options)
+        print(
+            f"({time.perf_counter() - wall:.1f} s wall, {time.process_time() - processor:.1f} s processor)", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
