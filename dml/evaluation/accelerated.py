@@ -49,7 +49,7 @@ def rank_block_on(problem: Problem, block: Block, neighbors: int, device: torch.
     closer = torch.zeros(distances.shape, dtype=torch.int64, device=device)
     not_farther = closer.clone()
     own = torch.from_numpy(layout.self_at[low:high]).to(device)
-    nearest = Nearest(high - low, neighbors, np.zeros(high - low))
+    nearest = Nearest(high - low, neighbors)
     for start in range(0, len(layout.reference_order), columns):
         stop = min(start + columns, len(layout.reference_order))
         tile = distances_on(query, problem.references(start, stop, np.float64), device)
@@ -59,7 +59,7 @@ def rank_block_on(problem: Problem, block: Block, neighbors: int, device: torch.
         border = tile.kthvalue(min(neighbors, stop - start), dim=1, keepdim=True).values
         row, column = (tile <= border).nonzero(as_tuple=True)
         found = tile[row, column].cpu().numpy()
-        nearest.add_exact(row.cpu().numpy(), found, layout.reference_class[start:stop][column.cpu().numpy()])
+        nearest.add(row.cpu().numpy(), found, layout.reference_class[start:stop][column.cpu().numpy()])
     counts = torch.from_numpy(number), closer.cpu(), not_farther.cpu()
     return rank_positives(torch.from_numpy(distances), *counts), nearest.result()
 

@@ -1,17 +1,18 @@
 """Cuts the work into blocks of queries and tiles of references that fit into the memory allowed; it scores nothing."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dml.errors import UserError
 from dml.evaluation.problem import Ints, Problem
 
-Flags = NDArray[np.bool_]
 _BINARY = {"b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _UNITS = _BINARY | {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_SORTED = 1 << 19  # exact distances in a tile: 2 MiB, in cache
+_GLANCE = 256  # references that tell which way is cheaper
 _PER_POSITIVE = 200  # bytes of ranks and scores for one positive of one query
 _PER_DISTANCE = 120  # bytes of one distance in a tile, counting what a tile of nothing but ties takes
 
@@ -70,50 +71,61 @@ def make_plan(problem: Problem, memory: str | int, accelerated: bool = False) ->
     num_queries, num_references = len(layout.query_order), len(layout.reference_order)
     available = parse_memory(memory) - 200 * (num_queries + num_references)  # orders, codes, and one number per score
     scored = np.flatnonzero(layout.positives > 0)
-    products = takes_products(layout.positives[scored], dim) & (not accelerated)
-    kept = num_references * dim * (4 + (4 if products.any() else 0) + (8 if not products.all() else 0))
+    products = not accelerated and takes_products(problem, scored)
+    kept = num_references * dim * (8 if products else 12)
     keep = kept < available // 2
     available -= kept if keep else 0
     workers = 1 if accelerated else torch.get_num_threads()
-    shapes = ((1024, 1 << 15),) * 2 if accelerated else ((64, 1 << 16), (256, 4096))
+    columns = min(1 << 15 if accelerated else 4096 if products else 1 << 16, num_references)
+    most = 1024 if accelerated else 512 if products else max(64, _SORTED // columns)
+    rows = min(most, max(64, -(-len(scored) // (4 * workers))))  # every worker gets several blocks
     classes = len(layout.starts) - 1
     per_tile = _PER_DISTANCE, 0 if keep else 32 * dim, 24 * dim + 60 * min(classes, num_references)
-    blocks = _cut(layout.positives, scored, products, shapes, available // workers, per_tile, num_references)
+    cut = partial(_cut, layout.positives, scored, (rows, columns), per_tile=per_tile)
+    blocks = cut(available // workers)
     if not blocks:
-        workers, blocks = 1, _cut(layout.positives, scored, products, shapes, available, per_tile, num_references)
+        workers, blocks = 1, cut(available)
     if not blocks:
-        most = int(layout.positives.max())
-        need = parse_memory(memory) - available + sum(per_tile) + _PER_POSITIVE * most
+        need = parse_memory(memory) - available + sum(per_tile) + _PER_POSITIVE * int(layout.positives.max())
         raise UserError(f"max_memory {memory!r} is too small for one tile: these embeddings need at least {need} bytes")
-    return Plan(blocks, workers, keep)
+    return Plan([Block(low, high, columns, products) for low, high, columns in blocks], workers, keep)
 
 
-def takes_products(num_positives: Ints, dim: int) -> Flags:
-    """Say for each query whether counting by float32 products is cheaper than sorting exact distances.
+def takes_products(problem: Problem, scored: Ints) -> bool:
+    """Say whether looking closer at what float32 products leave open is cheaper than sorting exact distances.
 
-    Measured per reference: half a nanosecond for each positive, against D/60 ns for float64 products and 3 ns for
-    sorting.
+    Judged by a few queries and references, in measured nanoseconds per reference: 60 for one no farther than the
+    farthest positive and 50 + .6·D more where its distance must be exact, against 22 + .012·D for sorting.
     """
-    return np.asarray(num_positives <= 6 + dim // 14)
+    layout, dim = problem.layout, problem.query.embeddings.shape[1]
+    glance = np.linspace(0, len(layout.reference_order) - 1, _GLANCE).astype(np.int64)
+    reference = problem.reference.embeddings[layout.reference_order[np.unique(glance)]].astype(np.float64)
+    shares = []
+    for i in np.unique(np.linspace(0, len(scored) - 1, 16).astype(np.int64)):
+        query = problem.query.embeddings[layout.query_order[scored[i]]].astype(np.float64)
+        first, end = layout.starts[layout.query_class[scored[i]] :][:2]
+        own = np.unique(np.linspace(first, end - 1, 256).astype(np.int64))
+        own = own[own != layout.self_at[scored[i]]]
+        distances, positives = (
+            np.square(rows - query).sum(axis=1)
+            for rows in (reference, problem.reference.embeddings[layout.reference_order[own]])
+        )
+        inside = np.mean(distances <= positives.max(initial=0))
+        windows = (end - first) * 2.0**-22 * (dim + 16) * problem.longest**2
+        unsure = min(1.0, windows / max(float(np.ptp(positives)) if len(positives) else 0.0, 1e-30))
+        shares.append(inside * (60 + unsure * (50 + 0.6 * dim)))
+    return bool(np.mean(shares) < 22 + 0.012 * dim)
 
 
 def _cut(
-    positives: Ints,
-    scored: Ints,
-    products: Flags,
-    shapes: tuple[tuple[int, int], tuple[int, int]],
-    memory: int,
-    per_tile: tuple[int, int, int],
-    num_references: int,
-) -> list[Block]:
-    """Cut runs of scored queries into blocks that fit; an empty list says that one query alone does not."""
-    blocks: list[Block] = []
+    positives: Ints, scored: Ints, shape: tuple[int, int], memory: int, per_tile: tuple[int, int, int]
+) -> list[tuple[int, int, int]]:
+    """Cut runs of scored queries into blocks (low, high, columns) that fit, or into none where not even one does."""
+    blocks: list[tuple[int, int, int]] = []
     low = 0
     while low < len(scored):
-        rows, columns = shapes[int(products[low])]
-        rows = min(max(rows, 512), rows * max(1, columns // num_references))
-        columns = min(columns, num_references)
-        high = min(low + rows, len(scored))
+        columns = shape[1]
+        high = min(low + shape[0], len(scored))
         while not _fits(high - low, columns, int(positives[scored[high - 1]]), memory, per_tile):
             if columns > 1 and (columns > 1024 or high - low == 1):
                 columns //= 2
@@ -121,9 +133,9 @@ def _cut(
                 high = low + (high - low) // 2
             else:
                 return []
-        run = np.flatnonzero((np.diff(scored[low:high]) > 1) | (products[low + 1 : high] != products[low]))
+        run = np.flatnonzero(np.diff(scored[low:high]) > 1)
         high = low + int(run[0]) + 1 if len(run) else high
-        blocks.append(Block(int(scored[low]), int(scored[high - 1]) + 1, columns, bool(products[low])))
+        blocks.append((int(scored[low]), int(scored[high - 1]) + 1, columns))
         low = high
     return blocks
 

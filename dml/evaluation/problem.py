@@ -32,7 +32,7 @@ class Problem:
         reference: The references, ids shared with the queries where they are the same samples.
 
     Raises:
-        UserError: Embeddings of different length, a sample with two labels, or nothing to score.
+        UserError: Embeddings of different length or too large, a sample with two labels, or nothing to score.
     """
 
     def __init__(self, query: Samples, reference: Samples) -> None:
@@ -46,6 +46,11 @@ class Problem:
         self._center: Center = choose_center(query.embeddings, reference.embeddings)
         self._kept: dict[str, Operand] = {}
         self.longest = self._longest()
+        if not 8 * self.longest**2 < float(np.finfo(np.float32).max):
+            raise UserError(
+                f"embeddings are too large (up to {self.longest:.1e} from their mean): squared distances overflow "
+                "float32; scale them down, or lower the learning rate of what diverged"
+            )
 
     def queries(self, low: int, high: int, dtype: DTypeLike) -> Operand:
         """Return the queries `low` to `high` in class order, ready for products."""

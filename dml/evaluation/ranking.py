@@ -1,17 +1,30 @@
 """One pass over tiles of distances: ranks of each query's positives and its nearest classes; it averages nothing."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dml.evaluation.counting import Counts
+from dml.evaluation.counting import Counts, sort_keys
 from dml.evaluation.nearest import Candidates, Nearest
 from dml.evaluation.plan import Block
 from dml.evaluation.problem import Ints, Problem
 from dml.functional.retrieval import Ranks, rank_positives
-from dml.neighbors.exact import Operand, product_error, squared_distances
+from dml.neighbors.exact import Operand, paired_at, product_error, squared_distances
 
 Distances = NDArray[np.float32]
+_GLANCE = 2048  # references looked at for a first idea of how far the nearest lie
+
+
+class Found(NamedTuple):
+    """References (n,) at positions `column`, at about `product` from the queries `row` of a block."""
+
+    row: Ints
+    column: Ints
+    product: Distances
 
 
 def rank_block(problem: Problem, block: Block, neighbors: int) -> tuple[Ranks, Candidates]:
@@ -23,49 +36,155 @@ def rank_block(problem: Problem, block: Block, neighbors: int) -> tuple[Ranks, C
         neighbors: How many nearest references to keep, plus all tied with the last.
     """
     layout, (low, high, columns, products) = problem.layout, block
-    query, own, number = problem.queries(low, high, np.float64), layout.self_at[low:high], layout.positives[low:high]
-    counts = Counts(positive_distances(problem, query, low, high, columns), number)
+    query, number = problem.queries(low, high, np.float64), layout.positives[low:high]
+    positives = positive_distances(problem, query, low, high, columns)
+    nearest = Nearest(high - low, neighbors)
+    _add_positives(nearest, positives, number, layout.query_class[low:high])
     if products:
         query = problem.queries(low, high, np.float32)
-    error = product_error(query, problem.longest) if products else np.zeros(high - low)
-    nearest = Nearest(high - low, neighbors, error)
-    for start in range(0, len(layout.reference_order), columns):
-        stop = min(start + columns, len(layout.reference_order))
-        reference = problem.references(start, stop, np.float32 if products else np.float64)
-        tile = _products(query, reference) if products else squared_distances(query, reference)
-        _hide_self(tile, own, start, stop)
-        nearest.add(tile, layout.reference_class[start:stop], query, reference)
-        if products:
-            counts.add_products(tile, error, query, reference)
-        else:
-            tile.sort(axis=1)
-            counts.add_sorted(tile)
-    arrays = counts.positives, number, counts.closer, counts.not_farther
+        error = product_error(query, problem.longest)
+        counts = Counts(positives, number, error)
+        _count_products(problem, block, query, error, counts, nearest)
+    else:
+        counts = Counts(positives, number)
+        _count_sorted(problem, block, query, counts, nearest)
+    arrays = positives, number, counts.table(counts.closer), counts.table(counts.not_farther)
     return rank_positives(*(torch.from_numpy(array) for array in arrays)), nearest.result()
 
 
-def _products(query: Operand, reference: Operand) -> Distances:
-    tile: Distances = query.factors @ reference.factors.T  # both float32
-    return tile
+def _add_positives(nearest: Nearest, positives: Distances, number: Ints, own: Ints) -> None:
+    first = positives[:, : nearest.border.shape[1]]
+    tied = positives <= first[:, -1:]  # with the last that can be among the nearest
+    row, column = np.nonzero(tied & (np.arange(positives.shape[1]) < number[:, None]))
+    nearest.add(row, positives[row, column], own[row])
 
 
-def _hide_self(tile: Distances, own: Ints, start: int, stop: int) -> None:
-    inside = np.flatnonzero((own >= start) & (own < stop))
-    tile[inside, own[inside] - start] = np.inf
+def _count_sorted(problem: Problem, block: Block, query: Operand, counts: Counts, nearest: Nearest) -> None:
+    """Take exact distances to all references, and sort them."""
+    for start, stop in _tiles(problem, block):
+        tile = squared_distances(query, problem.references(start, stop, np.float64))
+        _hide_positives(problem, block, tile, start, stop)
+        border = _glance(nearest, tile)
+        row, column = np.divmod(np.flatnonzero(tile <= border[:, None]), stop - start)
+        near = np.isfinite(tile[row, column])  # positives are hidden at infinity
+        row, column = row[near], column[near]
+        nearest.add(row, tile[row, column], problem.layout.reference_class[start:stop][column])
+        tile.sort(axis=1)
+        counts.add_sorted(tile)
+
+
+def _count_products(
+    problem: Problem, block: Block, query: Operand, error: NDArray[np.float64], counts: Counts, nearest: Nearest
+) -> None:
+    """Take float32 products with all references, and look closer at the few that may matter."""
+    held: list[Found] = []
+    border = reach = np.empty(0, dtype=np.float32)
+    whole = np.empty((block.high - block.low) * block.columns, dtype=np.float32)
+    mask = np.empty(len(whole), dtype=np.bool_)
+    for start, stop in _tiles(problem, block):
+        size = (block.high - block.low) * (stop - start)
+        tile: Distances = whole[:size].reshape(-1, stop - start)  # (B, T)
+        inside = mask[:size].reshape(tile.shape)
+        np.matmul(query.factors, problem.references(start, stop, np.float32).factors.T, out=tile)  # both float32
+        _hide_positives(problem, block, tile, start, stop)
+        if not start:
+            border = _widen(_glance(nearest, tile), error)
+            reach = np.maximum(border, counts.reach)
+        np.less_equal(tile, reach[:, None], out=inside)
+        row, column = np.divmod(np.flatnonzero(inside), stop - start)
+        held.append(Found(row, column + start, np.asarray(tile[row, column])))
+        if stop == len(problem.layout.reference_order) or sum(len(part.row) for part in held) > len(whole) // 8:
+            found = Found(*(np.concatenate(part) for part in zip(*held, strict=True)))
+            _settle(problem, query, error, found, border, counts, nearest)
+            held = []
+
+
+def _settle(
+    problem: Problem,
+    query: Operand,
+    error: NDArray[np.float64],
+    found: Found,
+    border: Distances,
+    counts: Counts,
+    nearest: Nearest,
+) -> None:
+    """Count the references found, and keep the nearest of them."""
+    row, column, product = found
+
+    def exact(chosen: NDArray[np.bool_]) -> Distances:
+        if not query.error:
+            return product[chosen]
+        at = problem.layout.reference_order[column[chosen]]
+        return paired_at(query.rows, problem.reference.embeddings, row[chosen], at)
+
+    counts.add_products(row, product, exact)
+    near = np.isfinite(product)  # positives are hidden at infinity
+    near &= product <= border[row]
+    last = _smallest_of(row[near], product[near], nearest.border.shape)
+    near &= product <= _widen(np.minimum(last, nearest.border[:, -1]), error)[row]
+    nearest.add(row[near], exact(near), problem.layout.reference_class[column[near]])
+
+
+def _widen(border: Distances, error: NDArray[np.float64]) -> Distances:
+    """Return borders (B,) that no product exceeds whose exact distance is within, or tied with, the given ones."""
+    return np.asarray(border * (1 + 2.0**-21) + 2.001 * error, dtype=np.float32)
+
+
+def _glance(nearest: Nearest, tile: Distances) -> Distances:
+    """Return a distance (B,) that the last of the nearest does not exceed, as far as the tile's are exact."""
+    border = nearest.border[:, -1].copy()
+    k, first = nearest.border.shape[1], tile[:, :_GLANCE]
+    open_rows = np.flatnonzero(np.isinf(border))
+    if len(open_rows) and first.shape[1] >= k:
+        border[open_rows] = np.partition(first[open_rows], k - 1, axis=1)[:, k - 1]
+    return border
+
+
+def _smallest_of(row: Ints, distance: Distances, shape: tuple[int, int]) -> Distances:
+    """Return the K-th smallest distance (B,) of each row, infinity where there are fewer."""
+    keys = np.sort(sort_keys(row, distance))
+    bounds = np.searchsorted(keys, np.arange(shape[0] + 1) << 32)
+    at = bounds[:-1] + shape[1] - 1
+    result = np.full(shape[0], np.inf, dtype=np.float32)
+    inside = at < bounds[1:]
+    result[inside] = (keys[at[inside]] & 0xFFFFFFFF).astype(np.int32).view(np.float32)
+    return result
+
+
+def _tiles(problem: Problem, block: Block) -> Iterator[tuple[int, int]]:
+    total = len(problem.layout.reference_order)
+    return ((start, min(start + block.columns, total)) for start in range(0, total, block.columns))
+
+
+def _runs(problem: Problem, low: int, high: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield runs of queries of one class: first and last query from `low` on, first and last reference."""
+    own = problem.layout.query_class[low:high]
+    edges = [0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), high - low]
+    for top, bottom in pairwise(edges):
+        left, right = problem.layout.starts[own[top] : own[top] + 2].tolist()
+        yield top, bottom, left, right
+
+
+def _hide_positives(problem: Problem, block: Block, tile: Distances, start: int, stop: int) -> None:
+    """Put each query's own class, itself included, at infinity: its exact distances are known."""
+    for top, bottom, left, right in _runs(problem, block.low, block.high):
+        tile[top:bottom, max(left - start, 0) : max(right - start, 0)] = np.inf
 
 
 def positive_distances(problem: Problem, query: Operand, low: int, high: int, columns: int) -> Distances:
     """Return the distances (B,P) of each query's positives, ascending, filled up with infinity."""
-    layout = problem.layout
-    begin, end = (layout.starts[layout.query_class[low:high] + i] for i in (0, 1))
-    found = np.full((high - low, int((end - begin).max())), np.inf, dtype=np.float32)
-    for start in range(int(begin.min()), int(end.max()), columns):
-        stop = min(start + columns, int(end.max()))
+    layout, own = problem.layout, problem.layout.self_at[low:high]
+    runs = list(_runs(problem, low, high))
+    found = np.full((high - low, max(right - left for _, _, left, right in runs)), np.inf, dtype=np.float32)
+    first, end = min(run[2] for run in runs), max(run[3] for run in runs)
+    for start in range(first, end, columns):
+        stop = min(start + columns, end)
         tile = squared_distances(query, problem.references(start, stop, np.float64))
-        _hide_self(tile, layout.self_at[low:high], start, stop)
-        for i in range(high - low):
-            first, last = max(start, int(begin[i])), min(stop, int(end[i]))
-            if first < last:
-                found[i, first - begin[i] : last - begin[i]] = tile[i, first - start : last - start]
+        inside = np.flatnonzero((own >= start) & (own < stop))
+        tile[inside, own[inside] - start] = np.inf
+        for top, bottom, left, right in runs:
+            begin, until = max(start, left), min(stop, right)
+            if begin < until:
+                found[top:bottom, begin - left : until - left] = tile[top:bottom, begin - start : until - start]
     found.sort(axis=1)
     return np.ascontiguousarray(found[:, : int(layout.positives[low:high].max())])

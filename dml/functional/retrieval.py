@@ -75,7 +75,9 @@ def recall_at_k(ranks: Ranks, k: int) -> Tensor:
 def precision_at_k(ranks: Ranks, k: int | Tensor) -> Tensor:
     """Return the expected share (B,) of positives among the k nearest; k may differ by query, (B,)."""
     at = torch.as_tensor(k).expand(len(ranks.num_positives))
-    inside = _clip(at[:, None] - ranks.closer, ranks.tied) / ranks.tied.double()
+    last = max(1, int((ranks.closer < at[:, None]).sum(dim=1).max()))  # further positives lie beyond every query's k
+    closer, tied = ranks.closer[:, :last], ranks.tied[:, :last]
+    inside = _clip(at[:, None] - closer, tied) / tied.double()
     return _row_sum(inside, ranks.num_positives) / at
 
 

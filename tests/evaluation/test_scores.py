@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dml.errors import UserError
-from dml.evaluation import query_scores, retrieval_scores
+from dml.evaluation import plan, query_scores, retrieval_scores
 
 
 def scores_of_order(classes, own, ks, knn_k):
@@ -152,3 +152,31 @@ def test_nan_is_counted_and_located(blobs):
     x[9] = np.inf
     with pytest.raises(UserError, match=r"2 of 300 query embeddings hold NaN or infinity, the first in row 7"):
         retrieval_scores(x, y)
+
+
+@pytest.mark.parametrize("memory", ["2GiB", 300_000])
+@pytest.mark.parametrize("kind", ["blobs", "few", "collapsed", "whole numbers", "far from zero"])
+def test_both_ways_of_counting_agree_to_the_last_bit(monkeypatch, blobs, kind, memory):
+    x, y = blobs
+    if kind == "few":  # fewer positives than neighbours that vote
+        y = np.arange(len(x)) // 3
+    if kind == "collapsed":
+        x = 1 + 1e-6 * x
+    if kind == "whole numbers":
+        x = np.rint(x)
+    if kind == "far from zero":
+        x = x + 1e3
+    x = np.concatenate([x, x[:60]]).astype(np.float32)  # duplicates too
+    y = np.concatenate([y, y[30:90]])
+    found = []
+    for products in (False, True):
+        monkeypatch.setattr(plan, "takes_products", lambda *_, products=products: products)
+        found.append(query_scores(x, y, ks=(1, 7), knn_ks=(1, 9), max_memory=memory))
+    for name, values in found[0].scores.items():
+        np.testing.assert_array_equal(found[1].scores[name], values, err_msg=name)
+
+
+def test_embeddings_too_large_for_their_distances_are_told():
+    x = np.array([[1e20], [-1e20], [0.0], [1.0]], dtype=np.float32)
+    with pytest.raises(UserError, match="too large"):
+        retrieval_scores(x, [0, 0, 1, 1], ks=(1,), knn_ks=(1,))
