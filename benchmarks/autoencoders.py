@@ -2,26 +2,55 @@
 
     python benchmarks/autoencoders.py e1 --root datasets/mnist       then e2, e3, e4, e5
 
-Runs that are there are not run again; e3 and e4 look at the runs of e1. Scores, pictures and the figures' numbers go to
-benchmarks/results and notebooks/pictures.
+Runs that are there are not run again; e3 and e4 look at the runs of e1. The scores go to benchmarks/results/scores, all
+that the notebook draws to benchmarks/results/autoencoders.json, pictures of images to notebooks/pictures.
 """
 
 import argparse
+import dataclasses
+import shutil
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from dml import runs
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from dml import reports, runs
 from dml.cli import main
+from dml.cli.trainer import TrainerCLI
+from dml.data import ImageData, OfficialSplit, TorchvisionSet
+from dml.encoders import Encoder, StridedConvEncoder, pretrained_encoder
+from dml.functional.codes import correlation_matrix, correlation_summary, interpolate_linear, interpolate_spherical
+from dml.heads import MLPHead
+from dml.modules import AutoencoderModule, ClassifierModule
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs" / "mnist"
 SCORES = HERE / "results" / "scores"
+NUMBERS = HERE / "results" / "autoencoders.json"
 PICTURES = HERE.parent / "notebooks" / "pictures"
 DIMS = [*range(5, 15), *range(50, 56), *range(100, 105)]  # E1's
+CURVES = [5, 10, 14, 50, 100]  # of E1's, those whose curves and reconstructions are shown
+STRIPS = [3, 5, 10, 15, 40, 90, 100]  # E3's
+MATRICES = [5, 10, 50, 100]  # of E4's, those that are drawn
+DEPTHS: dict[str, list[int]] = {"linear": [], "1": [256], "2": [256, 256], "3": [256, 256, 256]}  # hidden layers each
+LABELLED = [1, 5, 10, 50, 100]  # images of each class
+STEPS = 400  # of every head
+FEW_PICTURES = ("--pictures.projection=none", "--pictures.gallery_queries=1", "--pictures.gallery_neighbors=1")
 BATCHES = 445  # of 128 in an epoch of 57,000 images
+NORMALISED = {"mean": 0.1307, "std": 0.3081}  # as in the recipes
 
 
+@dataclasses.dataclass(frozen=True)
 class Part:
     """What every part is told.
 
@@ -32,23 +61,38 @@ class Part:
         epochs: Of every autoencoder.
     """
 
-    def __init__(self, root: str, runs_dir: Path, seeds: list[int], epochs: int) -> None:
-        self.root, self.runs_dir, self.seeds, self.epochs = root, runs_dir, seeds, epochs
+    root: str
+    runs_dir: Path
+    seeds: list[int]
+    epochs: int
 
     def autoencoder(self, name: str, recipe: str, *keys: str) -> Path:
         """Train a recipe and test it, unless the run is there; return its folder."""
         run = self.runs_dir / name
-        if not (run / runs.CONFIG).exists():
+        if not (run / runs.SCORES).exists():
+            shutil.rmtree(run, ignore_errors=True)  # what was interrupted
             start, processor = time.perf_counter(), time.process_time()
             schedule = f"--model.lr_scheduler.total_steps={self.epochs * BATCHES}"
             length = [f"--trainer.max_epochs={self.epochs}", schedule]
             where = [f"--data.source.root={self.root}", f"--runs_dir={self.runs_dir}", f"--name={name}"]
-            _dml("fit", "--config", str(CONFIGS / f"{recipe}.yaml"), *length, *where, *keys)
+            _dml("fit", "--config", str(CONFIGS / f"{recipe}.yaml"), *length, *where, *FEW_PICTURES, *keys)
             seconds = {"wall": time.perf_counter() - start, "processor": time.process_time() - processor}
             runs.merge_scores(run / runs.SCORES, {"seconds": seconds})
         if "test" not in runs.read_json(run / runs.SCORES):
             _dml("test", "--run", name, "--runs_dir", str(self.runs_dir))
         return run
+
+    def small(self, d: int, seed: int) -> Path:
+        """Train E1's autoencoder with a code of d dimensions; return its folder."""
+        keys = (f"--model.encoder.embedding_dim={d}", f"--seed_everything={seed}")
+        return self.autoencoder(f"E1_d{d}_seed{seed}", "autoencoder_small", *keys)
+
+    def data(self, **keys: Any) -> ImageData:
+        """Return the images as the recipes split them, set up."""
+        source = TorchvisionSet("MNIST", self.root, download=False)
+        data = ImageData(source=source, split=OfficialSplit(val=0.05), cache=False, **NORMALISED, **keys)
+        data.setup()
+        return data
 
 
 def _dml(*words: str) -> None:
@@ -56,25 +100,163 @@ def _dml(*words: str) -> None:
         raise SystemExit(code)
 
 
-def publish(run: Path, name: str, seed: int) -> None:
-    """Put a run's scores beside the others of its row."""
-    runs.write_json(SCORES / name / f"seed{seed}.json", runs.read_json(run / runs.SCORES))
+def publish(name: str, seed: int, scores: dict[str, Any]) -> None:
+    """Put scores beside the others of their row."""
+    runs.write_json(SCORES / name / f"seed{seed}.json", scores)
+
+
+def note(part: str, numbers: Any) -> None:
+    """Keep what the notebook draws."""
+    known = runs.read_json(NUMBERS) if NUMBERS.exists() else {}
+    runs.write_json(NUMBERS, known | {part: numbers})
+
+
+def draw(name: str, figure: Figure) -> None:
+    runs.write_bytes(PICTURES / f"{name}.png", reports.png(figure))
+
+
+def pixels_of(data: ImageData, ids: NDArray[np.int64]) -> Tensor:
+    return data.thumbnails(torch.from_numpy(ids)).float() / 255
+
+
+def pca_errors(data: ImageData, dims: Sequence[int]) -> dict[int, float]:
+    """Return PCA's mean squared error per pixel on the test images, fitted to the training images, for each d."""
+    train, test = (pixels_of(data, part).flatten(1).numpy() for part in (data.parts.train, data.parts.test))
+    pca = PCA(max(dims), random_state=0).fit(train)
+    explained = np.square(pca.transform(test)).cumsum(axis=1)  # of d axes, at column d-1
+    total = np.square(test - pca.mean_).sum(axis=1)
+    return {d: float((total - explained[:, d - 1]).mean() / test.shape[1]) for d in dims}
+
+
+def autoencoder_of(run: Path) -> AutoencoderModule:
+    """Return a run's trained autoencoder in evaluation mode."""
+    cli = TrainerCLI(["--config", str(run / runs.CONFIG)], None)
+    cli.datamodule.setup()
+    module = cli.model
+    assert isinstance(module, AutoencoderModule)
+    module.build(cli.datamodule.image_shape, cli.datamodule.mean, cli.datamodule.std)
+    module.load_state_dict(torch.load(runs.find_checkpoint(run, "best"), weights_only=True)["state_dict"])
+    return module.eval()
 
 
 def e1(part: Part) -> None:
-    """Train one autoencoder for each latent dimension."""
+    """Error against latent dimension, beside PCA; error against steps; reconstructions."""
+    data = part.data()
+    pca = pca_errors(data, DIMS)
+    errors, curves = {}, {}
     for d in DIMS:
         for seed in part.seeds:
-            run = part.autoencoder(
-                f"E1_d{d}_seed{seed}",
-                "autoencoder_small",
-                f"--model.encoder.embedding_dim={d}",
-                f"--seed_everything={seed}",
-            )
-            publish(run, f"E1_d{d}", seed)
+            run = part.small(d, seed)
+            scores = runs.read_json(run / runs.SCORES) | {"baselines": {"pca": {"test": {"mse": pca[d]}}}}
+            publish(f"E1_d{d}", seed, scores)
+            errors.setdefault(str(d), []).append(scores["test"]["mse"])
+        if d in CURVES:
+            losses = EventAccumulator(str(run)).Reload().Scalars("train/loss")
+            curves[str(d)] = [[event.step + 1 for event in losses], [event.value for event in losses]]
+    note("e1", {"mse": errors, "pca": {str(d): error for d, error in pca.items()}, "curves": curves})
+    originals = pixels_of(data, data.parts.test[:12])
+    rows = {f"d = {d}": give_back(autoencoder_of(part.small(d, part.seeds[0])), originals) for d in CURVES}
+    draw("autoencoder_reconstructions", reports.reconstruction_strip(originals.numpy(), rows))
 
 
-PARTS: dict[str, Callable[[Part], None]] = {"e1": e1}
+@torch.no_grad()
+def give_back(module: AutoencoderModule, pixels: Tensor) -> NDArray[np.float32]:
+    reconstructions: NDArray[np.float32] = module((pixels - module.mean) / module.std).numpy()
+    return reconstructions
+
+
+def e2(part: Part) -> None:
+    """Error against depth, d = 10, layers of 256 units."""
+    errors: dict[str, list[float]] = {}
+    for depth, sizes in DEPTHS.items():
+        for seed in part.seeds:
+            keys = (f"--model.encoder.hidden_sizes={sizes}", f"--model.decoder.hidden_sizes={sizes}")
+            name = f"E2_{depth}_seed{seed}"
+            run = part.autoencoder(name, "autoencoder_small", *keys, f"--seed_everything={seed}")
+            scores = runs.read_json(run / runs.SCORES)
+            publish(f"E2_{depth}", seed, scores)
+            errors.setdefault(depth, []).append(scores["test"]["mse"])
+    note("e2", {"mse": errors, "epochs": part.epochs})
+
+
+def e3(part: Part) -> None:
+    """Paths between the codes of two digits."""
+    data = part.data()
+    labels = data.samples.labels[data.parts.test]
+    ends = pixels_of(data, data.parts.test[[int(np.flatnonzero(labels == digit)[0]) for digit in (7, 3)]])
+    for kind, interpolate in (("linear", interpolate_linear), ("spherical", interpolate_spherical)):
+        paths = {}
+        for d in STRIPS:
+            module = autoencoder_of(part.small(d, part.seeds[0]))
+            with torch.no_grad():
+                codes = module.encoder((ends - module.mean) / module.std)
+                paths[f"d = {d}"] = module.decoder(interpolate(codes[0], codes[1], 11)).numpy()
+        draw(f"interpolation_{kind}", reports.interpolation_strip(paths, f"{kind} interpolation of the code"))
+
+
+def e4(part: Part) -> None:
+    """Correlation of the code's dimensions over the test images, in three summaries, against d."""
+    data = part.data()
+    images = (pixels_of(data, data.parts.test) - NORMALISED["mean"]) / NORMALISED["std"]
+    summaries, matrices = {}, {}
+    for d in sorted({*DIMS, *STRIPS}):
+        with torch.no_grad():
+            codes = pretrained_encoder(str(part.small(d, part.seeds[0]))).eval()(images)
+        matrix = correlation_matrix(codes)
+        summaries[str(d)] = correlation_summary(matrix)._asdict()
+        publish(f"E4_d{d}", part.seeds[0], {"code": summaries[str(d)]})
+        if d in MATRICES:
+            matrices[f"d = {d}"] = matrix.numpy()
+    note("e4", summaries)
+    draw("correlation", reports.correlation_maps(matrices, "Pearson correlation of the code's dimensions, test images"))
+
+
+def e5(part: Part) -> None:
+    """Accuracy of an MLP head on few labels: encoder frozen, trained on, and from scratch."""
+    run = part.autoencoder("E5_autoencoder", "autoencoder_e5")
+    table: dict[str, dict[str, list[float]]] = {}
+    for labelled in LABELLED:
+        for seed in part.seeds:
+            data = part.data(labelled=labelled, seed=seed, batch_size=50)
+            for kind in ("frozen", "full", "scratch"):
+                accuracy = head_accuracy(kind, run, data, seed)
+                publish(f"E5_{kind}_{labelled}", seed, {"test": {"accuracy": accuracy}})
+                table.setdefault(kind, {}).setdefault(str(labelled), []).append(accuracy)
+                print(f"{labelled} labels a class, {kind}, seed {seed}: {accuracy:.4f}", flush=True)
+    note("e5", table)
+    for kind, accuracies in table.items():
+        cells = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}" for v in accuracies.values() if len(v) > 1]
+        print(f"{kind:8} {'  '.join(cells)}")
+
+
+def head_accuracy(kind: str, run: Path, data: ImageData, seed: int) -> float:
+    """Train a head of three linear layers for STEPS steps; return its accuracy on the test images."""
+    torch.manual_seed(seed)
+    scratch = StridedConvEncoder(embedding_dim=15, sigmoid=True)
+    encoder: Encoder = scratch if kind == "scratch" else pretrained_encoder(str(run))
+    module = ClassifierModule(
+        encoder,
+        MLPHead(num_classes=10, hidden_sizes=[64, 32]),
+        freeze_encoder=kind == "frozen",
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.002),
+    )
+    trainer = Trainer(
+        max_steps=STEPS,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        limit_test_batches=20,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(module, datamodule=data)
+    trainer.test(module, datamodule=data, verbose=False)
+    return float(trainer.callback_metrics["test/accuracy"])
+
+
+PARTS: dict[str, Callable[[Part], None]] = {"e1": e1, "e2": e2, "e3": e3, "e4": e4, "e5": e5}
 
 
 def report() -> None:

@@ -33,6 +33,13 @@ def user_errors() -> Iterator[None]:
     except OSError as error:
         what = f"{error.strerror} ({error.filename})" if error.filename else str(error)
         raise UserError(f"{one_line(what)}: check the path, its permissions and the space left on the disk") from error
+    except ValueError as error:
+        told: BaseException | None = error
+        while told is not None and not isinstance(told, UserError):  # jsonargparse wraps what a constructor raises
+            told = told.__cause__
+        if told is None or told is error:
+            raise
+        raise told from error
 
 
 def check_checkpoint(checkpoint: Path | None) -> None:
