@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     from dml.evaluation.embedded import read_task
 
     task = read_task(options.embeddings, options.labels, options.reference_embeddings, options.reference_labels)
-    _finish(options, task, Path(options.output or runs.SCORES), "embeddings")
+    _finish(options, task, Path(options.output or runs.SCORES), "embeddings", options.knn_ks or _KNN_KS)
     return 0
 
 
@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ks", type=_numbers, default=(1, 5, 10), metavar="K,K", help="of recall and precision (1,5,10)"
     )
-    parser.add_argument("--knn_ks", type=_numbers, default=_KNN_KS, metavar="K,K", help="neighbours that vote (5)")
+    parser.add_argument(
+        "--knn_ks", type=_numbers, metavar="K,K", help="neighbours that vote (the recipe's evaluation.k; 5 without one)"
+    )
     parser.add_argument("--estimator", metavar="CLASS_PATH", help="a classifier with scikit-learn's fit and score")
     parser.add_argument("--estimator_args", type=_object, default={}, metavar="JSON", help="its arguments ({})")
     parser.add_argument("--verification", action="store_true", help="ROC AUC, equal error rate, FNMR at FMR 0.001")
@@ -97,16 +99,18 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
         output = Path(options.output) if options.output else (run or Path()) / runs.SCORES
     else:
         output = None  # the run's own scores are of its own recipe, best weights and distance
-    _finish(options, task, output, options.split)
+    _finish(options, task, output, options.split, options.knn_ks or (cli.evaluation.k,))
     return 0
 
 
 def _is_own(options: argparse.Namespace, keys: list[str]) -> bool:
     changed = keys or options.config or options.estimator
-    return not changed and options.ckpt_path == "best" and options.metric == "l2" and options.knn_ks == _KNN_KS
+    return not changed and options.ckpt_path == "best" and options.metric == "l2" and options.knn_ks is None
 
 
-def _finish(options: argparse.Namespace, task: "Task", output: Path | None, section: str) -> None:
+def _finish(
+    options: argparse.Namespace, task: "Task", output: Path | None, section: str, knn_ks: tuple[int, ...]
+) -> None:
     from dml.evaluation.embedded import score_task
     from dml.evaluation.records import record_path, write_record
 
@@ -114,7 +118,7 @@ def _finish(options: argparse.Namespace, task: "Task", output: Path | None, sect
         task,
         metric=options.metric,
         ks=options.ks,
-        knn_ks=options.knn_ks,
+        knn_ks=knn_ks,
         max_memory=options.max_memory,
         verification=options.verification,
         clustering=options.clustering,

@@ -180,7 +180,8 @@ def _scores_of(run: Run, split: str) -> list[str]:
     rows = []
     for name in [*(n for n in _HEADLINE if n in own), *(n for n in sorted(own) if n not in _HEADLINE)]:
         low_high = "[{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
-        rows.append([name, _number(own[name]), low_high, *(_number(row.get(name)) for row in baselines.values())])
+        numbers = [_number(name, row.get(name)) for row in (own, *baselines.values())]
+        rows.append([name, numbers[0], low_high, *numbers[1:]])
     what = {"val": "validation", "test": "test"}[split]
     pieces = [page.table([f"{what} score", "trained", "95 % interval", *baselines], rows)]
     shown = {**baselines, "trained": own}
@@ -209,8 +210,8 @@ def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"
+def _number(name: str, value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}" if name.startswith("num_") else f"{value:.4f}"
 
 
 def _duration(seconds: float) -> str:

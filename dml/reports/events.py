@@ -32,13 +32,19 @@ def _read_events(run: Path) -> dict[str, Curve]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     sizes = {"scalars": 0, "images": 1, "histograms": 1, "compressedHistograms": 1, "tensors": 1}  # 0 keeps all
-    events = EventAccumulator(str(run), size_guidance=sizes).Reload()
-    curves: dict[str, Curve] = {}
-    for name in events.Tags()["scalars"]:
-        latest = {event.step: event.value for event in events.Scalars(name)}  # a resumed run repeats steps
-        steps = sorted(latest)
-        curves[name] = steps, [latest[step] for step in steps]
-    return curves
+    files = sorted(run.glob("events.out.tfevents.*"), key=lambda file: file.stat().st_mtime)
+    read = [EventAccumulator(str(file), size_guidance=sizes).Reload() for file in files]
+    # the best checkpoint is scored once more at the end, at the last step, which is not where it was taken
+    training = [events for events in read if any(map(_of_training, events.Tags()["scalars"]))] or read
+    points: dict[str, dict[int, float]] = {}
+    for events in training:
+        for name in events.Tags()["scalars"]:  # a resumed run may repeat steps: the later count
+            points.setdefault(name, {}).update({event.step: event.value for event in events.Scalars(name)})
+    return {name: (sorted(found), [found[step] for step in sorted(found)]) for name, found in points.items()}
+
+
+def _of_training(name: str) -> bool:
+    return name == "train/loss" or name.startswith("lr-")
 
 
 def _read_table(path: Path) -> dict[str, Curve]:

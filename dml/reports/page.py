@@ -51,7 +51,8 @@ a { color: var(--accent); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
 .scroll { overflow-x: auto; }
 th, td { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+td { max-width: 32rem; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; background: #ffffff; border-radius: 4px; }
@@ -65,6 +66,7 @@ code { background: var(--tint); padding: 0 .25rem; overflow-wrap: anywhere; }
   nav { display: none; }
   h2 { break-after: avoid; }
   figure, tr { break-inside: avoid; }
+  img.thumbnail { width: 40px; height: 40px; }
   details > pre { font-size: 7pt; white-space: pre-wrap; }
 }
 """
@@ -114,13 +116,13 @@ def note(text: str) -> str:
 
 
 def details(summary: str, text: str) -> str:
-    """Return text that keeps its lines, folded behind a summary.
+    """Return text that keeps its lines and can be folded away.
 
     Example:
         >>> details("recipe", "a: <b>")
-        '<details><summary>recipe</summary><pre>a: &lt;b&gt;</pre></details>'
+        '<details open><summary>recipe</summary><pre>a: &lt;b&gt;</pre></details>'
     """
-    return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
+    return f"<details open><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
