@@ -27,10 +27,10 @@ class NeighborIndex:
     Args:
         metric: `l1`, `l2` (Euclidean), `linf` or `cosine` (one minus the cosine).
         backend: `faiss`, `torch`, or `auto` for the fastest exact one; `index.backend` says which it is.
-        device: Where torch computes, e.g. `cuda`; None is the CPU. FAISS searches on the CPU.
+        device: Where to search, e.g. `cuda`; None is the CPU. FAISS needs its GPU build for `cuda`.
 
     Raises:
-        UserError: Unknown metric or backend, or FAISS asked for but not installed.
+        UserError: Unknown metric or backend, or FAISS asked for but not installed, or not for this device.
 
     Example:
         >>> distances, positions = NeighborIndex("l2").add([[0.0, 0.0], [3.0, 4.0]]).search([[0.0, 1.0]], k=2)
@@ -122,7 +122,7 @@ class NeighborIndex:
             from dml.neighbors.tiled import search_tiles  # torch only where it is used
 
             return search_tiles(query, self._searched, k, self.metric.name, self.device)
-        return _search_faiss(query, self._searched, k, self.metric.name)
+        return _search_faiss(query, self._searched, k, self.metric.name, self.device)
 
     def _check(self, x: ArrayLike) -> Rows:
         given = np.asarray(x)
@@ -150,18 +150,32 @@ def _choose_backend(metric: MetricName, backend: str, device: str) -> Backend:
     if backend == "faiss":
         if not installed:
             raise UserError("backend 'faiss' needs the package faiss-cpu: install it or choose backend 'torch'")
+        if device != "cpu":
+            _need_gpu_build(device)
         return "faiss"
     if backend != "torch":
         raise UserError(f"unknown backend {backend!r}: choose auto, faiss or torch")
     return "torch"
 
 
-def _search_faiss(query: Keys, reference: Keys, k: int, metric: MetricName) -> tuple[Keys, Positions]:
+def _need_gpu_build(device: str) -> None:
+    import faiss
+
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise UserError(f"this FAISS searches on the CPU alone: install its GPU build for {device}, or choose 'torch'")
+
+
+def _search_faiss(query: Keys, reference: Keys, k: int, metric: MetricName, device: str) -> tuple[Keys, Positions]:
     import faiss
 
     kinds: dict[str, Any] = {"l1": faiss.METRIC_L1, "linf": faiss.METRIC_Linf}
     arrays = np.asarray(query), np.asarray(reference)  # an unpickled index may hold a memmap, which faiss may refuse
-    keys, positions = faiss.knn(*arrays, k, metric=kinds.get(metric, faiss.METRIC_L2))
+    kind = kinds.get(metric, faiss.METRIC_L2)
+    if device == "cpu":
+        keys, positions = faiss.knn(*arrays, k, metric=kind)
+    else:
+        gpu = int(device.partition(":")[2] or 0)
+        keys, positions = faiss.knn_gpu(faiss.StandardGpuResources(), *arrays, k, metric=kind, device=gpu)
     return keys, positions.astype(np.int64, copy=False)
 
 

@@ -1,5 +1,8 @@
 """Candidate neighbours by tiles of torch distances, on the CPU or CUDA: float32, to be refined; it holds no index."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,6 +29,24 @@ def search_tiles(
         >>> search_tiles(np.array([[0.0]]), np.array([[2.0], [1.0]]), 1, "l1", "cpu")[1]
         array([[1]])
     """
+    with _full_precision():
+        return _search(query, reference, k, metric, device)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Round no matrix product to bfloat16 or TF32, whatever the user allows: the error bound would not hold."""
+    allowed = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
+
+
+def _search(
+    query: Rows, reference: Rows, k: int, metric: MetricName, device: str
+) -> tuple[Keys, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
     x = torch.as_tensor(reference, dtype=torch.float32, device=device)
     norms = x.square().sum(dim=1) if metric in ("l2", "cosine") else None
     rows = max(1, min(len(query), 1024, _TILE // len(x)))

@@ -1,11 +1,13 @@
 """The index against brute force, backend against backend, with ties, duplicates and collapsed rows."""
 
+import faiss
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import cdist
 
 from dml.errors import UserError
-from dml.neighbors import NeighborIndex
+from dml.neighbors import NeighborIndex, tiled
 
 NAMES = {"l1": "cityblock", "l2": "euclidean", "linf": "chebyshev", "cosine": "cosine"}
 BACKENDS = ["faiss", "torch"]
@@ -48,6 +50,40 @@ def test_collapsed_rows_are_still_told_apart(backend):
     x = 5 + 1e-5 * rng.standard_normal((400, 64)).astype(np.float32)
     positions = NeighborIndex("l2", backend).add(x).search(x[:50], 5)[1]
     assert (positions == brute_force(x[:50], x, 5, "l2")[1]).all()
+
+
+def test_products_are_never_rounded_to_half_precision(monkeypatch):
+    x = np.random.default_rng(3).standard_normal((60, 8)).astype(np.float32)
+    seen = []
+    distances = tiled._distances
+    monkeypatch.setattr(
+        tiled, "_distances", lambda *given: seen.append(torch.get_float32_matmul_precision()) or distances(*given)
+    )
+    torch.set_float32_matmul_precision("medium")  # bfloat16 on some CPUs, TF32 on GPUs: no error bound would hold
+    try:
+        NeighborIndex("l2", "torch").add(x).search(x, 5)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {"highest"}
+
+
+def test_faiss_searches_on_a_gpu_where_its_build_can(monkeypatch):
+    x = np.random.default_rng(4).standard_normal((50, 8)).astype(np.float32)
+    if not hasattr(faiss, "StandardGpuResources"):
+        with pytest.raises(UserError, match="on the CPU alone"):
+            NeighborIndex("l2", "faiss", "cuda:1")
+        monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    asked = []
+
+    def knn_gpu(resources, q, rows, k, metric, device):  # stands in for a GPU
+        asked.append(device)
+        return faiss.knn(q, rows, k, metric=metric)
+
+    monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
+    positions = NeighborIndex("l2", "faiss", "cuda:1").add(x).search(x, 3)[1]
+    assert asked == [1]
+    assert (positions == brute_force(x, x, 3, "l2")[1]).all()
 
 
 def test_auto_says_its_choice():
