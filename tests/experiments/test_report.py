@@ -68,7 +68,7 @@ def _full(folder, intervals=True):
 
 
 def _report(read, folder):
-    path = write_report(read_page, folder)
+    path = write_report(folder)
     assert path == folder / "report.html"
     return read(path.read_text(encoding="utf-8"))
 
@@ -107,7 +107,7 @@ def test_missing_intervals_are_told_with_the_command(tmp_path, read_page):
 
 def test_the_same_files_give_the_same_page_but_for_the_time(tmp_path):
     folder = _full(tmp_path / "first")
-    pages = [write_report(read_page, folder).read_text(encoding="utf-8") for _ in range(2)]
+    pages = [write_report(folder).read_text(encoding="utf-8") for _ in range(2)]
     lines = [[line for line in page.splitlines() if "written" not in line] for page in pages]
     assert lines[0] == lines[1]
 
@@ -118,11 +118,11 @@ def test_a_folder_that_is_no_run_and_broken_files_are_told(tmp_path):
     folder = _bare(tmp_path / "first")
     runs.write_bytes(folder / "scores.json", b"{")
     with pytest.raises(UserError, match="is not valid JSON"):
-        write_report(read_page, folder)
+        write_report(folder)
     runs.write_json(folder / "scores.json", {})
     runs.write_bytes(neighborhoods_path(folder, "val"), b"x")
     with pytest.raises(UserError, match="holds no neighbours"):
-        write_report(read_page, folder)
+        write_report(folder)
     assert not (folder / "report.html").exists()
 
 
