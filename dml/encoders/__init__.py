@@ -5,6 +5,7 @@ from dml.encoders.base import Encoder, materialize
 from dml.encoders.conv import ConvEncoder
 from dml.encoders.flatten import FlattenEncoder
 from dml.encoders.hashing import encoder_hash
+from dml.encoders.layers import Layer, layers_of
 from dml.encoders.linear import LinearEncoder, NormalLinear
 from dml.encoders.mlp import MLPEncoder
 from dml.encoders.pretrained import pretrained_encoder
@@ -15,11 +16,13 @@ __all__ = [
     "ConvEncoder",
     "Encoder",
     "FlattenEncoder",
+    "Layer",
     "LinearEncoder",
     "MLPEncoder",
     "NormalLinear",
     "StridedConvEncoder",
     "encoder_hash",
+    "layers_of",
     "materialize",
     "pretrained_encoder",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dml.encoders import FlattenEncoder
 from dml.errors import UserError
+from dml.modules.rates import check_rates
 
 Interval = Literal["epoch", "step"]
 
@@ -49,7 +50,9 @@ class TrainableModule(LightningModule, ABC):
             raise UserError(f"model.optimizer cannot be built: {error}") from error
         if self._lr_scheduler is None:
             return optimizer
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
         schedule = self._lr_scheduler(optimizer)
+        check_rates(optimizer, rates)
         config: dict[str, Any] = {"scheduler": schedule, "interval": self._lr_interval}
         if isinstance(schedule, ReduceLROnPlateau):
             config["monitor"] = schedule.monitor

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -14,6 +14,8 @@ from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.modules.base import Interval, TrainableModule
 from dml.modules.frozen import FrozenEmbeddings
+from dml.modules.rates import parameter_groups
+from dml.modules.thawing import moving_layers, thaw
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +33,19 @@ class ClassifierModule(TrainableModule):
             folder. Augmented images differ in every epoch: on them the encoder runs each time, and a warning says so.
             The results are those without the cache, bit for bit where a row of the encoder's output does not depend on
             the other rows of its batch; matrix products may round differently at another batch size.
+        encoder_lr: Learning rate of the encoder's last layer, where it is to differ from the optimiser's; the groups of
+            the optimiser are then the head and the encoder's layers, last to first (`dml.encoders.layers_of`).
+        encoder_lr_decay: Each layer's rate is that of the layer above times this, in (0, 1].
+        unfreeze_every: The layers of a frozen encoder begin to move, one more after every so many epochs, from the last
+            to the first; None: they never do.
         optimizer: Builds the optimiser from parameters.
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
 
     Raises:
-        UserError: The head has another number of classes than the data (when training starts).
+        UserError: `encoder_lr_decay` is given without `encoder_lr`, an encoder that is frozen for good has a rate, one
+            that moves from the start is to be unfrozen; when training starts: the head has another number of classes
+            than the data, or the schedule knows one rate where there are several.
 
     Example:
         >>> import torch
@@ -57,6 +66,9 @@ class ClassifierModule(TrainableModule):
         loss: nn.Module | None = None,
         freeze_encoder: bool = False,
         cache_embeddings: bool = True,
+        encoder_lr: float | None = None,
+        encoder_lr_decay: float = 1.0,
+        unfreeze_every: int | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
@@ -67,7 +79,23 @@ class ClassifierModule(TrainableModule):
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         self.freeze_encoder = freeze_encoder
         self.cache_embeddings = cache_embeddings
+        self.encoder_lr = encoder_lr
+        self.encoder_lr_decay = encoder_lr_decay
+        self.unfreeze_every = unfreeze_every
         self._frozen: FrozenEmbeddings | None = None
+        self._moving = 0  # layers of a frozen encoder
+        self._check_rates()
+
+    def _check_rates(self) -> None:
+        if self.encoder_lr is None and self.encoder_lr_decay != 1:
+            raise UserError("model.encoder_lr_decay needs the last layer's rate: set --model.encoder_lr")
+        if self.unfreeze_every is not None and not self.freeze_encoder:
+            raise UserError("model.unfreeze_every is for a frozen encoder: set --model.freeze_encoder true")
+        if self.encoder_lr is not None and self.freeze_encoder and self.unfreeze_every is None:
+            raise UserError(
+                "a frozen encoder has no learning rate: leave --model.encoder_lr out, or set unfreeze_every"
+            )
+        moving_layers(0, self.unfreeze_every)
 
     def setup(self, stage: str) -> None:
         """Fix the lazy input sizes, check the head against the data, and freeze what is to be frozen."""
@@ -78,28 +106,42 @@ class ClassifierModule(TrainableModule):
                 f"the head has {num_classes} classes and the data has {data.num_classes}: "
                 f"set --model.head.num_classes {data.num_classes}"
             )
+        if self.unfreeze_every is not None and self.trainer.world_size > 1:
+            raise UserError("model.unfreeze_every works on one device: set --trainer.devices 1, or leave it out")
         if self.freeze_encoder:
-            self.encoder.requires_grad_(False)
-            self.encoder.eval()  # Lightning leaves modes as it finds them
+            thaw(self.encoder, 0, training=False)  # Lightning leaves modes as it finds them
 
     def train(self, mode: bool = True) -> "ClassifierModule":
-        """Switch to training mode; a frozen encoder stays in evaluation mode: BatchNorm statistics would drift."""
+        """Switch to training mode; frozen layers stay in evaluation mode: BatchNorm statistics would drift."""
         super().train(mode)
         if self.freeze_encoder:
-            self.encoder.eval()
+            thaw(self.encoder, self._moving, mode)
         return self
 
     def on_fit_start(self) -> None:
         """Run a frozen encoder over the images that training and validation will ask for."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         augmented = data.augmentation is not None
-        if augmented and self.freeze_encoder and self.cache_embeddings:
+        if augmented and self._cached:
             logger.warning(
                 "training images are augmented: the frozen encoder runs on every batch; leave "
                 "data.augmentation out to run it once per image"
             )
         own = [] if augmented else [data.ordered_dataloader(data.parts.train)]
         self._serve_embeddings([*own, *data.val_dataloader()])
+
+    def on_train_start(self) -> None:
+        """Let the layers move that are due, also in the middle of a resumed epoch."""
+        super().on_train_start()
+        self.on_train_epoch_start()
+
+    def on_train_epoch_start(self) -> None:
+        """Let the layers move that are due."""
+        moving = moving_layers(self.current_epoch, self.unfreeze_every)
+        if moving != self._moving:
+            self._moving = moving
+            self.train(self.training)
+            self.trainer.datamodule.embedded.clear()  # type: ignore[attr-defined]
 
     def on_validation_start(self) -> None:
         """Have the embeddings of a frozen encoder ready."""
@@ -112,6 +154,14 @@ class ClassifierModule(TrainableModule):
     def teardown(self, stage: str) -> None:
         """Have the datamodule hand out images again."""
         self.trainer.datamodule.embedded.clear()  # type: ignore[attr-defined]
+
+    def learnt_parameters(self) -> list[Any]:
+        """Return all that is learnt, or groups from the head to the first layer where the encoder has its own rate."""
+        if self.encoder_lr is None:
+            return super().learnt_parameters() if self.unfreeze_every is None else list(self.parameters())
+        own = {id(p) for p in self.encoder.parameters()}
+        head = [p for p in self.parameters() if id(p) not in own]
+        return parameter_groups(head, self.encoder, self.encoder_lr, self.encoder_lr_decay)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B,num_classes) of images (B,C,H,W)."""
@@ -143,25 +193,17 @@ class ClassifierModule(TrainableModule):
         embeddings: Tensor = self.encoder(batch.images) if batch.embeddings is None else batch.embeddings
         return embeddings
 
-    def _serve_embeddings(self, loaders: Sequence[BatchLoader]) -> None:
-        """Run the frozen encoder, or read what it gave; the first process of a machine goes ahead and writes it."""
-        if not (self.freeze_encoder and self.cache_embeddings):
-            return
-        trainer = self.trainer
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if self._frozen is None or self._frozen.data is not data:
-            self._frozen = FrozenEmbeddings(self.encoder, data, f"{trainer.precision} {self.device.type}")
-        if trainer.local_rank > 0:
-            trainer.strategy.barrier()
-        self._frozen.serve([loader.ids for loader in loaders], self._in_precision)
-        if trainer.local_rank == 0:
-            trainer.strategy.barrier()
+    @property
+    def _cached(self) -> bool:
+        return self.freeze_encoder and self.cache_embeddings and self._moving == 0
 
-    def _in_precision(self, images: Tensor) -> Tensor:
-        plugin = self.trainer.precision_plugin
-        with plugin.forward_context():
-            embeddings: Tensor = self.encoder(plugin.convert_input(images))
-        return embeddings
+    def _serve_embeddings(self, loaders: Sequence[BatchLoader]) -> None:
+        if not self._cached:
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self._frozen is None or self._frozen.data is not data:
+            self._frozen = FrozenEmbeddings(self.encoder, data, f"{self.trainer.precision} {self.device.type}")
+        self._frozen.serve_loaders(self.trainer, loaders)
 
     def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
         embeddings = self._embed(batch)

@@ -7,18 +7,20 @@ classes, settings), of the images (content, size, channels, normalisation, which
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import torch
+from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dml.data import ImageData
 from dml.data.cache import FORM as DECODED
 from dml.data.cache import cache_folder, replace_file
+from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, encoder_hash
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,26 @@ class FrozenEmbeddings:
         self.arithmetic = arithmetic
         self.folder = cache_folder(data.cache_dir) if data.cache and data.samples.fingerprint else None
         self._kept: dict[str, Tensor] = {}
+
+    def serve_loaders(self, trainer: Trainer, loaders: Sequence[BatchLoader]) -> None:
+        """Serve the images of these loaders; the first process of a machine goes ahead and writes them for the others.
+
+        Args:
+            trainer: Its precision is the encoder's.
+            loaders: Of unaugmented images.
+        """
+        plugin = trainer.precision_plugin
+
+        def embed(images: Tensor) -> Tensor:
+            with plugin.forward_context():
+                embeddings: Tensor = self.encoder(plugin.convert_input(images))
+            return embeddings
+
+        if trainer.local_rank > 0:
+            trainer.strategy.barrier()
+        self.serve([loader.ids for loader in loaders], embed)
+        if trainer.local_rank == 0:
+            trainer.strategy.barrier()
 
     def serve(self, parts: Iterable[NDArray[np.int64]], embed: Embed) -> None:
         """Have the datamodule hand out embeddings for these images in place of the images.
