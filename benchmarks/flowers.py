@@ -2,10 +2,13 @@
 
     python benchmarks/flowers.py --root FLOWERS/train --seeds 0 1 2
 
-Each row is trained by `dml fit` with its recipe in configs/flowers; the numbers are read from its scores.json.
+Each row is trained by `dml fit` with its recipe in configs/flowers; the numbers are read from its scores.json and kept
+below benchmarks/results, with the curves of training.
 """
 
 import argparse
+import json
+import shutil
 import statistics
 import time
 from datetime import date
@@ -13,17 +16,20 @@ from pathlib import Path
 
 from dml import runs
 from dml.cli import main
+from dml.reports.events import read_curves
 
-# name of the recipe -> the experiment, the reference's validation accuracy (on other images)
+# name of the recipe -> the row, the experiment, the reference's validation accuracy (on other images)
 EXPERIMENTS = {
-    "pixels_knn": ("A1 k-NN on pixels", ".520"),
-    "pull_linear": ("A2 linear projection, pull only", ".187"),
-    "contrastive_linear": ("A3 linear projection, contrastive", ".533"),
-    "triplet_mlp": ("A4 MLP, triplet", ".750"),
-    "triplet_mlp_augmented": ("the same MLP, augmented", ""),
-    "triplet_conv": ("conv encoder, augmented", ""),
+    "pixels_knn": ("A1", "k-NN on pixels", ".520"),
+    "pull_linear": ("A2", "linear projection, pull only", ".187"),
+    "contrastive_linear": ("A3", "linear projection, contrastive", ".533"),
+    "triplet_mlp": ("A4", "MLP, triplet", ".750"),
+    "triplet_mlp_augmented": ("A4_augmented", "the same MLP, augmented", ""),
+    "triplet_conv": ("A4_conv", "conv encoder, augmented", ""),
 }
 CONFIGS = Path(__file__).parent.parent / "configs" / "flowers"
+RESULTS = Path(__file__).parent / "results"
+CURVES = ("train/loss", "val/loss", "val/knn_accuracy", "train/knn_accuracy")
 
 
 def run_once(name: str, root: str, seed: int, runs_dir: Path) -> tuple[float, float, float]:
@@ -37,8 +43,28 @@ def run_once(name: str, root: str, seed: int, runs_dir: Path) -> tuple[float, fl
         code = main([verb, *keys, *where, "--runs_dir", str(runs_dir)])
         if code:
             raise SystemExit(code)
+    keep(folder, EXPERIMENTS[name][0], seed)
     scores = runs.read_json(folder / runs.SCORES)
     return scores["val"]["knn_accuracy"], 1 - scores["train"]["knn_accuracy"], time.perf_counter() - start
+
+
+def keep(folder: Path, row: str, seed: int) -> None:
+    """Keep a run's scores, its curves, and of the first seed the histogram of weights, below benchmarks/results."""
+    scores = runs.read_json(folder / runs.SCORES)
+    scores = {section: scores[section] for section in ("val", "train", "baselines") if section in scores}
+    for section in ("val", "train"):
+        scores[section]["error"] = 1 - scores[section]["knn_accuracy"]
+    if (folder / runs.PROTOCOL).exists():
+        cost = runs.read_json(folder / runs.PROTOCOL).get("cost", {})
+        scores["cost"] = {name: value for name, value in cost.items() if name.endswith("seconds")}
+    runs.write_json(RESULTS / "scores" / row / f"seed{seed}.json", scores)
+    curves = {name: curve for name, curve in read_curves(folder).items() if name in CURVES}
+    if curves:
+        short = {name: [steps, [float(f"{value:.6g}") for value in values]] for name, (steps, values) in curves.items()}
+        runs.write_bytes(RESULTS / "curves" / row / f"seed{seed}.json", f"{json.dumps(short)}\n".encode())
+    if seed == 0 and (picture := folder / runs.PICTURES / "weights.png").exists():
+        (RESULTS / "pictures").mkdir(exist_ok=True)
+        shutil.copy(picture, RESULTS / "pictures" / f"{row}_weights.png")
 
 
 def spread(values: list[float]) -> str:
@@ -62,8 +88,8 @@ def report() -> None:
     for name in options.only:
         results = [run_once(name, options.root, seed, options.runs_dir) for seed in options.seeds]
         accuracy, error, seconds = (list(column) for column in zip(*results, strict=True))
-        title, reference = EXPERIMENTS[name]
-        row = (title, spread(accuracy), spread(error), f"{statistics.mean(seconds):.0f}", reference)
+        number, title, reference = EXPERIMENTS[name]
+        row = (f"{number} {title}", spread(accuracy), spread(error), f"{statistics.mean(seconds):.0f}", reference)
         lines.append(f"| {' | '.join(row)} |")
     print("\n".join(lines))
 
