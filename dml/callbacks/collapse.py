@@ -48,7 +48,15 @@ class CollapseWatch(Callback):
         if batch_idx > 0 or dataloader_idx > 0:
             return
         spread = (outputs - outputs.mean(dim=0)).norm(dim=1).mean()
-        pl_module.log("val/spread", spread, on_step=False, on_epoch=True, add_dataloader_idx=False, sync_dist=True)
+        pl_module.log(
+            "val/spread",
+            spread,
+            on_step=False,
+            on_epoch=True,
+            add_dataloader_idx=False,
+            sync_dist=True,
+            batch_size=len(outputs),
+        )
         self.largest = max(self.largest, float(spread))
         if float(spread) < self.threshold * self.largest and not self._warned:
             self._warned = True

@@ -18,7 +18,7 @@ KEYS = """keys of the recipe, each given as --KEY VALUE or in a YAML file:
   --data.root PATH                a folder of class folders, a zip of one, or a CSV/Parquet manifest
   --data.image_size N             side the images are resized to
   --data.batch_size N             images per step
-  --model CLASS_PATH              dml.modules.EmbeddingModule, dml.modules.ClassifierModule
+  --model CLASS_PATH              dml.modules.EmbeddingModule, ClassifierModule or AutoencoderModule
   --model.encoder CLASS_PATH      dml.encoders.ConvEncoder ...; its arguments: --model.encoder.embedding_dim 64
   --model.loss CLASS_PATH         dml.losses.TripletLoss, pytorch_metric_learning.losses.ProxyAnchorLoss, ...
   --model.loss.margin X           an argument of the loss; likewise for every object in the recipe

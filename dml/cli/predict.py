@@ -8,9 +8,7 @@ from dml.errors import UserError
 
 def main(arguments: list[str]) -> int:
     """Embed every image of the source and write one NumPy archive; return 0."""
-    parser = scored_parser(
-        "predict", "Write embeddings (an EmbeddingModule's) or probabilities (a ClassifierModule's)."
-    )
+    parser = scored_parser("predict", "Write embeddings, or the probabilities of a ClassifierModule.")
     parser.add_argument("--output", default="predictions.npz", metavar="FILE", help="NumPy archive (predictions.npz)")
     options, keys = parser.parse_known_args(arguments)
     output = Path(options.output)

@@ -103,12 +103,19 @@ class AutoencoderModule(TrainableModule):
             image_shape: (C,H,W).
             mean: What was subtracted from pixels in 0..1, as data.mean.
             std: What they were divided by, as data.std.
+
+        Raises:
+            UserError: One of the networks cannot do with such images.
         """
         for name, value in (("mean", mean), ("std", std)):
             setattr(self, name, torch.tensor(value, device=getattr(self, name).device).view(-1, 1, 1))
         self.decoder.build(image_shape)
         (embedding_dim,) = materialize(self.encoder, image_shape)
-        materialize(self.decoder, (embedding_dim,))
+        given = materialize(self.decoder, (embedding_dim,))
+        if given != tuple(image_shape):
+            raise UserError(
+                f"{type(self.decoder).__name__} gives images of shape {given}, the data's are {image_shape}"
+            )
         if self.beta is not None and self.log_variance is None:
             self.log_variance = nn.Linear(embedding_dim, embedding_dim)
 

@@ -51,8 +51,8 @@ def interpolation_strip(paths: Mapping[str, Images], title: str = "", steps_labe
 def _rows(rows: Mapping[str, Images], title: str) -> Figure:
     columns = max(len(images) for images in rows.values())
     height = _CELL * len(rows) + (0.9 if title else 0.5)
-    figure = Figure(figsize=(_CELL * columns + 1.3, height), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.01, hspace=0.0)  # type: ignore[union-attr]
+    figure = Figure(figsize=(_CELL * columns + 1.3, height))
+    figure.set_layout_engine("constrained", h_pad=0.01, hspace=0.0)
     for number, (name, images) in enumerate(rows.items()):
         axes = figure.add_subplot(len(rows), 1, number + 1)
         strip = _side_by_side(images)

@@ -16,7 +16,7 @@ from dml.callbacks import GracefulInterrupt
 from dml.cli import main
 from dml.data import ImageData, StratifiedSplit
 from dml.data.points import Points
-from dml.decoders import ConvDecoder, MLPDecoder
+from dml.decoders import ConvDecoder, Decoder, MLPDecoder
 from dml.encoders import ConvEncoder, LinearEncoder, MLPEncoder, StridedConvEncoder, materialize, pretrained_encoder
 from dml.errors import UserError
 from dml.modules import AutoencoderModule
@@ -183,6 +183,23 @@ def test_bce_without_a_sigmoid_is_refused_when_training_starts():
     module = AutoencoderModule(MLPEncoder(4), MLPDecoder(sigmoid=False), loss=nn.BCELoss())
     with pytest.raises(UserError, match="or a decoder with sigmoid"):
         _fit(module)
+
+
+class _OneSize(Decoder):
+    def _build(self, image_shape):
+        self.layer = nn.LazyLinear(25)
+
+    def _decode(self, embeddings):
+        return self.layer(embeddings).view(-1, 1, 5, 5)
+
+
+def test_a_decoder_that_gives_other_images_is_refused_when_training_starts():
+    with pytest.raises(UserError, match=r"_OneSize gives images of shape \(1, 5, 5\), the data's are \(1, 8, 8\)"):
+        _fit(AutoencoderModule(MLPEncoder(4), _OneSize(sigmoid=True)))
+    built = MLPDecoder()
+    built.build((3, 8, 8))
+    with pytest.raises(UserError, match=r"gives images of shape \(3, 8, 8\)"):
+        _fit(AutoencoderModule(MLPEncoder(4), built))
 
 
 KEYS = (
