@@ -39,11 +39,13 @@ SCORES = HERE / "results" / "scores"
 NUMBERS = HERE / "results" / "autoencoders.json"
 PICTURES = HERE.parent / "notebooks" / "pictures"
 DIMS = [*range(5, 15), *range(50, 56), *range(100, 105)]  # E1's
-CURVES = [5, 10, 14, 50, 100]  # of E1's, those whose curves and reconstructions are shown
+CURVES = [5, 10, 14, 50, 100]  # of E1's, those in the results table, with curves and reconstructions
 STRIPS = [3, 5, 10, 15, 40, 90, 100]  # E3's
-MATRICES = [5, 10, 50, 100]  # of E4's, those that are drawn
+MATRICES = [5, 10, 50, 100]  # of E4's, those in the results table, with a picture
 DEPTHS: dict[str, list[int]] = {"linear": [], "1": [256], "2": [256, 256], "3": [256, 256, 256]}  # hidden layers each
 LABELLED = [1, 5, 10, 50, 100]  # images of each class
+SHOWN_LABELLED = [1, 10, 100]  # of these, those in the results table
+PAIRS = 200  # test images, two a pair, whose half-way images are measured in E3
 STEPS = 400  # of every head
 FEW_PICTURES = ("--pictures.projection=none", "--pictures.gallery_queries=1", "--pictures.gallery_neighbors=1")
 BATCHES = 445  # of 128 in an epoch of 57,000 images
@@ -148,7 +150,8 @@ def e1(part: Part) -> None:
         for seed in part.seeds:
             run = part.small(d, seed)
             scores = runs.read_json(run / runs.SCORES) | {"baselines": {"pca": {"test": {"mse": pca[d]}}}}
-            publish(f"E1_d{d}", seed, scores)
+            if d in CURVES:
+                publish(f"E1_d{d}", seed, scores)
             errors.setdefault(str(d), []).append(scores["test"]["mse"])
         if d in CURVES:
             losses = EventAccumulator(str(run)).Reload().Scalars("train/loss")
@@ -179,19 +182,45 @@ def e2(part: Part) -> None:
     note("e2", {"mse": errors, "epochs": part.epochs})
 
 
+INTERPOLATIONS = {"linear": interpolate_linear, "spherical": interpolate_spherical}
+
+
 def e3(part: Part) -> None:
-    """Paths between the codes of two digits."""
+    """Paths between the codes of two digits; how far from any digit the half-way images of many pairs lie."""
     data = part.data()
     labels = data.samples.labels[data.parts.test]
+    train = pixels_of(data, data.parts.train).flatten(1)
     ends = pixels_of(data, data.parts.test[[int(np.flatnonzero(labels == digit)[0]) for digit in (7, 3)]])
-    for kind, interpolate in (("linear", interpolate_linear), ("spherical", interpolate_spherical)):
-        paths = {}
-        for d in STRIPS:
-            module = autoencoder_of(part.small(d, part.seeds[0]))
-            with torch.no_grad():
-                codes = module.encoder((ends - module.mean) / module.std)
-                paths[f"d = {d}"] = module.decoder(interpolate(codes[0], codes[1], 11)).numpy()
-        draw(f"interpolation_{kind}", reports.interpolation_strip(paths, f"{kind} interpolation of the code"))
+    paths: dict[str, dict[str, Any]] = {kind: {} for kind in INTERPOLATIONS}
+    distances = {}
+    for d in STRIPS:
+        module = autoencoder_of(part.small(d, part.seeds[0]))
+        for kind in INTERPOLATIONS:
+            paths[kind][f"d = {d}"] = decoded_path(module, ends, kind, 11).numpy()
+        distances[str(d)] = halfway_distances(module, pixels_of(data, data.parts.test[:PAIRS]), train)
+        if d in CURVES:
+            publish(f"E3_d{d}", part.seeds[0], {"nearest": distances[str(d)]})
+    for kind, rows in paths.items():
+        draw(f"interpolation_{kind}", reports.interpolation_strip(rows, f"{kind} interpolation of the code"))
+    note("e3", distances)
+
+
+@torch.no_grad()
+def decoded_path(module: AutoencoderModule, ends: Tensor, kind: str, steps: int) -> Tensor:
+    codes = module.encoder((ends - module.mean) / module.std)
+    path: Tensor = module.decoder(INTERPOLATIONS[kind](codes[0], codes[1], steps))
+    return path
+
+
+def halfway_distances(module: AutoencoderModule, images: Tensor, train: Tensor) -> dict[str, float]:
+    """Return the mean squared distance per pixel to the nearest training image of what lies half way between pairs."""
+    pairs = images.unflatten(0, (-1, 2))  # (P, 2, C, H, W)
+    halfway = {kind: torch.stack([decoded_path(module, p, kind, 3)[1] for p in pairs]) for kind in INTERPOLATIONS}
+    halfway |= {"pixels": pairs.mean(dim=1), "ends": torch.from_numpy(give_back(module, images))}
+    return {
+        name: float(torch.cdist(rows.flatten(1), train).amin(dim=1).square().mean()) / train.shape[1]
+        for name, rows in halfway.items()
+    }
 
 
 def e4(part: Part) -> None:
@@ -204,8 +233,8 @@ def e4(part: Part) -> None:
             codes = pretrained_encoder(str(part.small(d, part.seeds[0]))).eval()(images)
         matrix = correlation_matrix(codes)
         summaries[str(d)] = correlation_summary(matrix)._asdict()
-        publish(f"E4_d{d}", part.seeds[0], {"code": summaries[str(d)]})
         if d in MATRICES:
+            publish(f"E4_d{d}", part.seeds[0], {"code": summaries[str(d)]})
             matrices[f"d = {d}"] = matrix.numpy()
     note("e4", summaries)
     draw("correlation", reports.correlation_maps(matrices, "Pearson correlation of the code's dimensions, test images"))
@@ -220,7 +249,8 @@ def e5(part: Part) -> None:
             data = part.data(labelled=labelled, seed=seed, batch_size=50)
             for kind in ("frozen", "full", "scratch"):
                 accuracy = head_accuracy(kind, run, data, seed)
-                publish(f"E5_{kind}_{labelled}", seed, {"test": {"accuracy": accuracy}})
+                if labelled in SHOWN_LABELLED:
+                    publish(f"E5_{kind}_{labelled}", seed, {"test": {"accuracy": accuracy}})
                 table.setdefault(kind, {}).setdefault(str(labelled), []).append(accuracy)
                 print(f"{labelled} labels a class, {kind}, seed {seed}: {accuracy:.4f}", flush=True)
     note("e5", table)
