@@ -1,6 +1,7 @@
 """Part A of the reference experiments on your own copy of the flower images, over several seeds, beside the reference.
 
     python benchmarks/flowers.py --root FLOWERS/train --seeds 0 1 2
+    python benchmarks/flowers.py --root FLOWERS/train --seeds 0 1 2 --margins      (A5: A4 at 15 margins)
 
 Each row is trained by `dml fit` with its recipe in configs/flowers; the numbers are read from its scores.json and kept
 below benchmarks/results, with the curves of training.
@@ -13,6 +14,7 @@ import statistics
 import time
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from dml import runs
 from dml.cli import main
@@ -67,6 +69,38 @@ def keep(folder: Path, row: str, seed: int) -> None:
         shutil.copy(picture, RESULTS / "pictures" / f"{row}_weights.png")
 
 
+def sweep_margins(root: str, seeds: list[int], runs_dir: Path) -> None:
+    """A5: A4 at 15 margins by `dml sweep`, which goes on where it was stopped; validated once, after the last epoch."""
+    keys = [
+        "--config",
+        str(CONFIGS / "triplet_mlp.yaml"),
+        "--data.root",
+        root,
+        "--over",
+        "model.loss.margin=0.1:2.0:15",
+    ]
+    keys += ["--seeds", ",".join(map(str, seeds)), "--score", "val/knn_accuracy", "--name", "A5"]
+    quick = ["--trainer.check_val_every_n_epoch", "100", "--pictures.projection", "none"]
+    code = main(["sweep", *keys, *quick, "--runs_dir", str(runs_dir)])
+    if code:
+        raise SystemExit(code)
+    keep_sweep(runs_dir / "A5")
+
+
+def keep_sweep(folder: Path) -> None:
+    """Keep the table of a sweep over margins, and the scores of its best margin (the mean over all seeds)."""
+    runs.write_bytes(RESULTS / "sweeps" / "A5.csv", (folder / "sweep.csv").read_bytes())
+    margins: dict[str, list[dict[str, Any]]] = {}
+    for trial in runs.read_json(folder / "sweep.json")["trials"]:
+        margins.setdefault(trial["values"]["model.loss.margin"], []).append(trial)
+    most = max(map(len, margins.values()))
+    whole = {m: trials for m, trials in margins.items() if len(trials) == most}
+    best = max(whole, key=lambda m: statistics.mean(trial["scores"]["val/knn_accuracy"] for trial in whole[m]))
+    for trial in whole[best]:
+        keep(folder / trial["run"], "A5", trial["seed"])
+    print(f"best margin {best} over {most} seeds")
+
+
 def spread(values: list[float]) -> str:
     deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.3f}{deviation}"
@@ -78,7 +112,11 @@ def report() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS))
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/flowers"))
+    parser.add_argument("--margins", action="store_true", help="sweep A4's margin instead")
     options = parser.parse_args()
+    if options.margins:
+        sweep_margins(options.root, options.seeds, options.runs_dir)
+        return
     lines = [
         f"{date.today()}, seeds {options.seeds}; split by seed: 600 training and 120 validation images",
         "",
