@@ -179,7 +179,7 @@ def d1(options: argparse.Namespace) -> None:
             theirs = KNeighborsClassifier(5).fit(x, y).predict(grid.points)
             differ += int(np.sum(KNNClassifier(5).fit(x, y).predict(grid.points) != theirs))
         print(f"seed {seed}: {differ} of 40000 predictions differ from scikit-learn's")
-        keep("D1", seed, {"test": {"predictions_that_differ": differ}})
+        keep("D1", seed, {"test": {"predictions_that_differ": differ, "equal_share": 1 - differ / 40_000}})
 
 
 def uneven_moons(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -109,7 +109,7 @@ def density_maps(grid: PlaneGrid, densities: Mapping[str, Floats], unit: str, co
         shown = grid.table(np.clip(density, low / 10, high * 10))
         mesh = axes.pcolormesh(grid.x, grid.y, shown, norm=scale, cmap="cividis", shading="nearest", rasterized=True)
         _frame(axes, grid, title)
-    figure.colorbar(mesh, ax=panels, extend="both", label=unit, shrink=0.9)
+    figure.colorbar(mesh, ax=panels, extend="both", label=unit, shrink=0.9, aspect=30)
     return figure
 
 
