@@ -1,4 +1,4 @@
-"""Ctrl-C while training: finish the batch at hand, save a checkpoint, end; a second Ctrl-C ends training at once."""
+"""Ctrl-C or SIGTERM while training: finish the batch at hand, save a checkpoint, end; the second one ends at once."""
 
 import signal
 import sys
@@ -9,10 +9,12 @@ from typing import Any, final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster or `docker stop` sends before it kills
+
 
 @final
 class GracefulInterrupt(Callback):
-    """Turn the first Ctrl-C into a checkpoint between two batches, where optimiser, data and random state agree.
+    """Turn the first Ctrl-C or SIGTERM into a checkpoint between two batches, where all state agrees.
 
     Args:
         checkpoint: The file that is written.
@@ -26,12 +28,12 @@ class GracefulInterrupt(Callback):
         self.checkpoint = checkpoint
         self.requested = False
         self.saved = False
-        self._previous: Any = None
+        self._previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over Ctrl-C; signals reach the main thread alone."""
+        """Take over both signals, which reach the main thread alone."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._request)
+            self._previous = {number: signal.signal(number, self._request) for number in _SIGNALS}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -40,14 +42,14 @@ class GracefulInterrupt(Callback):
         self._stop_if_requested(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save and stop where Ctrl-C came while the epoch was validated."""
+        """Save and stop where a signal came while the epoch was validated."""
         self._stop_if_requested(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give Ctrl-C back."""
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
         if trainer.strategy.reduce_boolean_decision(self.requested, all=False):

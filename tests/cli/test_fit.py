@@ -60,13 +60,17 @@ def test_the_recipe_of_a_run_gives_the_same_run(dml, small):
     assert runs.read_json(Path("runs/first/scores.json")) == runs.read_json(Path("runs/again/scores.json"))
 
 
-@pytest.mark.parametrize("step", [3, 10, 14], ids=["in the first epoch", "between epochs", "in the second epoch"])
-def test_ctrl_c_saves_a_checkpoint_and_a_resume_ends_where_the_whole_run_ends(dml, small, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("sent", "step"),
+    [(signal.SIGINT, 3), (signal.SIGTERM, 10), (signal.SIGINT, 14)],
+    ids=["in the first epoch", "between epochs", "in the second epoch"],
+)
+def test_ctrl_c_saves_a_checkpoint_and_a_resume_ends_where_the_whole_run_ends(dml, small, monkeypatch, sent, step):
     assert dml("fit", "--name", "whole", *small)[0] == 0
 
     def press(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == step - 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), sent)
 
     with monkeypatch.context() as patch:
         patch.setattr(GracefulInterrupt, "on_train_batch_start", press)
