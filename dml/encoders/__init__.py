@@ -10,6 +10,9 @@ from dml.encoders.linear import LinearEncoder, NormalLinear
 from dml.encoders.mlp import MLPEncoder
 from dml.encoders.pretrained import pretrained_encoder
 from dml.encoders.strided import StridedConvEncoder
+from dml.encoders.timm_models import TimmEncoder
+from dml.encoders.torchvision_models import TorchvisionEncoder
+from dml.encoders.wrapped import Preprocessing, WrappedEncoder
 
 __all__ = [
     "AlexNetEncoder",
@@ -20,7 +23,11 @@ __all__ = [
     "LinearEncoder",
     "MLPEncoder",
     "NormalLinear",
+    "Preprocessing",
     "StridedConvEncoder",
+    "TimmEncoder",
+    "TorchvisionEncoder",
+    "WrappedEncoder",
     "encoder_hash",
     "layers_of",
     "materialize",

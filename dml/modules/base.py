@@ -8,7 +8,8 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
-from dml.encoders import FlattenEncoder
+from dml.data import ImageData
+from dml.encoders import Encoder, FlattenEncoder, WrappedEncoder, materialize
 from dml.errors import UserError
 from dml.modules.rates import check_rates
 
@@ -72,6 +73,25 @@ class TrainableModule(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another model's weights before anything is loaded."""
         check_fits(self, checkpoint["state_dict"])
+
+
+def fit_to_data(encoder: Encoder, data: ImageData) -> tuple[int, ...]:
+    """Fix an encoder's lazy sizes by the data's images and return the shape of an embedding.
+
+    Raises:
+        UserError: It cannot take such images, or it normalises them itself and the data does too.
+
+    Example:
+        >>> from dml.encoders import LinearEncoder
+        >>> data = ImageData()
+        >>> data.setup("fit")
+        >>> fit_to_data(LinearEncoder(embedding_dim=3), data)
+        (3,)
+    """
+    halves = all(value in (0.5, [0.5], [0.5] * 3) for value in (data.mean, data.std))
+    if isinstance(encoder, WrappedEncoder) and not halves:
+        raise UserError(f"{type(encoder).__name__} normalises images itself: leave data.mean and data.std at their 0.5")
+    return materialize(encoder, data.image_shape)
 
 
 def check_fits(network: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from dml.data import Batch
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
-from dml.modules.base import Interval, TrainableModule
+from dml.modules.base import Interval, TrainableModule, fit_to_data
 from dml.modules.frozen import FrozenEmbeddings
 from dml.modules.rates import parameter_groups
 from dml.modules.thawing import moving_layers, thaw
@@ -100,7 +100,14 @@ class ClassifierModule(TrainableModule):
     def setup(self, stage: str) -> None:
         """Fix the lazy input sizes, check the head against the data, and freeze what is to be frozen."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        (num_classes,) = materialize(self.head, materialize(self.encoder, data.image_shape))
+        embedding = fit_to_data(self.encoder, data)
+        try:
+            (num_classes,) = materialize(self.head, embedding)
+        except UserError as error:
+            raise UserError(
+                f"the head does not fit the encoder, whose embeddings have shape {embedding}: {error.__cause__ or error}; "
+                "choose a head of dml.heads, which takes any size"
+            ) from error
         if num_classes != data.num_classes:
             raise UserError(
                 f"the head has {num_classes} classes and the data has {data.num_classes}: "

@@ -8,12 +8,12 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from dml.data import Batch
-from dml.encoders import Encoder, materialize
+from dml.encoders import Encoder
 from dml.errors import UserError
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import gather_rows, gather_with_gradient
 from dml.losses.peers import release_graph, without_memory
-from dml.modules.base import Interval, TrainableModule
+from dml.modules.base import Interval, TrainableModule, fit_to_data
 
 
 @final
@@ -71,7 +71,7 @@ class EmbeddingModule(TrainableModule):
     def setup(self, stage: str) -> None:
         """Fix the encoder's input sizes for optimisers and checkpoints, and check the loss against the data."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        materialize(self.encoder, data.image_shape)
+        fit_to_data(self.encoder, data)
         num_classes = getattr(self.loss, "num_classes", None)
         if isinstance(num_classes, int) and num_classes < data.num_classes:
             raise UserError(

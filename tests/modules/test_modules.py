@@ -62,6 +62,11 @@ def test_a_head_for_another_number_of_classes_is_refused():
         _fit(ClassifierModule(FlattenEncoder(), LinearHead(7)))
 
 
+def test_a_head_for_another_size_is_refused():
+    with pytest.raises(UserError, match=r"does not fit the encoder, whose embeddings have shape \(64,\)"):
+        _fit(ClassifierModule(FlattenEncoder(), nn.Linear(32, 10)))
+
+
 def test_nothing_to_learn_is_refused():
     with pytest.raises(UserError, match="nothing to learn"):
         _fit(EmbeddingModule(FlattenEncoder(), TripletLoss(margin=0.2)))

@@ -1,0 +1,53 @@
+"""Any network of timm as an encoder (DINOv2, ViT, ConvNeXt ...); timm is an optional package."""
+
+from typing import Any, final
+
+from torch import nn
+
+from dml.encoders.wrapped import Preprocessing, WrappedEncoder, load_weights
+from dml.errors import UserError
+
+
+@final
+class TimmEncoder(WrappedEncoder):
+    """Embed an image by a timm network without its classification layer.
+
+    Images are put on the scale that the network's card names; leave `data.mean` and `data.std` as they are.
+
+    Args:
+        name: As `timm.list_models` names it: `vit_small_patch14_dinov2`, `convnext_tiny`, `resnet10t` ...
+        weights: None: as it starts; `DEFAULT`: downloaded on first use; a file (.safetensors, .pth): its own weights,
+            for work without a network connection.
+        embedding_dim: D of a linear projection; None: the network's own features.
+        image_size: Side in pixels that images are resized to inside; None: what the weights were trained at where there
+            are weights, else as they come. A vision transformer takes its own size alone.
+
+    Raises:
+        UserError: timm is missing, or there is no such network, file or download, or the file is of another network.
+    """
+
+    def __init__(
+        self, name: str, weights: str | None = None, embedding_dim: int | None = None, image_size: int | None = None
+    ) -> None:
+        network, card = _build(name, weights)
+        size = card.image_size if image_size is None and weights is not None else image_size
+        super().__init__(network, card, size, embedding_dim)
+
+
+def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError("timm is not installed: `pip install timm`, or `pip install 'dml[timm]'`") from error
+    try:
+        network: Any = timm.create_model(name, pretrained=weights == "DEFAULT")
+    except OSError as error:
+        raise UserError(f"the weights of {name} cannot be downloaded ({error}): give a file by its path") from error
+    except Exception as error:  # timm tells an unknown name in several ways
+        reason = str(error).splitlines()[0]
+        raise UserError(f"timm has no network {name!r} ({reason}): see timm.list_models()") from error
+    if weights not in (None, "DEFAULT"):
+        load_weights(network, str(weights), name)
+    network.reset_classifier(0)
+    card = network.pretrained_cfg
+    return network, Preprocessing(card["input_size"][1], tuple(card["mean"]), tuple(card["std"]))

@@ -1,0 +1,71 @@
+"""Any classification network of torchvision as an encoder, with its weights or without."""
+
+from difflib import get_close_matches
+from typing import final
+
+from torch import nn
+
+from dml.encoders.wrapped import Preprocessing, WrappedEncoder, load_weights
+from dml.errors import UserError
+
+
+@final
+class TorchvisionEncoder(WrappedEncoder):
+    """Embed an image by a torchvision network without its last layer.
+
+    Images are put on the scale of the network's default weights; leave `data.mean` and `data.std` as they are.
+
+    Args:
+        name: As `torchvision.models.list_models` names it: `resnet18`, `vit_b_16`, `convnext_tiny` ...
+        weights: None: as it starts; `DEFAULT` or another name of torchvision's: downloaded on first use; a file: its
+            own weights of the whole network, for work without a network connection.
+        embedding_dim: D of a linear projection; None: the network's own features.
+        image_size: Side in pixels that images are resized to inside; None: what the weights were trained at where there
+            are weights, else as they come.
+
+    Raises:
+        UserError: There is no such network, file or download, or the file is of another network.
+
+    Example:
+        >>> import torch
+        >>> TorchvisionEncoder("resnet18", embedding_dim=64).eval()(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 64])
+    """
+
+    def __init__(
+        self, name: str, weights: str | None = None, embedding_dim: int | None = None, image_size: int | None = None
+    ) -> None:
+        network, card = _build(name, weights)
+        _drop_last_layer(network, name)
+        size = card.image_size if image_size is None and weights is not None else image_size
+        super().__init__(network, card, size, embedding_dim)
+
+
+def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
+    from torchvision.models import get_model, get_model_weights, list_models  # a second, only where it is asked for
+
+    known = list_models(module=None)
+    if name not in known:
+        near = ", ".join(get_close_matches(name, known, n=3)) or "resnet18, vit_b_16, convnext_tiny"
+        raise UserError(f"torchvision has no network {name!r}: choose one of its list, e.g. {near}")
+    cards = get_model_weights(name)
+    card = cards["DEFAULT"].transforms()
+    if not hasattr(card, "crop_size"):
+        raise UserError(f"{name!r} is no network for images of one class each: choose a classification network")
+    named = None if weights is None or weights not in cards.__members__ else weights
+    try:
+        network: nn.Module = get_model(name, weights=named)
+    except OSError as error:
+        raise UserError(f"the weights of {name} cannot be downloaded ({error}): give a file by its path") from error
+    if weights is not None and named is None:
+        load_weights(network, weights, name)
+    return network, Preprocessing(card.crop_size[0], tuple(card.mean), tuple(card.std))
+
+
+def _drop_last_layer(network: nn.Module, name: str) -> None:
+    """Put nothing in the place of the last linear layer, which names ImageNet's classes."""
+    linear = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError(f"{name} does not end in a linear layer: choose another network")
+    parent, _, last = linear[-1].rpartition(".")
+    setattr(network.get_submodule(parent), last, nn.Identity())

@@ -1,0 +1,119 @@
+"""What encoders around other libraries' networks share: preprocessing, weights from a file, a projection. No library."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dml.encoders.base import Encoder, check_embedding_dim
+from dml.errors import UserError
+
+
+class Preprocessing(NamedTuple):
+    """What a network's weights expect, as their card says.
+
+    Attributes:
+        image_size: side in pixels.
+        mean: per channel, subtracted from pixels within 0..1.
+        std: per channel, divided by afterwards.
+    """
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class WrappedEncoder(Encoder):
+    """A network of another library with its own preprocessing and a projection.
+
+    It takes pixels within −1..1, which is what `ImageData` gives with its own mean and std of 0.5 (other values are
+    refused when training starts, or images would be normalised twice), and puts them on the network's scale itself.
+    Grey images are shown as colour images with three equal channels.
+
+    Args:
+        network: images (B,3,H,W) -> features (B,F).
+        preprocessing: What its weights expect.
+        image_size: Side in pixels that images are resized to (bilinear, antialiased); None: as they come.
+        embedding_dim: D of a linear projection of the features; None: the features are the embedding.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, image_size: int | None, embedding_dim: int | None
+    ) -> None:
+        super().__init__()
+        if image_size is not None and image_size < 1:
+            raise UserError(f"image_size={image_size} of the encoder: give a side of at least one pixel")
+        if embedding_dim is not None:
+            check_embedding_dim(embedding_dim)
+        self.network = network
+        self.preprocessing = preprocessing
+        self.image_size = image_size
+        self.projection = nn.Identity() if embedding_dim is None else nn.LazyLinear(embedding_dim)
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(-1, 1, 1))
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Return images (B,1|3,H,W) within −1..1 as the network expects them."""
+        size = self.image_size
+        if size is not None and images.shape[-2:] != (size, size):
+            images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        return ((images + 1) / 2 - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings (B,D) of images (B,1|3,H,W)."""
+        embeddings: Tensor = self.projection(self.network(self.preprocess(images)).flatten(1))
+        return embeddings
+
+
+def load_weights(network: nn.Module, path: str, name: str) -> None:
+    """Load a file of weights into a network.
+
+    Args:
+        network: The whole network, its classification layer included.
+        path: A `.safetensors` file, or one of torch.save with the weights by name, alone or under `state_dict` or
+            `model`.
+        name: The network's name, for errors.
+
+    Raises:
+        UserError: The file is missing or unreadable, or holds the weights of another network.
+
+    Example:
+        >>> load_weights(nn.Linear(1, 1), "nowhere.pth", "resnet18")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no weights file nowhere.pth: give an existing one, `DEFAULT` to download, or none
+    """
+    weights = _read(Path(path).expanduser())
+    own = network.state_dict()
+    for key in [*own, *(key for key in weights if key not in own)]:
+        here, there = (tuple(w[key].shape) if key in w else "absent" for w in (own, weights))
+        if here != there and not key.endswith("num_batches_tracked"):
+            raise UserError(f"{path} holds the weights of another model than {name}: {key} is {there}, not {here}")
+    network.load_state_dict(dict(weights), strict=False)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"no weights file {path}: give an existing one, `DEFAULT` to download, or none")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError as error:
+        raise UserError(f"{path} needs the package safetensors: `pip install safetensors`") from error
+    except Exception as error:  # whatever a file that is none makes the reader stumble over
+        raise UserError(f"{path} is no file of weights, or a broken one: give one written by torch.save") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} holds no weights by name: give a file with a network's state_dict")
+    return content
