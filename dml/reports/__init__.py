@@ -2,6 +2,8 @@
 
 from dml.reports.correlation import correlation_maps
 from dml.reports.crossvalidation import error_against_k, error_bars
+from dml.reports.curves import swept_curves, swept_heatmap, swept_points, training_curves
+from dml.reports.evidence import confusion_picture, hubness_histogram, score_intervals
 from dml.reports.gallery import retrieval_gallery
 from dml.reports.plane import PlaneGrid, decision_boundaries, density_maps, plane_grid
 from dml.reports.projection import embedding_map
@@ -11,16 +13,23 @@ from dml.reports.weights import weight_histogram
 
 __all__ = [
     "PlaneGrid",
+    "confusion_picture",
     "correlation_maps",
     "decision_boundaries",
     "density_maps",
     "embedding_map",
     "error_against_k",
     "error_bars",
+    "hubness_histogram",
     "interpolation_strip",
     "plane_grid",
     "png",
     "reconstruction_strip",
     "retrieval_gallery",
+    "score_intervals",
+    "swept_curves",
+    "swept_heatmap",
+    "swept_points",
+    "training_curves",
     "weight_histogram",
 ]
