@@ -20,6 +20,7 @@ from dml.evaluation.neighborhoods import (
 )
 
 _NEIGHBORS = 10  # of every query, or as many as vote
+_QUERIES = 20_000  # of more, every n-th: hubs and confusions show as well
 _SUSPECTS = 24  # have thumbnails
 _BESIDE = 4  # neighbours shown beside a suspect
 _SIDE = 96  # pixels of a thumbnail
@@ -63,8 +64,9 @@ def write_record_of(run: Path, split: str, evaluation: KNNEvaluation, data: Imag
     """
     if evaluation.queries is None or evaluation.references is None:
         return
-    rows = [_arrays(side) for side in (evaluation.queries, evaluation.references)]
-    near = find_neighborhoods(rows[0], rows[1], max(_NEIGHBORS, evaluation.k))
+    step = -(-len(evaluation.queries.ids) // _QUERIES)
+    queries = Embedded(*(column[::step] for column in evaluation.queries))
+    near = find_neighborhoods(_arrays(queries), _arrays(evaluation.references), max(_NEIGHBORS, evaluation.k))
     suspects = find_suspects(near, _NEIGHBORS).positions[:_SUSPECTS]
     ids = np.concatenate([near.ids[suspects, None], near.neighbor_ids[suspects, :_BESIDE]], axis=1)
     pictures = _thumbnails(data, ids)

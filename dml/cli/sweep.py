@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.experiments.goal import Goal
     from dml.experiments.search import Configuration, Mode, Search
     from dml.experiments.space import Dimension
-    from dml.experiments.sweep import Sweep
+    from dml.experiments.sweep import Plan, Sweep
     from dml.experiments.trials import Start
 
-SOME_FAILED = 1  # the exit code
+SOME_FAILED, INTERRUPTED = 1, 130  # exit codes
 TRIALS = 20
 
 EPILOG = """values of a key:
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
 
     from dml.experiments.goal import check_space, complete_recipe, default_goal
-    from dml.experiments.sweep import Sweep
+    from dml.experiments.sweep import Plan, Sweep
 
     recipe = complete_recipe(cli.main, words)  # loads torch, which --help must not
     goal = default_goal(recipe, options.score, options.mode)
@@ -61,38 +61,39 @@ def main(arguments: list[str]) -> int:
     check_space(cli.main, words, space)
     if options.retry_failed:
         sweep.forget_failed()
-    options.seeds = options.seeds or (int(recipe["seed_everything"]),)
-    return _run(options, words, sweep, search, goal)
-
-
-def _run(
-    options: argparse.Namespace, words: list[str], sweep: "Sweep", search: "Search | list[Configuration]", goal: "Goal"
-) -> int:
-    from dml.experiments.display import Display
-    from dml.experiments.results import write_results
-    from dml.experiments.sweep import Plan, run_sweep
-
-    start, slots = _start(options.parallel)
     count = len(search) if isinstance(search, list) else options.trials or TRIALS
-    plan = Plan(words, options.seeds, search, count, goal)
-    ended = len(sweep.outcomes)
-    left = len(sweep.left(options.seeds, search)) if isinstance(search, list) else count * len(options.seeds) - ended
-    total = ended + max(0, left)
+    plan = Plan(words, options.seeds or (int(recipe["seed_everything"]),), search, count, goal)
+    start, slots = _start(options.parallel, alone=str(recipe["trainer"]["devices"]) in {"auto", "1"})
+    return _run(sweep, plan, start, slots)
+
+
+def _run(sweep: "Sweep", plan: "Plan", start: "Start", slots: int) -> int:
+    from dml.experiments.display import Display
+    from dml.experiments.sweep import run_sweep
+
+    ended, seeds = len(sweep.outcomes), len(plan.seeds)
+    left = len(sweep.left(plan.seeds, plan.search)) if isinstance(plan.search, list) else plan.count * seeds - ended
     code = 0
-    with Display(ended, total, goal.score) as display:
+    with Display(ended, ended + max(0, left), plan.goal.score) as display:
         try:
             run_sweep(sweep, plan, start, slots, display.tell)
         except KeyboardInterrupt:
-            code = 130
-    if not sweep.outcomes:
-        return code
+            code = INTERRUPTED
+    return _finish(sweep, plan.goal, code) if sweep.outcomes else code
+
+
+def _finish(sweep: "Sweep", goal: "Goal", code: int) -> int:
+    """Write the results, say where they lie, and return the exit code."""
+    from dml.experiments.results import write_results
+
     best = write_results(sweep, goal)
     failed = [outcome for outcome in sweep.outcomes if outcome.status == "failed"]
     if best is None and not code:
         raise UserError(f"all {len(failed)} trials failed, the first by: {failed[0].reason}")
     print(f"\ntable    {sweep.folder / 'sweep.csv'}\nplot     {sweep.folder / 'sweep.png'}")
     print(f"compare  tensorboard --logdir {sweep.folder / 'hparams'}")
-    print(f"best     {best} by {goal.score}\n         dml fit --config {sweep.folder / 'best.yaml'}" if best else "")
+    if best is not None:
+        print(f"best     {best} by {goal.score}\n         dml fit --config {sweep.folder / 'best.yaml'}")
     if failed:
         print(f"{len(failed)} of {len(sweep.outcomes)} trials failed: {sweep.folder / 'sweep.csv'} says why")
     if code:
@@ -144,22 +145,26 @@ def _search(options: argparse.Namespace, space: "list[Dimension]", mode: "Mode")
     return BayesSearch(space, options.search_seed, mode)
 
 
-def _start(parallel: int | None) -> "tuple[Start, int]":
-    """Return what starts a trial, and how many run at once: one alone runs in this process."""
+def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
+    """Return what starts a trial, and how many run at once.
+
+    One at a time on one device runs in this process; on several, Lightning would start this command once more.
+    """
     import torch
 
     from dml.experiments.trials import RunApart, run_here
 
     gpus = torch.cuda.device_count()
     slots = parallel or max(1, gpus)
+    command = [sys.executable, "-m", "dml"]
     if slots == 1:
-        return run_here(cli.main), 1
+        return (run_here(cli.main) if alone and gpus <= 1 else RunApart(command, [{}])), 1
     threads = (
         {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // slots))} if "OMP_NUM_THREADS" not in os.environ else {}
     )
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     devices = [{**threads, **({"CUDA_VISIBLE_DEVICES": visible[slot % gpus]} if gpus else {})} for slot in range(slots)]
-    return RunApart([sys.executable, "-m", "dml"], devices), slots
+    return RunApart(command, devices), slots
 
 
 def _positive(text: str) -> int:

@@ -60,7 +60,7 @@ def swept_curves(
         scores: By name: for each configuration its score under each seed, at least one.
         key: The key's name, the label of the axis.
         lines: A second key and its value of each configuration: a line for each of them.
-        ylabel: What the scores are; None takes their names.
+        ylabel: What the scores are; None takes their names, or what these share.
 
     Example:
         >>> figure = swept_curves([0.1, 0.2], {"val/knn_accuracy": [[0.5, 0.7], [0.6, 0.8]]}, "margin")
@@ -90,8 +90,9 @@ def swept_curves(
             label=label,
         )
     _label_x(axes, key, values, ticks)
-    seeds = max(len(sample) for rows in scores.values() for sample in rows)
-    axes.set_ylabel((ylabel or ", ".join(scores)) + (f" (mean ± sd over {seeds} seeds)" if seeds > 1 else ""))
+    axes.set_ylabel(
+        f"{ylabel or _common(list(scores))}{_seeds([len(row) for rows in scores.values() for row in rows])}"
+    )
     _finish(axes, len(drawn))
     return figure
 
@@ -161,6 +162,18 @@ def swept_points(columns: Mapping[str, Sequence[object]], scores: Sequence[Seque
         axes.set_ylabel(score if i % across == 0 else "")
         axes.grid(alpha=0.3)
     return figure
+
+
+def _common(names: Sequence[str]) -> str:
+    """Return what names of scores share: `knn_accuracy` of `val/knn_accuracy` and `train/knn_accuracy`."""
+    kinds = {name.rpartition("/")[2] for name in names}
+    return names[0] if len(names) == 1 else kinds.pop() if len(kinds) == 1 else "score"
+
+
+def _seeds(counts: Sequence[int]) -> str:
+    most = max(counts)
+    upto = "" if min(counts) == most else "up to "
+    return f" (mean ± sd over {upto}{most} seeds)" if most > 1 else ""
 
 
 def _places(values: Sequence[object]) -> tuple[NDArray[np.float64], list[str]]:

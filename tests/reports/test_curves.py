@@ -56,3 +56,9 @@ def test_a_panel_for_each_key():
     figure = swept_points({"a": [1, 2], "b": ["x", "y"], "c": [1, 1], "d": [0, 1]}, [[0.1], [0.2, 0.4]], "score")
     assert [axes.get_xlabel() for axes in figure.axes] == ["a", "b", "c", "d"]
     assert figure.axes[0].containers[0][0].get_ydata() == pytest.approx([0.1, 0.3])
+
+
+def test_the_label_tells_of_how_many_seeds():
+    assert swept_curves([1, 2], {"a": [[1.0], [1.0]]}, "k").axes[0].get_ylabel() == "a"
+    axes = swept_curves([1, 2], {"val/a": [[1, 2], [1]], "train/b": [[1], [1]]}, "k").axes[0]
+    assert axes.get_ylabel() == "score (mean ± sd over up to 2 seeds)"
