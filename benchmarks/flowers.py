@@ -31,7 +31,7 @@ EXPERIMENTS = {
 }
 CONFIGS = Path(__file__).parent.parent / "configs" / "flowers"
 RESULTS = Path(__file__).parent / "results"
-CURVES = ("train/loss", "val/loss", "val/knn_accuracy", "train/knn_accuracy")
+CURVES = ("train/loss", "val/loss", "val/knn_accuracy", "train/knn_accuracy", "val/spread")
 
 
 def run_once(name: str, root: str, seed: int, runs_dir: Path) -> tuple[float, float, float]:
