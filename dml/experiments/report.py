@@ -114,7 +114,9 @@ def curves_section(run: Run) -> list[str]:
         pieces.append(page.drawing(training_curves(rates, "learning rate"), "Learning rate over training"))
     if len(run.curves.get("val/loss", ([], []))[0]) == 1:
         pieces.append(page.paragraph("Validation was run once: trainer.check_val_every_n_epoch sets how often."))
-    missing = "Nothing was logged: train with a logger (TensorBoard is the default; `--trainer.logger true`)."
+    missing = (
+        "No curves lie in the run: TensorBoard (`--trainer.logger true`, the default) or a CSVLogger leaves them there."
+    )
     return pieces or [page.note(missing)]
 
 

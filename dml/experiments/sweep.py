@@ -23,7 +23,7 @@ class Sweep:
     """A sweep's folder: its recipe, the configurations it has tried, and what became of them.
 
     Args:
-        folder: `runs/NAME`; it need not exist yet, and nothing is written before the first trial has ended.
+        folder: `runs/NAME`; it need not exist yet, and nothing is written before the first trial starts.
         recipe: The complete recipe that all trials share.
         keys: The swept keys.
 
@@ -64,8 +64,9 @@ class Sweep:
         self.outcomes = [outcome for outcome in self.outcomes if outcome.status == "done"]
 
     def plan(self, configurations: Iterable[Configuration]) -> None:
-        """Keep configurations that are about to be tried: a proposal is not made twice."""
+        """Keep configurations that are about to be tried, on disk at once: a proposal is not made twice."""
         self.configurations += [values for values in configurations if values not in self.configurations]
+        self.write()
 
     def record(self, outcome: Outcome) -> None:
         """Keep what became of a trial, on disk at once."""
@@ -91,6 +92,8 @@ class Sweep:
         if known["keys"] != self.keys:
             raise UserError(f"{self.folder} is a sweep over {', '.join(known['keys'])}: choose another --name")
         if differing := _difference(known["recipe"], json.loads(json.dumps(self._recipe))):
+            if all(trial["status"] == "failed" for trial in known["trials"]):
+                return  # nothing is lost: begin anew with the mended recipe
             raise UserError(f"{self.folder} is a sweep of another recipe ({differing}): choose another --name")
         self.configurations = known["configurations"]
         self.outcomes = [Outcome(**trial) for trial in known["trials"]]

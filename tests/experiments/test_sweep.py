@@ -114,6 +114,20 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(tmp_path):
     assert [call[:2] for call in door.calls[1:]] == [("0.5", "1"), ("0.9", "0"), ("0.9", "1")]
 
 
+def test_a_sweep_stopped_in_its_first_trial_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "s", FrontDoor(stop_at=1))
+    door = FrontDoor()
+    sweep, _ = _run(tmp_path / "s", door)
+    assert (len(sweep.outcomes), door.calls[0][2]) == (6, True)
+
+
+def test_a_sweep_whose_trials_all_failed_takes_a_mended_recipe(tmp_path):
+    _run(tmp_path / "s", FrontDoor(fail=("0.1", "0.5", "0.9")))
+    sweep, _ = _sweep(tmp_path / "s", recipe=RECIPE | {"data": {"root": "there it is"}})
+    assert (sweep.outcomes, sweep.configurations) == ([], [])
+
+
 def test_a_failed_trial_is_recorded_and_the_others_run(tmp_path):
     sweep, _ = _run(tmp_path / "s", FrontDoor(fail=("0.5",)))
     best = write_results(sweep, GOAL)
