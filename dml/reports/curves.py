@@ -64,8 +64,8 @@ def swept_curves(
 
     Example:
         >>> figure = swept_curves([0.1, 0.2], {"val/knn_accuracy": [[0.5, 0.7], [0.6, 0.8]]}, "margin")
-        >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
-        ('margin', 'val/knn_accuracy (mean ± sd over 2 seeds)')
+        >>> figure.axes[0].get_ylabel().splitlines()
+        ['val/knn_accuracy', '(mean ± sd over 2 seeds)']
     """
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -82,7 +82,7 @@ def swept_curves(
             [sample.mean() for sample in samples],
             [sample.std(ddof=1) if len(sample) > 1 else 0.0 for sample in samples],
             color=COLOURS[i % len(COLOURS)],
-            linestyle=_LINES[i % len(_LINES)],
+            linestyle="none" if ticks else _LINES[i % len(_LINES)],  # between names there is nothing
             marker=MARKERS[i % len(MARKERS)],
             markersize=5,
             linewidth=1.5,
@@ -173,7 +173,7 @@ def _common(names: Sequence[str]) -> str:
 def _seeds(counts: Sequence[int]) -> str:
     most = max(counts)
     upto = "" if min(counts) == most else "up to "
-    return f" (mean ± sd over {upto}{most} seeds)" if most > 1 else ""
+    return f"\n(mean ± sd over {upto}{most} seeds)" if most > 1 else ""
 
 
 def _places(values: Sequence[object]) -> tuple[NDArray[np.float64], list[str]]:

@@ -259,8 +259,8 @@ def test_ctrl_c_is_passed_on_to_the_trials_that_run(tmp_path):
 @pytest.mark.parametrize(
     ("over", "axes", "series"),
     [
-        (("margin=0.1,0.5,0.9",), ("margin", "knn_accuracy (mean ± sd over 2 seeds)"), 2),
-        (("margin=0.1,0.5,0.9", "lr=1,2"), ("margin", "val/knn_accuracy (mean ± sd over 2 seeds)"), 2),
+        (("margin=0.1,0.5,0.9",), ("margin", "knn_accuracy\n(mean ± sd over 2 seeds)"), 2),
+        (("margin=0.1,0.5,0.9", "lr=1,2"), ("margin", "val/knn_accuracy\n(mean ± sd over 2 seeds)"), 2),
     ],
 )
 def test_the_plot_shows_mean_and_deviation(tmp_path, over, axes, series):

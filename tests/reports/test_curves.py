@@ -61,4 +61,4 @@ def test_a_panel_for_each_key():
 def test_the_label_tells_of_how_many_seeds():
     assert swept_curves([1, 2], {"a": [[1.0], [1.0]]}, "k").axes[0].get_ylabel() == "a"
     axes = swept_curves([1, 2], {"val/a": [[1, 2], [1]], "train/b": [[1], [1]]}, "k").axes[0]
-    assert axes.get_ylabel() == "score (mean ± sd over up to 2 seeds)"
+    assert axes.get_ylabel() == "score\n(mean ± sd over up to 2 seeds)"
