@@ -29,6 +29,8 @@ class KNNEvaluation(Callback):
         k: Neighbours that vote for `knn_accuracy`, ≥ 1.
         ks: Depths of `recall_at_k` and `precision_at_k`.
         baselines: Whether raw pixels and the untrained encoder are scored before training starts.
+        retrieval: Whether to search at all; False leaves the module's own scores alone: a head on many
+            large embeddings is learnt faster than these are searched.
 
     Raises:
         UserError: k is larger than the reference set, or the embeddings are not finite: training diverged.
@@ -38,10 +40,13 @@ class KNNEvaluation(Callback):
         36
     """
 
-    def __init__(self, k: int = 5, ks: Sequence[int] = (1, 5, 10), baselines: bool = True) -> None:
+    def __init__(
+        self, k: int = 5, ks: Sequence[int] = (1, 5, 10), baselines: bool = True, retrieval: bool = True
+    ) -> None:
         self.k = k
         self.ks = tuple(ks)
-        self.with_baselines = baselines
+        self.with_baselines = baselines and retrieval
+        self.retrieval = retrieval
         self.baselines: dict[str, dict[str, Scores]] = {}
         self.queries: Embedded | None = None  # of the latest evaluation, for pictures
         self.references: Embedded | None = None
@@ -110,6 +115,8 @@ class KNNEvaluation(Callback):
         if wrong:
             raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower --model.optimizer.lr")
         self.queries, self.references = sets[0], sets[-1]
+        if not self.retrieval:
+            return
         if self._scored is None or not _equal(self._scored[0], sets):  # a frozen encoder's are as they were
             self._scored = sets, self._score(sets, pl_module.device)
         for name, scores in self._scored[1].items():
@@ -122,8 +129,9 @@ class KNNEvaluation(Callback):
         """Return the scores of the queries and, where references are apart, the k-NN accuracy of these."""
         queries, references = sets[0], sets[-1]
         scores = {"val": self._scores(queries, None if len(sets) == 1 else references, device)}
-        if len(sets) > 1:
-            own = self._scores(_some(references), references, device)
+        watched = _some(references)
+        if len(sets) > 1 and bool((references.labels.bincount()[watched.labels] > 1).any()):  # else all are lone
+            own = self._scores(watched, references, device)
             scores["train"] = {"knn_accuracy": own["knn_accuracy"]}
         return scores
 

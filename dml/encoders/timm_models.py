@@ -1,5 +1,6 @@
 """Any network of timm as an encoder (DINOv2, ViT, ConvNeXt ...); timm is an optional package."""
 
+from importlib import import_module
 from typing import Any, final
 
 from torch import nn
@@ -36,7 +37,7 @@ class TimmEncoder(WrappedEncoder):
 
 def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
     try:
-        import timm
+        timm = import_module("timm")
     except ImportError as error:
         raise UserError("timm is not installed: `pip install timm`, or `pip install 'dml[timm]'`") from error
     try:

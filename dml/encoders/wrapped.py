@@ -1,6 +1,7 @@
-"""What encoders around other libraries' networks share: preprocessing, weights from a file, a projection. No library."""
+"""What encoders around other libraries' networks share: preprocessing, weights from a file, projection. No library."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,10 +104,9 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         raise UserError(f"no weights file {path}: give an existing one, `DEFAULT` to download, or none")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            content = import_module("safetensors.torch").load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise UserError(f"{path} needs the package safetensors: `pip install safetensors`") from error
     except Exception as error:  # whatever a file that is none makes the reader stumble over

@@ -105,7 +105,7 @@ class ClassifierModule(TrainableModule):
             (num_classes,) = materialize(self.head, embedding)
         except UserError as error:
             raise UserError(
-                f"the head does not fit the encoder, whose embeddings have shape {embedding}: {error.__cause__ or error}; "
+                f"the head does not fit the encoder, whose embeddings have shape {embedding} ({error.__cause__}): "
                 "choose a head of dml.heads, which takes any size"
             ) from error
         if num_classes != data.num_classes:
@@ -180,7 +180,8 @@ class ClassifierModule(TrainableModule):
         logits = self.head(self._embed(batch))
         loss: Tensor = self.loss(logits, batch.labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
-        self.log("train/accuracy", _accuracy(logits, batch.labels), on_step=False, on_epoch=True)
+        count = len(batch.labels)
+        self.log("train/accuracy", _accuracy(logits, batch.labels), on_step=False, on_epoch=True, batch_size=count)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:

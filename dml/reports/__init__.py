@@ -6,6 +6,7 @@ from dml.reports.curves import swept_curves, swept_heatmap, swept_points, traini
 from dml.reports.evidence import confusion_picture, hubness_histogram, score_intervals
 from dml.reports.gallery import retrieval_gallery
 from dml.reports.plane import PlaneGrid, decision_boundaries, density_maps, plane_grid
+from dml.reports.probe import probe_curves
 from dml.reports.projection import embedding_map
 from dml.reports.reconstruction import interpolation_strip, reconstruction_strip
 from dml.reports.style import png
@@ -24,6 +25,7 @@ __all__ = [
     "interpolation_strip",
     "plane_grid",
     "png",
+    "probe_curves",
     "reconstruction_strip",
     "retrieval_gallery",
     "score_intervals",

@@ -1,0 +1,130 @@
+"""`dml probe`: what a run's encoder is worth: k-NN, heads and fine-tuning at few and at many labels."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dml import cli, runs
+from dml.cli.options import Parser
+
+if TYPE_CHECKING:  # importing it loads torch, which --help must not
+    from dml.experiments.probe import Cell, Probe
+
+METHODS = ("knn", "linear", "mlp", "finetune")
+EPILOG = """rows of the table:
+  knn, linear, mlp      on the run's frozen encoder, and on a random one of the same recipe
+  fine-tuned            the run's encoder moves too, at a tenth of the head's rate
+  from scratch          the same network and head, nothing learnt before
+
+Other words are keys of the recipe, for every cell: --data.root photos, --trainer.accelerator cpu.
+Images, split and normalisation are the run's own; validation images are scored. The same command again goes on where
+it was stopped; other settings are other cells. Written: RUN/probe/probe.json, probe.csv, RUN/pictures/probe.png.
+
+examples:
+  dml probe first                                     1 %, 10 % and 100 % of the labels, three seeds
+  dml probe first --labelled 1,5,50 --seeds 0,1       images per class"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is missing, print one table, write the records and one picture; return 0."""
+    options, keys = _parser().parse_known_args(arguments)
+    run = runs.find_run(options.run, options.runs_dir)
+    runs.find_checkpoint(run, "best")
+
+    from dml.experiments.probe import Probe, Settings, cells_of, run_probe
+    from dml.experiments.trials import run_here
+
+    settings = Settings(options.steps, options.batch_size, options.lr, options.encoder_lr, options.hidden, options.k)
+    probe = Probe(run, settings, keys)
+    cells = cells_of(options.methods, options.labelled, options.seeds)
+    missing = sum(probe.accuracy(cell) is None for cell in cells)
+    print(f"{run}: {len(cells)} cells, {len(cells) - missing} of them recorded", flush=True)
+    for _ in run_probe(probe, cells, run_here(cli.main), _tell):
+        pass
+    _report(probe, cells, run)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="dml probe",
+        description="Tell what a run's encoder is worth with few and with many labels.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's folder or name, or `latest`")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    parser.add_argument(
+        "--labelled",
+        type=_amounts,
+        default=(0.01, 0.1, 1.0),
+        metavar="N,N",
+        help="shares of each class (0.01,0.1,1.0) or images per class (1,5,50)",
+    )
+    parser.add_argument("--seeds", type=_counts, default=(0, 1, 2), metavar="N,N", help="of labels and heads (0,1,2)")
+    parser.add_argument("--methods", type=_methods, default=METHODS, metavar="M,M", help=f"({','.join(METHODS)})")
+    parser.add_argument("--steps", type=_positive, default=300, metavar="N", help="training steps of a cell (300)")
+    parser.add_argument("--batch_size", type=_positive, default=128, metavar="N", help="images a step (128)")
+    parser.add_argument("--lr", type=float, default=1e-3, help="of heads, and from scratch (0.001)")
+    parser.add_argument("--encoder_lr", type=float, default=1e-4, help="of the encoder, fine-tuned (0.0001)")
+    parser.add_argument("--hidden", type=_positive, default=128, metavar="N", help="width of the MLP head (128)")
+    parser.add_argument(
+        "--k", type=_positive, default=5, metavar="N", help="neighbours that vote (5; 1 where a class has fewer images)"
+    )
+    return parser
+
+
+def _tell(cell: "Cell", accuracy: float) -> None:
+    print(f"  {cell.row:<22} {cell.labelled!s:>5} labels, seed {cell.seed}: {accuracy:.3f}", flush=True)
+
+
+def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
+    from dml.experiments.probe import FOLDER, csv_of, spread, table_of
+    from dml.reports import png, probe_curves
+    from dml.reports.probe import label_of
+
+    table = table_of(probe, cells)
+    amounts = list(dict.fromkeys(cell.labelled for cell in cells))
+    width = max(map(len, table))
+    print(f"\n{'':<{width}}" + "".join(f"  {label_of(amount):>12}" for amount in amounts))
+    for row, scores in table.items():
+        print(f"{row:<{width}}" + "".join(f"  {spread(scores[amount]):>12}" for amount in amounts))
+    runs.write_bytes(run / FOLDER / "probe.csv", csv_of(probe, cells).encode())
+    picture = run / runs.PICTURES / "probe.png"
+    runs.write_bytes(picture, png(probe_curves(table, f"Probe of {run.name}")))
+    print(f"\nvalidation accuracy, mean ± sd over the seeds; records in {run / FOLDER}, picture {picture}")
+
+
+def _amounts(text: str) -> tuple[int | float, ...]:
+    try:
+        amounts = tuple(float(word) if "." in word or "e" in word else int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 0.01,1.0 or 1,5") from None
+    for amount in amounts:
+        if amount <= 0 or (isinstance(amount, float) and amount > 1):
+            raise argparse.ArgumentTypeError(f"{amount}: give a share in (0, 1] or images per class (1, 2, ...)")
+    return amounts
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        numbers = (-1,)
+    if min(numbers) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 0,1,2")
+    return numbers
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    methods = tuple(text.split(","))
+    if unknown := [method for method in methods if method not in METHODS]:
+        raise argparse.ArgumentTypeError(f"no method {unknown[0]!r}: choose of {', '.join(METHODS)}")
+    return methods
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)

@@ -1,0 +1,259 @@
+"""Probes an encoder: which cells (encoder, method, labels, seed) there are, their recipes, their records and the table.
+
+Training is the front door's business. A cell is recorded when it has ended; a second call runs what is missing.
+"""
+
+import copy
+import hashlib
+import json
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import yaml
+
+from dml import runs
+from dml.encoders import encoder_hash, pretrained_encoder
+from dml.errors import UserError
+from dml.experiments.probed_data import Counts, ProbedData, open_data
+from dml.experiments.trials import Start
+
+FOLDER = "probe"
+METHODS = ("knn", "linear", "mlp", "finetune")
+ENCODERS = ("trained", "random")  # a random encoder that is fine-tuned is training from scratch
+INTERRUPTED = 130
+
+Labelled = int | float
+
+
+class Cell(NamedTuple):
+    """One training, or one k-NN search."""
+
+    encoder: str
+    method: str
+    labelled: Labelled
+    seed: int
+
+    @property
+    def row(self) -> str:
+        """The name of its row in the table."""
+        if self.method == "finetune":
+            return "fine-tuned" if self.encoder == "trained" else "from scratch"
+        return f"{self.method}, {'random encoder' if self.encoder == 'random' else 'frozen'}"
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What all cells share.
+
+    Attributes:
+        steps: training steps of a cell, rounded up to whole epochs.
+        batch_size: images a step.
+        lr: of heads, and of encoders trained from scratch (AdamW).
+        encoder_lr: of the trained encoder while it is fine-tuned.
+        hidden: width of the MLP head's hidden layer.
+        k: neighbours that vote; 1 where a class has fewer labelled images than that.
+    """
+
+    steps: int = 300
+    batch_size: int = 128
+    lr: float = 1e-3
+    encoder_lr: float = 1e-4
+    hidden: int = 128
+    k: int = 5
+
+
+@final
+class Probe:
+    """The probes of one run.
+
+    Args:
+        run: The run's folder.
+        settings: What all cells share.
+        keys: `--KEY VALUE` words handed on to every cell: `--data.root`, `--trainer.accelerator` ...
+
+    Raises:
+        UserError: The run is incomplete, or has no encoder.
+    """
+
+    def __init__(self, run: Path, settings: Settings, keys: Sequence[str]) -> None:
+        self.run = run.resolve()
+        self.settings = settings
+        self.keys = list(keys)
+        recipe = yaml.safe_load((run / runs.CONFIG).read_text(encoding="utf-8"))
+        self.identity = encoder_hash(pretrained_encoder(str(self.run)))  # tells an incomplete run before anything runs
+        self.data: ProbedData = open_data(recipe, keys)
+        self.random = _untrained(recipe["model"]["init_args"]["encoder"])
+        self.path = self.run / FOLDER / "probe.json"
+        self.records: dict[str, dict[str, Any]] = runs.read_json(self.path)["cells"] if self.path.exists() else {}
+
+    def key(self, cell: Cell) -> str:
+        """Name a cell by all that decides its result."""
+        shared = [self.identity, self.data.block, self.random, vars(self.settings), self.keys]
+        exact = json.dumps([*cell, *shared], sort_keys=True, default=str)
+        return f"{cell.row}, {cell.labelled}, {cell.seed} {hashlib.sha256(exact.encode()).hexdigest()[:12]}"
+
+    def accuracy(self, cell: Cell) -> float | None:
+        """Return what a cell scored, or None where it has not run."""
+        record = self.records.get(self.key(cell))
+        return None if record is None else float(record["accuracy"])
+
+    def run_cell(self, cell: Cell, start: Start) -> None:
+        """Run one cell and record it.
+
+        Raises:
+            UserError: It failed; the line says where its output lies.
+        """
+        counts = self.data.counts(cell.labelled, cell.seed)
+        work, log = self.run / FOLDER / "work", self.run / FOLDER / "log.txt"
+        shutil.rmtree(work, ignore_errors=True)
+        recipe = work / "recipe.yaml"
+        runs.write_bytes(recipe, yaml.safe_dump(self.recipe(cell, counts)).encode())
+        scores = work / "cell" / runs.SCORES
+        if cell.method == "knn":
+            words = ["validate", "--config", str(recipe), "--output", str(scores)]
+        else:
+            words = ["fit", "--config", str(recipe), "--runs_dir", str(work), "--name", "cell"]
+        code = start([*words, *self.keys], log)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code:
+            raise UserError(f"{cell.row} at {cell.labelled} labels failed: {_last_line(log)}")
+        score = runs.read_json(scores)["val"]["knn_accuracy" if cell.method == "knn" else "accuracy"]
+        record = {**cell._asdict(), "images": counts.images, "accuracy": score}
+        self.records[self.key(cell)] = record
+        runs.write_json(self.path, {"encoder": self.identity, "cells": self.records})
+        shutil.rmtree(work, ignore_errors=True)
+
+    def recipe(self, cell: Cell, counts: Counts) -> dict[str, Any]:
+        """Return the recipe of a cell."""
+        settings, moving = self.settings, cell.method == "finetune"
+        epochs = max(1, -(-settings.steps // -(-counts.images // settings.batch_size)))
+        data = {**self.data.block, "labelled": cell.labelled, "batch_size": settings.batch_size}
+        if not moving:
+            data["augmentation"] = None  # a frozen encoder is then run once
+        k = settings.k if counts.smallest_class >= settings.k else 1
+        return {
+            "seed_everything": cell.seed,
+            "trainer": {
+                "max_epochs": epochs,
+                "check_val_every_n_epoch": epochs,
+                "logger": False,
+                "enable_progress_bar": False,
+            },
+            "model": self._model(cell),
+            "data": data,
+            "evaluation": {"k": k, "baselines": False},
+            "pictures": {"projection": "none"},
+            "checkpoint": {"monitor": "none"},
+        }
+
+    def _model(self, cell: Cell) -> dict[str, Any]:
+        trained = {"class_path": "dml.encoders.pretrained_encoder", "init_args": {"run": str(self.run)}}
+        encoder = trained if cell.encoder == "trained" else self.random
+        if cell.method == "knn":
+            loss = {"class_path": "dml.losses.PullLoss"}
+            return {"class_path": "dml.modules.EmbeddingModule", "init_args": {"encoder": encoder, "loss": loss}}
+        moving = cell.method == "finetune"
+        head = {"class_path": "dml.heads.LinearHead", "init_args": {"num_classes": self.data.num_classes}}
+        if cell.method == "mlp":
+            arguments = {"num_classes": self.data.num_classes, "hidden_sizes": [self.settings.hidden]}
+            head = {"class_path": "dml.heads.MLPHead", "init_args": arguments}
+        arguments = {"encoder": encoder, "head": head, "freeze_encoder": not moving}
+        arguments["optimizer"] = {"class_path": "torch.optim.AdamW", "init_args": {"lr": self.settings.lr}}
+        if moving and cell.encoder == "trained":
+            arguments["encoder_lr"] = self.settings.encoder_lr
+        return {"class_path": "dml.modules.ClassifierModule", "init_args": arguments}
+
+
+def cells_of(methods: Sequence[str], labelled: Sequence[Labelled], seeds: Sequence[int]) -> list[Cell]:
+    """Return the cells of a table, those of one label count together.
+
+    Example:
+        >>> [cell.row for cell in cells_of(["linear", "finetune"], [0.1], [0])]
+        ['linear, frozen', 'linear, random encoder', 'fine-tuned', 'from scratch']
+    """
+    return [
+        Cell(encoder, method, amount, seed)
+        for amount in labelled
+        for seed in seeds
+        for method in methods
+        for encoder in ENCODERS
+    ]
+
+
+def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[[Cell, float], None]) -> Iterator[Cell]:
+    """Run the cells that are not recorded, one after another, and yield each as it ends.
+
+    Args:
+        probe: Of the run.
+        cells: Of the table.
+        start: Runs `dml` with these words and gives its exit code.
+        tell: Called with each cell and its accuracy.
+
+    Raises:
+        UserError: A number of labels cannot be had (before any cell runs), or a cell failed.
+    """
+    for cell in cells:
+        probe.data.counts(cell.labelled, cell.seed)
+    for cell in cells:
+        if probe.accuracy(cell) is None:
+            probe.run_cell(cell, start)
+            accuracy = probe.accuracy(cell)
+            assert accuracy is not None
+            tell(cell, accuracy)
+            yield cell
+
+
+def table_of(probe: Probe, cells: Sequence[Cell]) -> dict[str, dict[Labelled, list[float]]]:
+    """Return the accuracies by row and labels, one a seed."""
+    table: dict[str, dict[Labelled, list[float]]] = {}
+    for cell in cells:
+        accuracy = probe.accuracy(cell)
+        if accuracy is not None:
+            table.setdefault(cell.row, {}).setdefault(cell.labelled, []).append(accuracy)
+    return table
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean and standard deviation as text.
+
+    Example:
+        >>> spread([0.5, 0.7]), spread([0.5])
+        ('.600 ± .141', '.500')
+    """
+    mean = f"{statistics.mean(values):.3f}".removeprefix("0")
+    return mean if len(values) < 2 else f"{mean} ± {f'{statistics.stdev(values):.3f}'.removeprefix('0')}"
+
+
+def csv_of(probe: Probe, cells: Sequence[Cell]) -> str:
+    """Return the recorded cells as CSV, one a line."""
+    lines = ["row,encoder,method,labelled,seed,images,accuracy"]
+    for cell in cells:
+        record: Mapping[str, Any] | None = probe.records.get(probe.key(cell))
+        if record is not None:
+            words = (f'"{cell.row}"', *map(str, cell), str(record["images"]), f"{record['accuracy']:.6f}")
+            lines.append(",".join(words))
+    return "\n".join(lines) + "\n"
+
+
+def _untrained(block: Any) -> Any:
+    """Return an encoder's block without the weights it started from."""
+    block = {"class_path": block} if isinstance(block, str) else copy.deepcopy(block)
+    arguments = block.get("init_args") or {}
+    if block["class_path"].endswith("pretrained_encoder"):
+        source = runs.find_run(arguments["run"], arguments.get("runs_dir", "runs"))
+        recipe = yaml.safe_load((source / runs.CONFIG).read_text(encoding="utf-8"))
+        return _untrained(recipe["model"]["init_args"]["encoder"])
+    if arguments.get("weights") is not None and arguments.get("image_size", 0) is not None:
+        arguments["weights"] = None
+    return block
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return f"{lines[-1].removeprefix('dml: ')} (all of it: {log})" if lines else f"it left no word in {log}"
