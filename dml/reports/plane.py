@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from dml.reports.style import COLOURS, MARKERS
@@ -69,12 +70,13 @@ def decision_boundaries(
         'x > 0'
     """
     figure, panels = _panels(len(decisions), columns)
-    levels = np.arange(len(class_names) + 1) - 0.5
-    colours = ListedColormap([COLOURS[label % len(COLOURS)] for label in range(len(class_names))])
     for axes, (title, decided) in zip(panels, decisions.items(), strict=True):
-        axes.contourf(grid.x, grid.y, grid.table(decided), levels=levels, cmap=colours, alpha=0.3)
-        for boundary in levels[1:-1]:
-            axes.contour(grid.x, grid.y, grid.table(decided), levels=[boundary], colors="black", linewidths=0.6)
+        for label in np.unique(decided):  # one by one: between classes 0 and 2 there is no strip of class 1
+            inside = grid.table((decided == label).astype(np.float64))
+            colour = COLOURS[label % len(COLOURS)]
+            axes.contourf(grid.x, grid.y, inside, levels=[0.5, 1.5], colors=[colour], alpha=0.3)
+            if not inside.all():
+                axes.contour(grid.x, grid.y, inside, levels=[0.5], colors="black", linewidths=0.6)
         _scatter(axes, points, labels, class_names)
         _frame(axes, grid, title)
     figure.legend(
@@ -116,7 +118,8 @@ def density_maps(grid: PlaneGrid, densities: Mapping[str, Floats], unit: str, co
 def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(2.4 * columns + 1, 2.4 * rows + 0.7), layout="constrained")
+    layout = ConstrainedLayoutEngine(rect=(0.01, 0.01, 0.98, 0.95))  # panels of equal aspect would cut their titles off
+    figure = Figure(figsize=(2.4 * columns + 1, 2.4 * rows + 0.8), layout=layout)
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 
 from dml.reports import decision_boundaries, density_maps, error_against_k, error_bars, plane_grid, png
 
@@ -39,7 +40,7 @@ def test_regions_are_those_decided_for_and_the_border_lies_between_them():
     axes = figure.axes[0]
     border = axes.collections[1].get_paths()[0].vertices
     assert np.abs(border[:, 0] - 0.5).max() < 0.03
-    drawn = [len(series.get_offsets()) for series in axes.collections[2:]]
+    drawn = [len(series.get_offsets()) for series in axes.collections if isinstance(series, PathCollection)]
     assert drawn == [2, 1]
     assert [panel.get_title() for panel in figure.axes] == ["one", "two", "all 0"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
@@ -55,3 +56,11 @@ def test_maps_share_one_scale_and_infinite_densities_are_drawn():
     assert len({mesh.norm.vmin for mesh in meshes} | {mesh.norm.vmax for mesh in meshes}) == 2
     assert np.isfinite(np.asarray(meshes[0].get_array())).all()
     assert png(figure).startswith(b"\x89PNG")
+
+
+def test_no_strip_of_another_class_lies_between_two():
+    grid = plane_grid((-1.0, -1.0), (1.0, 1.0))
+    decided = 2 * (grid.points[:, 0] > 0).astype(int)  # classes 0 and 2 alone
+    axes = decision_boundaries(grid, {"": decided}, np.zeros((0, 2)), np.zeros(0, int), "abc").axes[0]
+    filled = {tuple(c.get_facecolor()[0].round(3)) for c in axes.collections if len(c.get_facecolor())}
+    assert len(filled - {tuple(c.get_facecolor()[0].round(3)) for c in axes.collections[-3:]}) == 2
