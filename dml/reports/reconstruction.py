@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 Images = NDArray[np.floating]
-_CELL = 0.55  # inches
+_CELL, _GAP = 0.55, 0.05  # inches
 
 
 def reconstruction_strip(originals: Images, reconstructions: Mapping[str, Images], title: str = "") -> Figure:
@@ -39,7 +39,7 @@ def interpolation_strip(paths: Mapping[str, Images], title: str = "", steps_labe
         >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
         ['0', '0.25', '0.5', '0.75', '1']
     """
-    figure = _rows(paths, title)
+    figure = _rows(paths, title, below=0.5)
     last, (_, images) = figure.axes[-1], list(paths.items())[-1]
     steps, width = len(images), images.shape[-1]
     last.set_xticks((np.arange(steps) + 0.5) * (width + 1) - 1, [f"{i / (steps - 1):.2g}" for i in range(steps)])
@@ -48,22 +48,26 @@ def interpolation_strip(paths: Mapping[str, Images], title: str = "", steps_labe
     return figure
 
 
-def _rows(rows: Mapping[str, Images], title: str) -> Figure:
+def _rows(rows: Mapping[str, Images], title: str, below: float = 0.1) -> Figure:
+    """Place everything by the inch: automatic layouts cut the names of rows that keep their aspect."""
+    strips = {name: _side_by_side(images) for name, images in rows.items()}
     columns = max(len(images) for images in rows.values())
-    height = _CELL * len(rows) + (0.9 if title else 0.5)
-    figure = Figure(figsize=(_CELL * columns + 1.3, height))
-    figure.set_layout_engine("constrained", h_pad=0.01, hspace=0.0)
-    for number, (name, images) in enumerate(rows.items()):
-        axes = figure.add_subplot(len(rows), 1, number + 1)
-        strip = _side_by_side(images)
-        axes.imshow(strip, cmap="gray" if strip.ndim == 2 else None, vmin=0, vmax=1)
+    cell_height = _CELL * max(images.shape[-2] / images.shape[-1] for images in rows.values())
+    above, left = (0.4 if title else 0.1), 0.3 + 0.075 * max(map(len, rows))
+    width, height = left + _CELL * columns + 0.1, above + below + (cell_height + _GAP) * len(rows)
+    figure = Figure(figsize=(width, height))
+    for number, (name, strip) in enumerate(strips.items()):
+        bottom = height - above - (cell_height + _GAP) * (number + 1)
+        box = (left / width, bottom / height, _CELL * columns / width, cell_height / height)
+        axes = figure.add_axes(box)
+        axes.imshow(strip, cmap="gray" if strip.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest")
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_visible(False)
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title, fontsize=10, y=1 - 0.1 / height, va="top")
     return figure
 
 
