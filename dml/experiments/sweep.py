@@ -12,6 +12,7 @@ from typing import Any, final
 from dml import runs
 from dml.errors import UserError
 from dml.experiments.goal import Goal, Recipe, check_score
+from dml.experiments.lock import held
 from dml.experiments.search import Configuration, Search
 from dml.experiments.trials import Outcome, Start, Trial, run_trials
 
@@ -39,7 +40,7 @@ class Sweep:
         self._recipe = {key: value for key, value in recipe.items() if key != "seed_everything"}
         if (folder / SWEEP).exists():
             self._take_up(runs.read_json(folder / SWEEP))
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
             raise UserError(f"{folder} exists and is no sweep: choose another --name")
 
     def trial(self, values: Configuration, seed: int) -> Trial:
@@ -130,11 +131,16 @@ def run_sweep(sweep: Sweep, plan: Plan, start: Start, slots: int, tell: Callable
         tell: Called with each outcome.
 
     Raises:
-        UserError: A trial ended without the goal's score.
+        UserError: A trial ended without the goal's score, or another process runs this sweep.
         KeyboardInterrupt: Ctrl-C; the same call goes on with what is left.
     """
     for outcome in sweep.outcomes:
         check_score(outcome, plan.goal.score)
+    with held(sweep.folder):
+        _run_batches(sweep, plan, start, slots, tell)
+
+
+def _run_batches(sweep: Sweep, plan: Plan, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
     for batch in _batches(sweep, plan, slots):
         sweep.plan(batch)
         left = sweep.left(plan.seeds, batch)

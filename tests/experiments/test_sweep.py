@@ -174,6 +174,16 @@ def test_a_folder_of_another_sweep_or_of_anything_else_is_refused(tmp_path):
         _sweep(tmp_path / "run")
 
 
+def test_a_second_start_in_the_same_folder_is_refused_while_the_first_runs(tmp_path):
+    def door(words):
+        with pytest.raises(UserError, match="another process is at work"):
+            _run(tmp_path / "s", FrontDoor())
+        return FrontDoor()(words)
+
+    sweep, _ = _run(tmp_path / "s", door, seeds=(0,))
+    assert [outcome.status for outcome in sweep.outcomes] == ["done"] * 3
+
+
 def test_another_seed_of_the_recipe_is_the_same_sweep(tmp_path):
     _run(tmp_path / "s", FrontDoor())
     assert len(_sweep(tmp_path / "s", recipe=RECIPE | {"seed_everything": 7})[0].outcomes) == 6
