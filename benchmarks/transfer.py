@@ -1,11 +1,11 @@
-"""Part B of the reference experiments: softmax on pixels, the triplet encoder, and two heads on it, beside the reference.
+"""Part B of the reference experiments: softmax on pixels, the triplet encoder, two heads on it, beside the reference.
 
-    python benchmarks/transfer.py --root CIFAR10_FOLDER_OR_ZIP --seeds 0 1 2          B1 to B4 as the recipes say (a GPU)
-    python benchmarks/transfer.py --root ... --encoder_epochs 14                      B2 cut short, for processors
-    python benchmarks/transfer.py --speed                                             the embedding cache, as a ratio
+    python benchmarks/transfer.py --root CIFAR10_FOLDER_OR_ZIP            B1 to B4 as the recipes say (a GPU)
+    python benchmarks/transfer.py --root ... --encoder_epochs 14          B2 cut short, for processors
+    python benchmarks/transfer.py --speed                                 the embedding cache, as a ratio
 
-Each row is trained by `dml fit` with its recipe in configs/cifar10; a run that is there is not trained again. One encoder
-(seed 0) is learnt; the seeds of B3 and B4 are the heads' own, on the encoder's split. Scores are written to
+Each row is trained by `dml fit` with its recipe in configs/cifar10; a run that is there is not trained again. One
+encoder (seed 0) is learnt; the seeds of B3 and B4 are the heads' own, on the encoder's split. Scores are written to
 benchmarks/results/scores.
 """
 

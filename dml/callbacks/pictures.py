@@ -7,8 +7,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
 from dml import reports
@@ -16,9 +14,8 @@ from dml.callbacks.embeddings import Embedded, encoder_of
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.showing import run_of, show, writers
 from dml.errors import UserError
+from dml.evaluation.projection import find_umap, project
 from dml.neighbors import NeighborIndex
-
-_TSNE_NEEDS = 30  # points; below, its perplexity has no meaning
 
 
 @final
@@ -26,7 +23,7 @@ class Pictures(Callback):
     """Draw pictures of the validation images when a trained encoder is scored, and while it is trained if asked for.
 
     Args:
-        projection: The 2-D picture: `tsne`, `pca`, or `none`.
+        projection: The 2-D picture: `tsne`, `pca`, `umap` (package umap-learn), or `none`.
         max_points: Images shown in the projector and the 2-D picture; t-SNE takes about 1 s per 500 of them.
         gallery_queries: Rows of the retrieval gallery: half spread evenly over the classes, half the worst queries.
         gallery_neighbors: Nearest references shown per query.
@@ -39,7 +36,7 @@ class Pictures(Callback):
 
     def __init__(
         self,
-        projection: Literal["tsne", "pca", "none"] = "tsne",
+        projection: Literal["tsne", "pca", "umap", "none"] = "tsne",
         max_points: int = 1000,
         gallery_queries: int = 8,
         gallery_neighbors: int = 8,
@@ -47,6 +44,8 @@ class Pictures(Callback):
     ) -> None:
         if min(max_points, gallery_queries, gallery_neighbors) < 1 or every_n_epochs < 0:
             raise UserError("pictures: max_points, gallery_queries and gallery_neighbors are at least 1")
+        if projection == "umap":
+            find_umap()  # told before training, not after
         self.projection = projection
         self.max_points = max_points
         self.gallery_queries = gallery_queries
@@ -113,13 +112,8 @@ class Pictures(Callback):
         points = shown.embeddings.numpy()
         if self.projection == "none" or min(points.shape) < 2:
             return None
-        if self.projection == "tsne" and len(points) >= _TSNE_NEEDS:
-            perplexity = min(30.0, len(points) / 4)
-            flat = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(points)
-            title = f"t-SNE of {len(points)} held-back images (perplexity {perplexity:.0f})"
-        else:
-            flat = PCA(2).fit_transform(points)
-            title = f"PCA of {len(points)} held-back images"
+        flat, how = project(points, self.projection)
+        title = f"{len(points)} held-back images ({how})"
         return reports.embedding_map(flat, shown.labels.numpy(), trainer.datamodule.class_names, title)  # type: ignore[attr-defined]
 
     def _project(self, trainer: Trainer, shown: Embedded) -> None:

@@ -18,6 +18,7 @@ VERBS = {
     "report": "write one self-contained HTML page of a run",
     "probe": "tell what a run's encoder is worth with few and with many labels, beside no training",
     "stages": "train in stages from one file, each handing its encoder on, beside the same without the first",
+    "project": "draw embeddings in two dimensions: t-SNE, PCA or UMAP, of a run or a file",
     "audit": "look the images over: counts, lone classes, unreadable files, duplicates across parts",
     "predict": "write the embeddings of every image of a source to a file",
     "completion": "print a script that completes verbs and common options in bash or zsh",

@@ -25,7 +25,7 @@ KEYS = """keys of the recipe, each given as --KEY VALUE or in a YAML file:
   --model.optimizer CLASS_PATH    torch.optim.AdamW ...; --model.optimizer.lr X
   --evaluation.k N                neighbours that vote in knn_accuracy
   --checkpoint.monitor KEY        the validation score the best checkpoint is chosen by
-  --pictures.projection NAME      tsne, pca or none
+  --pictures.projection NAME      tsne, pca, umap or none
   --help_all                      every key there is, with its type and default (loads torch: some seconds)
   --print_config                  the complete recipe, to be kept as a YAML file"""
 

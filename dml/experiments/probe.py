@@ -147,7 +147,7 @@ class Probe:
             },
             "model": self._model(cell),
             "data": data,
-            "evaluation": {"k": k, "baselines": False},
+            "evaluation": {"k": k, "baselines": False, "retrieval": cell.method == "knn"},
             "pictures": {"projection": "none"},
             "checkpoint": {"monitor": "none"},
         }

@@ -12,7 +12,8 @@ from dml.encoders import encoder_hash, pretrained_encoder
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 FILE = Path(__file__).parents[2] / "configs" / "digits" / "stages.yaml"
 QUICK = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu")
-QUICK += ("--evaluation.baselines=false",)
+QUICK += ("--evaluation.retrieval=false", "--checkpoint.monitor=none", "--trainer.logger=false")
+QUICK += ("--trainer.enable_progress_bar=false",)
 
 
 def test_the_example_runs_hands_on_verifies_and_resumes(dml):

@@ -1,0 +1,60 @@
+"""`dml project`: a map of embeddings in two dimensions, of a run's held-back images or of a file."""
+
+from pathlib import Path
+from typing import Any
+
+from dml import runs
+from dml.cli.options import as_keys, find_recipe, scored_parser
+from dml.errors import UserError
+
+
+def main(arguments: list[str]) -> int:
+    """Draw the map and write it; return 0."""
+    parser = scored_parser("project", "Draw embeddings in two dimensions, a point an image, coloured by class.")
+    parser.add_argument("--method", choices=("tsne", "pca", "umap"), default="tsne", help="(tsne); umap: umap-learn")
+    parser.add_argument("--embeddings", metavar="FILE", help="an archive of `dml predict` instead of a run")
+    parser.add_argument("--max_points", type=int, default=2000, metavar="N", help="evenly over the classes (2000)")
+    parser.add_argument("--output", metavar="FILE", help="the PNG file (RUN/pictures/METHOD.png)")
+    options, keys = parser.parse_known_args(arguments)
+    if options.max_points < 2:
+        raise UserError(f"--max_points {options.max_points}: give at least 2")
+    if options.embeddings is not None and (keys or options.run or options.config):
+        raise UserError("--embeddings takes neither a run nor a recipe")
+    if options.embeddings is not None and options.output is None:
+        raise UserError("--embeddings needs --output FILE: there is no run to put the picture into")
+
+    from dml.evaluation.projection import project
+    from dml.reports import embedding_map, png
+
+    if options.embeddings is not None:
+        points, labels, names = _of_archive(Path(options.embeddings))
+        output = Path(options.output)
+    else:
+        run, checkpoint, configs = find_recipe(options)
+
+        from dml.cli.trainer import TrainerCLI  # loads lightning, which a file does not need
+
+        trainer = TrainerCLI([*as_keys(configs, keys), "--evaluation.retrieval=false"], None)
+        trainer.validate(checkpoint)
+        rows = trainer.evaluation.queries
+        if rows is None:
+            raise UserError("this recipe's model gives no embeddings")
+        points, labels, names = rows.embeddings.numpy(), rows.labels.numpy(), trainer.datamodule.class_names
+        output = Path(options.output) if options.output else (run or Path()) / runs.PICTURES / f"{options.method}.png"
+    order = labels.argsort(kind="stable")
+    shown = order[:: max(1, -(-len(order) // options.max_points))]  # so that every class is shown
+    flat, how = project(points[shown], options.method)
+    runs.write_bytes(output, png(embedding_map(flat, labels[shown], names, f"{len(shown)} images ({how})")))
+    print(f"{len(shown)} of {len(order)} embeddings, {how}: {output}")
+    return 0
+
+
+def _of_archive(path: Path) -> tuple[Any, Any, list[str]]:
+    import numpy as np
+
+    try:
+        archive = np.load(path, allow_pickle=False)
+        names = [str(name) for name in archive["class_names"]]
+        return archive["predictions"], archive["labels"], names
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is no archive of embeddings: give one written by `dml predict`") from error
