@@ -96,6 +96,7 @@ class Sweep:
             if all(trial["status"] == "failed" for trial in known["trials"]):
                 return  # nothing is lost: begin anew with the mended recipe
             raise UserError(f"{self.folder} is a sweep of another recipe ({differing}): choose another --name")
+        self._recipe = known["recipe"]  # of which the names of trials are digests
         self.configurations = known["configurations"]
         self.outcomes = [Outcome(**trial) for trial in known["trials"]]
 
@@ -182,9 +183,14 @@ def mean_or_none(values: Sequence[float]) -> float | None:
 
 
 def _difference(known: Any, given: Any, path: str = "") -> str:
-    """Return the first key two recipes differ in, with both values; empty where they are equal."""
+    """Return the first key two complete recipes differ in, with both values; empty where they are equal.
+
+    A key that only one of them has came with another version of the code, whose default is what was done before; only
+    arguments that are handed on unread (`dict_kwargs`) may be left out by a user.
+    """
     if isinstance(known, dict) and isinstance(given, dict):
-        for key in sorted({*known, *given}):
+        both = {*known, *given} if path.endswith("dict_kwargs") else known.keys() & given.keys()
+        for key in sorted(both):
             inner = f"{path}.{key}" if path else key
             if told := _difference(known.get(key), given.get(key), inner):
                 return told

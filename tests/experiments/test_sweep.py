@@ -53,8 +53,8 @@ def _sweep(folder, over=("margin=0.1,0.5,0.9",), recipe=RECIPE):
     return Sweep(folder, recipe, [dimension.key for dimension in space]), grid(space)
 
 
-def _run(folder, door, seeds=(0, 1), over=("margin=0.1,0.5,0.9",), goal=GOAL):
-    sweep, configurations = _sweep(folder, over)
+def _run(folder, door, seeds=(0, 1), over=("margin=0.1,0.5,0.9",), goal=GOAL, recipe=RECIPE):
+    sweep, configurations = _sweep(folder, over, recipe)
     told = []
     run_sweep(sweep, Plan([], seeds, configurations, len(configurations), goal), run_here(door), 1, told.append)
     return sweep, told
@@ -124,7 +124,8 @@ def test_a_sweep_stopped_in_its_first_trial_goes_on(tmp_path):
 
 def test_a_sweep_whose_trials_all_failed_takes_a_mended_recipe(tmp_path):
     _run(tmp_path / "s", FrontDoor(fail=("0.1", "0.5", "0.9")))
-    sweep, _ = _sweep(tmp_path / "s", recipe=RECIPE | {"data": {"root": "there it is"}})
+    mended = {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.01}}
+    sweep, _ = _sweep(tmp_path / "s", recipe=RECIPE | {"model": mended})
     assert (sweep.outcomes, sweep.configurations) == ([], [])
 
 
@@ -172,6 +173,17 @@ def test_a_folder_of_another_sweep_or_of_anything_else_is_refused(tmp_path):
     (tmp_path / "run" / "config.yaml").write_text("seed_everything: 0\n")
     with pytest.raises(UserError, match="is no sweep"):
         _sweep(tmp_path / "run")
+
+
+def test_a_key_that_a_later_version_knows_is_no_other_recipe(tmp_path):
+    _run(tmp_path / "s", FrontDoor())
+    later = RECIPE | {"evaluation": {"retrieval": True}}
+    sweep, configurations = _sweep(tmp_path / "s", recipe=later)
+    assert sweep.left((0, 1), configurations) == []
+    handed_on = {"model": {"class_path": "dml.modules.EmbeddingModule", "dict_kwargs": {}}}
+    _run(tmp_path / "t", FrontDoor(), recipe=RECIPE | handed_on)
+    with pytest.raises(UserError, match=r"dict_kwargs.alpha: None there, 2 here"):
+        _sweep(tmp_path / "t", recipe={"model": {**handed_on["model"], "dict_kwargs": {"alpha": 2}}})
 
 
 def test_a_second_start_in_the_same_folder_is_refused_while_the_first_runs(tmp_path):
