@@ -92,7 +92,7 @@ def confusion_picture(shares: NDArray[np.floating], class_names: Sequence[str], 
                     column, row, f"{100 * rate:.0f}", ha="center", va="center", fontsize=7, color="kw"[int(rate > 0.4)]
                 )
     names = [str(class_names[i]) for i in shown]
-    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    names = [name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}" for name in names]  # ends often differ
     size = 8 if len(shown) <= _NUMBERED else 7
     axes.set_xticks(range(len(shown)), names, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(range(len(shown)), names, fontsize=size, parse_math=False)
