@@ -40,9 +40,10 @@ NUMBERS = HERE / "results" / "autoencoders.json"
 PICTURES = HERE.parent / "notebooks" / "pictures"
 DIMS = [*range(5, 15), *range(50, 56), *range(100, 105)]  # E1's
 LONGER = [*range(100, 105)]  # trained for 6 epochs as well, at a rate of .005: 3 epochs leave them just above PCA
-CURVES = [5, 10, 14, 50, 100]  # of E1's, those in the results table, with curves and reconstructions
+CURVES = [5, 10, 14, 50, 100]  # of E1's, those with curves and reconstructions
+SHOWN_DIMS = [10, 50, 100]  # of E1's, those in the results table; 100 is the longer one
 STRIPS = [3, 5, 10, 15, 40, 90, 100]  # E3's
-MATRICES = [5, 10, 50, 100]  # of E4's, those in the results table, with a picture
+MATRICES = [5, 10, 50, 100]  # of E4's, those with a picture
 DEPTHS: dict[str, list[int]] = {"linear": [], "1": [256], "2": [256, 256], "3": [256, 256, 256]}  # hidden layers each
 LABELLED = [1, 5, 10, 50, 100]  # images of each class
 SHOWN_LABELLED = [1, 10, 100]  # of these, those in the results table
@@ -117,6 +118,12 @@ def publish(name: str, seed: int, scores: dict[str, Any]) -> None:
     runs.write_json(SCORES / name / f"seed{seed}.json", scores)
 
 
+def publish_seeds(name: str, seeds: Sequence[int], values: dict[str, list[float]]) -> None:
+    """Put test scores, each with a value a seed, into one row."""
+    for number, seed in enumerate(seeds):
+        publish(name, seed, {"test": {score: column[number] for score, column in values.items()}})
+
+
 def note(part: str, numbers: Any) -> None:
     """Keep what the notebook draws."""
     known = runs.read_json(NUMBERS) if NUMBERS.exists() else {}
@@ -154,13 +161,13 @@ def autoencoder_of(run: Path) -> AutoencoderModule:
 def e1(part: Part) -> None:
     """Error against latent dimension, beside PCA; error against steps; reconstructions."""
     data = part.data()
-    pca = pca_errors(data, DIMS)
+    pca = pca_errors(data, [*DIMS, 30])  # 30: for the recipe beyond E1
     errors, curves = {}, {}
     for d in DIMS:
         for seed in part.seeds:
             run = part.small(d, seed)
             scores = runs.read_json(run / runs.SCORES) | {"baselines": {"pca": {"test": {"mse": pca[d]}}}}
-            if d in CURVES:
+            if d in SHOWN_DIMS:
                 publish(f"E1_d{d}", seed, scores)
             errors.setdefault(str(d), []).append(scores["test"]["mse"])
         if d in CURVES:
@@ -190,9 +197,8 @@ def e2(part: Part) -> None:
             keys = (f"--model.encoder.hidden_sizes={sizes}", f"--model.decoder.hidden_sizes={sizes}")
             name = f"E2_{depth}_seed{seed}"
             run = part.autoencoder(name, "autoencoder_small", *keys, f"--seed_everything={seed}")
-            scores = runs.read_json(run / runs.SCORES)
-            publish(f"E2_{depth}", seed, scores)
-            errors.setdefault(depth, []).append(scores["test"]["mse"])
+            errors.setdefault(depth, []).append(runs.read_json(run / runs.SCORES)["test"]["mse"])
+    publish_seeds("E2", part.seeds, {f"mse_{depth}": values for depth, values in errors.items()})
     note("e2", {"mse": errors, "epochs": part.epochs})
 
 
@@ -212,8 +218,7 @@ def e3(part: Part) -> None:
         for kind in INTERPOLATIONS:
             paths[kind][f"d = {d}"] = decoded_path(module, ends, kind, 11).numpy()
         distances[str(d)] = halfway_distances(module, pixels_of(data, data.parts.test[:PAIRS]), train)
-        if d in CURVES:
-            publish(f"E3_d{d}", part.seeds[0], {"nearest": distances[str(d)]})
+    publish("E3", part.seeds[0], {"nearest": distances["10"]})
     for kind, rows in paths.items():
         draw(f"interpolation_{kind}", reports.interpolation_strip(rows, f"{kind} interpolation of the code"))
     note("e3", distances)
@@ -248,8 +253,8 @@ def e4(part: Part) -> None:
         matrix = correlation_matrix(codes)
         summaries[str(d)] = correlation_summary(matrix)._asdict()
         if d in MATRICES:
-            publish(f"E4_d{d}", part.seeds[0], {"code": summaries[str(d)]})
             matrices[f"d = {d}"] = matrix.numpy()
+    publish("E4", part.seeds[0], {f"d{d}": summaries[str(d)] for d in (10, 100)})
     note("e4", summaries)
     draw("correlation", reports.correlation_maps(matrices, "Pearson correlation of the code's dimensions, test images"))
 
@@ -263,11 +268,11 @@ def e5(part: Part) -> None:
             data = part.data(labelled=labelled, seed=seed, batch_size=50)
             for kind in TRAINING:
                 accuracy = head_accuracy(kind, run, data, seed)
-                if labelled in SHOWN_LABELLED:
-                    publish(f"E5_{kind}_{labelled}", seed, {"test": {"accuracy": accuracy}})
                 table.setdefault(kind, {}).setdefault(str(labelled), []).append(accuracy)
                 print(f"{labelled} labels a class, {kind}, seed {seed}: {accuracy:.4f}", flush=True)
     note("e5", table)
+    for kind, accuracies in table.items():
+        publish_seeds(f"E5_{kind}", part.seeds, {f"accuracy_{n}": accuracies[str(n)] for n in SHOWN_LABELLED})
     for kind, accuracies in table.items():
         cells = [f"{statistics.mean(v):.3f} ± {statistics.stdev(v):.3f}" for v in accuracies.values() if len(v) > 1]
         print(f"{kind:8} {'  '.join(cells)}")
