@@ -48,7 +48,7 @@ class ImageData(L.LightningDataModule):
         split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
             else a fifth each for val and test, stratified.
         labelled: train on so many images of each class (int), or on this share of each (float in (0, 1]); drawn by the
-            seed, a smaller number's among a larger one's; val and test stay as they are. None: on all.
+            seed, a smaller number's among a larger one's; val and test stay as they are. 1.0: on all, 1: on one.
         batch_size: training images per step and process.
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
             is visited in an epoch. "auto": all classes there are, or batch_size // 4 where that is less, with as many
@@ -91,7 +91,7 @@ class ImageData(L.LightningDataModule):
         image_size: int | tuple[int, int] | None = None,
         channels: Literal[1, 3] | None = None,
         split: Split | None = None,
-        labelled: int | float | None = None,
+        labelled: int | float = 1.0,
         batch_size: int = 128,
         classes_per_batch: int | Literal["auto"] | None = None,
         drop_last: bool = False,

@@ -10,7 +10,7 @@ from dml.data.splits import Parts, Split, StratifiedSplit
 
 
 def deal(
-    samples: Samples, split: Split | None, labelled: int | float | None, seed: int, unreadable: list[int]
+    samples: Samples, split: Split | None, labelled: int | float, seed: int, unreadable: list[int]
 ) -> tuple[Parts, Indices]:
     """Split a catalogue.
 

@@ -8,9 +8,7 @@ from dml.errors import UserError
 _STREAM = 0x1AB  # keeps these draws apart from others with the same seed
 
 
-def draw_labelled(
-    labels: Indices, pool: Indices, labelled: int | float | None, seed: int, class_names: list[str]
-) -> Indices:
+def draw_labelled(labels: Indices, pool: Indices, labelled: int | float, seed: int, class_names: list[str]) -> Indices:
     """Draw so many samples of each class, or so large a share of it, rounded to whole samples.
 
     Each class is shuffled by (seed, class) and read from the start: what a smaller number draws is among what a larger
@@ -19,7 +17,7 @@ def draw_labelled(
     Args:
         labels: int64 (N,) of all samples.
         pool: positions to draw from.
-        labelled: int ≥ 1: samples per class; float in (0, 1]: share of each class; None: all.
+        labelled: int ≥ 1: samples per class; float in (0, 1]: share of each class.
         seed: what to draw with, ≥ 0.
         class_names: names by label, for errors.
 
@@ -35,8 +33,6 @@ def draw_labelled(
         >>> labels[few], labels[more], bool(np.isin(few, more).all())
         (array([0, 1]), array([0, 0, 1]), True)
     """
-    if labelled is None:
-        return pool
     if labelled <= 0 or (isinstance(labelled, float) and labelled > 1):
         raise UserError(f"data.labelled={labelled}: give images per class (1, 2, ...) or a share in (0, 1]")
     drawn = []

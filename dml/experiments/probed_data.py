@@ -41,7 +41,7 @@ class ProbedData:
         self.block = block
         self.num_classes = len(samples.class_names)
         self._samples, self._data = samples, data
-        if deal(samples, data.split, None, 0, [])[0].class_disjoint:
+        if deal(samples, data.split, 1.0, 0, [])[0].class_disjoint:
             raise UserError(
                 "the run's split keeps classes apart, so no head can name the held-back ones: "
                 "give --data.split dml.data.StratifiedSplit"
