@@ -46,18 +46,17 @@ def spread(scores: Sequence[float]) -> str:
 
 
 def find_best(sweep: Sweep, goal: Goal) -> Best | None:
-    """Return the configuration with the best mean; one that failed under a seed only where all did.
+    """Return the configuration with the best mean among those that ended well under most seeds: one seed may be lucky.
 
     Args:
         sweep: With its records.
         goal: The score.
     """
-    failed = [outcome.values for outcome in sweep.outcomes if outcome.status == "failed"]
     scored = [Best(values, sweep.scores(values, goal.score)) for values in sweep.configurations]
-    scored = [best for best in scored if best.scores]
-    whole = [best for best in scored if best.values not in failed]
+    most = max((len(best.scores) for best in scored), default=0)
+    whole = [best for best in scored if len(best.scores) == most > 0]
     sign = 1 if goal.mode == "max" else -1
-    return max(whole or scored, key=lambda best: sign * statistics.mean(best.scores), default=None)
+    return max(whole, key=lambda best: sign * statistics.mean(best.scores), default=None)
 
 
 def write_results(sweep: Sweep, goal: Goal) -> Best | None:

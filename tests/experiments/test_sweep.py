@@ -129,6 +129,12 @@ def test_a_sweep_whose_trials_all_failed_takes_a_mended_recipe(tmp_path):
     assert (sweep.outcomes, sweep.configurations) == ([], [])
 
 
+def test_the_best_is_found_among_what_ran_under_most_seeds(tmp_path):
+    _run(tmp_path / "s", FrontDoor(), seeds=(1,))  # 0.5 would be the best of all
+    sweep, _ = _run(tmp_path / "s", FrontDoor(), seeds=(0, 1), over=("margin=0.1,0.8",))
+    assert find_best(sweep, GOAL).values == {"margin": "0.8"}
+
+
 def test_a_failed_trial_is_recorded_and_the_others_run(tmp_path):
     sweep, _ = _run(tmp_path / "s", FrontDoor(fail=("0.5",)))
     best = write_results(sweep, GOAL)
