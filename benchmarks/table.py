@@ -38,6 +38,8 @@ def read(scores: dict[str, Any], name: str) -> float:
 
 
 def figure(name: str, values: Sequence[float]) -> str:
+    if len(set(values)) == 1 and values[0] in (0, 1):
+        return f"{name.replace('_', ' ')} {values[0]:g}"
     mean = statistics.fmean(values)
     digits = 3 if abs(mean) >= 0.0995 else 4
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
