@@ -1,7 +1,7 @@
 """The encoder that learns nothing by gradient: the embedding of an image is its pixels, less a mean image if asked."""
 
 from collections.abc import Iterable
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -39,6 +39,12 @@ class FlattenEncoder(Encoder):
         if not len(self.mean):
             self.mean = pixels.new_zeros(pixels.shape[1])
         return pixels - self.mean
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Take the size of the mean image from the weights, where no image has been seen yet."""
+        if self.center and not len(self.mean) and f"{prefix}mean" in state_dict:
+            self.mean = torch.zeros_like(state_dict[f"{prefix}mean"], device=self.mean.device)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @torch.no_grad()
     def take_mean(self, batches: Iterable[Tensor]) -> None:

@@ -4,6 +4,7 @@ Training is the front door's business. Every stage is a run of its own; what has
 """
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -103,6 +104,7 @@ class Stages:
         if (self.folder / name / runs.CHECKPOINTS / "last.ckpt").exists():
             words = ["fit", *where, "--ckpt_path", "last"]
         else:
+            shutil.rmtree(self.folder / name, ignore_errors=True)  # killed before its first checkpoint
             path = self.folder / "recipes" / f"{name}.yaml"
             runs.write_bytes(path, yaml.safe_dump(self._recipe(stage, handed)).encode())
             words = ["fit", "--config", str(path), *self.keys, *where]

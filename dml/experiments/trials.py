@@ -3,6 +3,7 @@
 import gc
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import traceback
@@ -92,6 +93,7 @@ def _run(folder: Path, recipe: Sequence[str], trial: Trial, start: Start) -> Out
     if (run / CHECKPOINTS / "last.ckpt").exists():
         words = ["fit", *where, "--ckpt_path", "last"]  # it was interrupted: its own config.yaml is its recipe
     else:
+        shutil.rmtree(run, ignore_errors=True)  # killed before its first checkpoint: nothing of it can go on
         words = ["fit", *recipe, *(f"--{key}={value}" for key, value in trial.values.items())]
         words += [f"--seed_everything={trial.seed}", *where]
     begun = perf_counter()

@@ -114,6 +114,22 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(tmp_path):
     assert [call[:2] for call in door.calls[1:]] == [("0.5", "1"), ("0.9", "0"), ("0.9", "1")]
 
 
+def test_a_trial_killed_before_its_first_checkpoint_begins_anew(tmp_path):
+    sweep, configurations = _sweep(tmp_path / "sweep")
+    name = sweep.trial(configurations[0], 0).name
+    runs.write_bytes(sweep.folder / name / "config.yaml", b"left by the killed trial")
+    sweep.plan([])
+
+    class Refusing(FrontDoor):
+        def __call__(self, words):
+            named = dict(itertools.pairwise(words))
+            runs.new_run(named["--runs_dir"], named["--name"])  # as `dml fit` does
+            return super().__call__(words)
+
+    sweep, _ = _run(sweep.folder, Refusing())
+    assert {outcome.status for outcome in sweep.outcomes} == {"done"}
+
+
 def test_a_sweep_stopped_in_its_first_trial_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path / "s", FrontDoor(stop_at=1))
