@@ -25,14 +25,16 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--name {name!r} is not a plain folder name: put the folder into --runs_dir")
 
     from dml.cli.table import score_table  # the rest loads torch, which --help must not
+    from dml.experiments.lock import held
     from dml.experiments.stages import Stages, read_stages
     from dml.experiments.trials import run_here
 
     stages = Stages(Path(options.runs_dir) / name, read_stages(file), keys)
     start = run_here(cli.main)
-    for chain, place in stages.left():
-        print(f"{chain}: {stages.chains[chain][place].name} ...", flush=True)
-        stages.run_stage(chain, place, start)
+    with held(stages.folder):
+        for chain, place in stages.left():
+            print(f"{chain}: {stages.chains[chain][place].name} ...", flush=True)
+            stages.run_stage(chain, place, start)
     shown = ("accuracy", "knn_accuracy", "recall_at_1", "map_at_r", "mse", "loss")
     print("\n" + score_table({run: record["val"] for run, record in stages.content["runs"].items()}, shown))
     print(f"\nvalidation scores; runs and encoder hashes in {stages.path}")
