@@ -35,7 +35,7 @@ def draw_labelled(labels: Indices, pool: Indices, labelled: int | float, seed: i
     """
     if labelled <= 0 or (isinstance(labelled, float) and labelled > 1):
         raise UserError(f"data.labelled={labelled}: give images per class (1, 2, ...) or a share in (0, 1]")
-    drawn = []
+    drawn = [pool[:0]]  # a source may have no training images at all
     for label in np.unique(labels[pool]):
         members = pool[labels[pool] == label]
         count = _count(labelled, len(members), class_names[label])

@@ -78,7 +78,7 @@ def make_plan(problem: Problem, memory: str | int, accelerated: bool = False) ->
     workers = 1 if accelerated else torch.get_num_threads()
     columns = min(1 << 15 if accelerated else 4096 if products else 1 << 16, num_references)
     most = 1024 if accelerated else 512 if products else max(64, _SORTED // columns)
-    rows = min(most, max(64, -(-len(scored) // (4 * workers))))  # every worker gets several blocks
+    rows = min(most, max(64, -(-len(scored) // (2 * workers))))  # every worker gets some blocks
     classes = len(layout.starts) - 1
     per_tile = _PER_DISTANCE, 0 if keep else 32 * dim, 24 * dim + 60 * min(classes, num_references)
     cut = partial(_cut, layout.positives, scored, (rows, columns), per_tile=per_tile)

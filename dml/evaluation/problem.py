@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dml.errors import UserError
 from dml.evaluation.samples import Samples
-from dml.neighbors.exact import Center, Operand, choose_center, prepare_query, prepare_reference
+from dml.neighbors.exact import Center, Operand, choose_center, largest_length, prepare_query, prepare_reference
 
 Ints = NDArray[np.int64]
 
@@ -60,13 +60,12 @@ class Problem:
         """Return the references `low` to `high` in class order, ready for products."""
         kept = self._kept.get(np.dtype(dtype).name)
         if kept is not None:
-            part = slice(low, high)
-            return Operand(kept.rows[part], kept.factors[part], kept.lengths[part], kept.error)
+            return kept.part(low, high)
         return prepare_reference(self.reference.embeddings[self.layout.reference_order[low:high]], self._center, dtype)
 
     def _longest(self) -> float:
-        total, step = len(self.layout.reference_order), 4096
-        return max(float(self.references(i, i + step, np.float64).lengths.max()) for i in range(0, total, step))
+        rows, step = self.reference.embeddings, 256
+        return max(largest_length(rows[i : i + step], self._center) for i in range(0, len(rows), step))
 
     def keep(self, dtype: DTypeLike) -> None:
         """Prepare all references once: R·(2D + 2) numbers of memory for less work per tile."""

@@ -16,6 +16,8 @@ from dml.functional.retrieval import Ranks, rank_positives
 from dml.neighbors.exact import Operand, paired_at, product_error, squared_distances
 
 Distances = NDArray[np.float32]
+Run = tuple[int, int, int, int]
+_TOGETHER = 64  # references
 _GLANCE = 2048  # references looked at for a first idea of how far the nearest lie
 
 
@@ -156,7 +158,7 @@ def _tiles(problem: Problem, block: Block) -> Iterator[tuple[int, int]]:
     return ((start, min(start + block.columns, total)) for start in range(0, total, block.columns))
 
 
-def _runs(problem: Problem, low: int, high: int) -> Iterator[tuple[int, int, int, int]]:
+def _runs(problem: Problem, low: int, high: int) -> Iterator[Run]:
     """Yield runs of queries of one class: first and last query from `low` on, first and last reference."""
     own = problem.layout.query_class[low:high]
     edges = [0, *(np.flatnonzero(np.diff(own)) + 1).tolist(), high - low]
@@ -173,18 +175,36 @@ def _hide_positives(problem: Problem, block: Block, tile: Distances, start: int,
 
 def positive_distances(problem: Problem, query: Operand, low: int, high: int, columns: int) -> Distances:
     """Return the distances (B,P) of each query's positives, ascending, filled up with infinity."""
-    layout, own = problem.layout, problem.layout.self_at[low:high]
+    layout = problem.layout
     runs = list(_runs(problem, low, high))
     found = np.full((high - low, max(right - left for _, _, left, right in runs)), np.inf, dtype=np.float32)
-    first, end = min(run[2] for run in runs), max(run[3] for run in runs)
-    for start in range(first, end, columns):
-        stop = min(start + columns, end)
-        tile = squared_distances(query, problem.references(start, stop, np.float64))
-        inside = np.flatnonzero((own >= start) & (own < stop))
-        tile[inside, own[inside] - start] = np.inf
-        for top, bottom, left, right in runs:
-            begin, until = max(start, left), min(stop, right)
-            if begin < until:
-                found[top:bottom, begin - left : until - left] = tile[top:bottom, begin - start : until - start]
+    for group in _side_by_side(runs):
+        top, bottom, first, end = group[0][0], group[-1][1], group[0][2], group[-1][3]
+        part = query.part(top, bottom)
+        for start in range(first, end, columns):
+            stop = min(start + columns, end)
+            tile = squared_distances(part, problem.references(start, stop, np.float64))
+            _hide_self(tile, layout.self_at[low + top : low + bottom], start, stop)
+            for upper, lower, left, right in group:
+                begin, until = max(start, left), min(stop, right)
+                if begin < until:
+                    own = tile[upper - top : lower - top, begin - start : until - start]
+                    found[upper:lower, begin - left : until - left] = own
     found.sort(axis=1)
     return np.ascontiguousarray(found[:, : int(layout.positives[low:high].max())])
+
+
+def _side_by_side(runs: list[Run]) -> Iterator[list[Run]]:
+    """Yield runs in groups that share one product: enough columns to be worth it, few of them in vain."""
+    group: list[Run] = []
+    for run in runs:
+        if group and run[3] - group[0][2] > _TOGETHER:
+            yield group
+            group = []
+        group.append(run)
+    yield group
+
+
+def _hide_self(tile: Distances, own: Ints, start: int, stop: int) -> None:
+    inside = np.flatnonzero((own >= start) & (own < stop))
+    tile[inside, own[inside] - start] = np.inf

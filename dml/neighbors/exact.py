@@ -30,6 +30,10 @@ class Operand(NamedTuple):
     lengths: NDArray[np.float64]
     error: float
 
+    def part(self, low: int, high: int) -> "Operand":
+        """Return the rows `low` to `high`."""
+        return Operand(self.rows[low:high], self.factors[low:high], self.lengths[low:high], self.error)
+
 
 def choose_center(*blocks: Rows) -> Center:
     """Return the mean row (D,) of all blocks; zero for small whole numbers, whose products are exact as they are."""
@@ -51,6 +55,17 @@ def prepare_query(rows: Rows, center: Center, dtype: DTypeLike = np.float64) -> 
 def prepare_reference(rows: Rows, center: Center, dtype: DTypeLike = np.float64) -> Operand:
     """Return rows (n,D) as the right factor [x, 1, |x|²] of a product that gives squared distances."""
     return _prepare(rows, center, dtype, left=False)
+
+
+def largest_length(rows: Rows, center: Center) -> float:
+    """Return the largest distance of a row (n,D) from the centre.
+
+    Example:
+        >>> largest_length(np.array([[3.0, 4.0], [0.0, 1.0]]), Center(np.zeros(2), 0.0))
+        5.0
+    """
+    centred = rows - center.mean
+    return float(np.sqrt(np.einsum("ij,ij->i", centred, centred).max()))
 
 
 def _prepare(rows: Rows, center: Center, dtype: DTypeLike, left: bool) -> Operand:
