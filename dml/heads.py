@@ -12,6 +12,8 @@ class LinearHead(nn.Module):
 
     Args:
         num_classes: Number of classes, ≥ 2.
+        batch_norm: Standardise the embeddings first (BatchNorm without weights of its own), so that their scale does
+            not matter: the habit of linear probes.
 
     Example:
         >>> import torch
@@ -19,14 +21,15 @@ class LinearHead(nn.Module):
         torch.Size([5, 10])
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, batch_norm: bool = False) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.norm = _norm(batch_norm)
         self.layer = nn.LazyLinear(num_classes)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the logits (B,num_classes) of embeddings (B,D)."""
-        logits: Tensor = self.layer(embeddings)
+        logits: Tensor = self.layer(self.norm(embeddings))
         return logits
 
 
@@ -38,6 +41,7 @@ class MLPHead(nn.Module):
         num_classes: Number of classes, ≥ 2.
         hidden_sizes: Widths of the hidden layers, first to last.
         dropout: Share of each hidden layer's units dropped while training, in [0, 1).
+        batch_norm: Standardise the embeddings first, as in `LinearHead`.
 
     Example:
         >>> import torch
@@ -45,9 +49,16 @@ class MLPHead(nn.Module):
         torch.Size([5, 10])
     """
 
-    def __init__(self, num_classes: int, hidden_sizes: Sequence[int] = (32,), dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        hidden_sizes: Sequence[int] = (32,),
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.norm = _norm(batch_norm)
         self.layers = nn.Sequential()
         for size in hidden_sizes:
             self.layers.extend([nn.LazyLinear(size), nn.ReLU(), nn.Dropout(dropout)])
@@ -55,5 +66,9 @@ class MLPHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the logits (B,num_classes) of embeddings (B,D)."""
-        logits: Tensor = self.layers(embeddings)
+        logits: Tensor = self.layers(self.norm(embeddings))
         return logits
+
+
+def _norm(batch_norm: bool) -> nn.Module:
+    return nn.LazyBatchNorm1d(affine=False) if batch_norm else nn.Identity()

@@ -18,6 +18,7 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
+from dml.experiments.lock import held
 from dml.experiments.probed_data import Counts, ProbedData, open_data
 from dml.experiments.trials import Start
 
@@ -85,9 +86,10 @@ class Probe:
         self.settings = settings
         self.keys = list(keys)
         recipe = yaml.safe_load((run / runs.CONFIG).read_text(encoding="utf-8"))
-        self.identity = encoder_hash(pretrained_encoder(str(self.run)))  # tells an incomplete run before anything runs
+        encoder = pretrained_encoder(str(self.run))  # tells an incomplete run before anything runs
+        self.identity = encoder_hash(encoder)
         self.data: ProbedData = open_data(recipe, keys)
-        self.random = _untrained(recipe["model"]["init_args"]["encoder"])
+        self.random = _untrained(recipe["model"]["init_args"]["encoder"], getattr(encoder, "image_size", None))
         self.path = self.run / FOLDER / "probe.json"
         self.records: dict[str, dict[str, Any]] = runs.read_json(self.path)["cells"] if self.path.exists() else {}
 
@@ -132,8 +134,10 @@ class Probe:
     def recipe(self, cell: Cell, counts: Counts) -> dict[str, Any]:
         """Return the recipe of a cell."""
         settings, moving = self.settings, cell.method == "finetune"
-        epochs = max(1, -(-settings.steps // -(-counts.images // settings.batch_size)))
-        data = {**self.data.block, "labelled": cell.labelled, "batch_size": settings.batch_size}
+        batch_size = settings.batch_size
+        batch_size += counts.images % batch_size == 1  # BatchNorm cannot take a batch of one image
+        epochs = max(1, -(-settings.steps // -(-counts.images // batch_size)))
+        data = {**self.data.block, "labelled": cell.labelled, "batch_size": batch_size}
         if not moving:
             data["augmentation"] = None  # a frozen encoder is then run once
         k = settings.k if counts.smallest_class >= settings.k else 1
@@ -159,10 +163,11 @@ class Probe:
             loss = {"class_path": "dml.losses.PullLoss"}
             return {"class_path": "dml.modules.EmbeddingModule", "init_args": {"encoder": encoder, "loss": loss}}
         moving = cell.method == "finetune"
-        head = {"class_path": "dml.heads.LinearHead", "init_args": {"num_classes": self.data.num_classes}}
+        size = {"num_classes": self.data.num_classes, "batch_norm": True}  # else a small embedding would not be read
+        head = {"class_path": "dml.heads.LinearHead", "init_args": size}
         if cell.method == "mlp":
-            arguments = {"num_classes": self.data.num_classes, "hidden_sizes": [self.settings.hidden]}
-            head = {"class_path": "dml.heads.MLPHead", "init_args": arguments}
+            hidden = {"hidden_sizes": [self.settings.hidden]}
+            head = {"class_path": "dml.heads.MLPHead", "init_args": size | hidden}
         arguments = {"encoder": encoder, "head": head, "freeze_encoder": not moving}
         arguments["optimizer"] = {"class_path": "torch.optim.AdamW", "init_args": {"lr": self.settings.lr}}
         if moving and cell.encoder == "trained":
@@ -196,17 +201,18 @@ def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[
         tell: Called with each cell and its accuracy.
 
     Raises:
-        UserError: A number of labels cannot be had (before any cell runs), or a cell failed.
+        UserError: So many labels cannot be had (before any cell runs), a cell failed, or another process is at work.
     """
     for cell in cells:
         probe.data.counts(cell.labelled, cell.seed)
-    for cell in cells:
-        if probe.accuracy(cell) is None:
-            probe.run_cell(cell, start)
-            accuracy = probe.accuracy(cell)
-            assert accuracy is not None
-            tell(cell, accuracy)
-            yield cell
+    with held(probe.run / FOLDER):  # cells share a folder to work in
+        for cell in cells:
+            if probe.accuracy(cell) is None:
+                probe.run_cell(cell, start)
+                accuracy = probe.accuracy(cell)
+                assert accuracy is not None
+                tell(cell, accuracy)
+                yield cell
 
 
 def table_of(probe: Probe, cells: Sequence[Cell]) -> dict[str, dict[Labelled, list[float]]]:
@@ -241,16 +247,16 @@ def csv_of(probe: Probe, cells: Sequence[Cell]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _untrained(block: Any) -> Any:
-    """Return an encoder's block without the weights it started from."""
+def _untrained(block: Any, image_size: int | None) -> Any:
+    """Return an encoder's block without the weights it started from; it keeps the image size that these chose."""
     block = {"class_path": block} if isinstance(block, str) else copy.deepcopy(block)
     arguments = block.get("init_args") or {}
     if block["class_path"].endswith("pretrained_encoder"):
         source = runs.find_run(arguments["run"], arguments.get("runs_dir", "runs"))
         recipe = yaml.safe_load((source / runs.CONFIG).read_text(encoding="utf-8"))
-        return _untrained(recipe["model"]["init_args"]["encoder"])
-    if arguments.get("weights") is not None and arguments.get("image_size", 0) is not None:
-        arguments["weights"] = None
+        return _untrained(recipe["model"]["init_args"]["encoder"], image_size)
+    if arguments.get("weights") is not None:
+        arguments |= {"weights": None} | ({"image_size": image_size} if "image_size" in arguments else {})
     return block
 
 

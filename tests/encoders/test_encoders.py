@@ -88,3 +88,11 @@ def test_heads_read_their_input_size():
     embeddings = FlattenEncoder()(torch.rand(2, 1, 3, 3))
     assert LinearHead(5)(embeddings).shape == (2, 5)
     assert MLPHead(5, hidden_sizes=[8, 4])(embeddings).shape == (2, 5)
+
+
+@pytest.mark.parametrize("head", [LinearHead(5, batch_norm=True), MLPHead(5, batch_norm=True)])
+def test_a_head_with_batch_norm_does_not_see_the_scale_of_the_embedding(head):
+    embeddings = torch.randn(64, 6)
+    logits = head(embeddings)
+    assert torch.allclose(head(1e3 * embeddings + 7), logits, atol=1e-3)
+    assert not any("norm" in name for name, _ in head.named_parameters())
