@@ -166,10 +166,10 @@ def e1(part: Part) -> None:
     for d in DIMS:
         for seed in part.seeds:
             run = part.small(d, seed)
-            scores = runs.read_json(run / runs.SCORES) | {"baselines": {"pca": {"test": {"mse": pca[d]}}}}
+            errors.setdefault(str(d), []).append(runs.read_json(run / runs.SCORES)["test"]["mse"])
             if d in SHOWN_DIMS:
-                publish(f"E1_d{d}", seed, scores)
-            errors.setdefault(str(d), []).append(scores["test"]["mse"])
+                shown = runs.read_json((part.longer(d, seed) if d in LONGER else run) / runs.SCORES)
+                publish(f"E1_d{d}", seed, shown | {"baselines": {"pca": {"test": {"mse": pca[d]}}}})
         if d in CURVES:
             losses = EventAccumulator(str(run)).Reload().Scalars("train/loss")
             curves[str(d)] = [[event.step + 1 for event in losses], [event.value for event in losses]]
