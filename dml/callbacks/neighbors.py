@@ -46,7 +46,7 @@ class NeighborRecord(Callback):
         if trainer.state.fn == "fit" or not trainer.is_global_zero:
             return
         evaluation = next((c for c in trainer.callbacks if isinstance(c, KNNEvaluation)), None)  # type: ignore[attr-defined]
-        if evaluation is not None:
+        if evaluation is not None and evaluation.retrieval:
             write_record_of(self.run, "val", evaluation, trainer.datamodule)  # type: ignore[attr-defined]
 
 

@@ -17,8 +17,10 @@ EPILOG = """rows of the table:
   from scratch          the same network and head, nothing learnt before
 
 Other words are keys of the recipe, for every cell: --data.root photos, --trainer.accelerator cpu.
-Images, split and normalisation are the run's own; validation images are scored. The same command again goes on where
-it was stopped; other settings are other cells. Written: RUN/probe/probe.json, probe.csv, RUN/pictures/probe.png.
+Images, split and normalisation are the run's own; validation images are scored: those that chose the run's best
+weights. A run trained with labels has seen them all: few labels are few for the heads alone. The same command again
+goes on where it was stopped; other settings are other cells. Written: RUN/probe/probe.json, probe.csv,
+RUN/pictures/probe.png.
 
 examples:
   dml probe first                                     1 %, 10 % and 100 % of the labels, three seeds

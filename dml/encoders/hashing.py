@@ -1,6 +1,7 @@
 """Names an encoder by its content: what it is built of and every weight; it knows nothing of where these came from."""
 
 import hashlib
+import inspect
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ _OF_TORCH = frozenset(vars(nn.Module()))  # the mode and the registries
 
 
 def encoder_hash(network: nn.Module) -> str:
-    """Return 32 hexadecimal digits that change with any weight, buffer, class or plain setting of a network.
+    """Return 32 hexadecimal digits that change with any weight, buffer, class (its code too) or setting of a network.
 
     Args:
         network: Any network whose lazy sizes are fixed. Whether it is in training mode, which of its weights are
@@ -27,9 +28,26 @@ def encoder_hash(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, module in network.named_modules():
         kind = type(module)
-        plain = {k: v for k, v in vars(module).items() if isinstance(v, _PLAIN) and k not in _OF_TORCH}
-        digest.update(f"{name} {kind.__module__}.{kind.__qualname__} {sorted(plain.items(), key=str)}\n".encode())
+        plain = {k: _named(v) for k, v in vars(module).items() if k not in _OF_TORCH and _tells(v)}
+        digest.update(f"{name} {_named(kind)} {sorted(plain.items(), key=str)}\n{_source(kind)}\n".encode())
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:32]
+
+
+def _tells(value: object) -> bool:
+    return isinstance(value, _PLAIN) or inspect.isroutine(value) or inspect.isclass(value)
+
+
+def _named(value: object) -> object:
+    """Return functions and classes by their names, which are the same in every process."""
+    return value if isinstance(value, _PLAIN) else f"{value.__module__}.{getattr(value, '__qualname__', '')}"
+
+
+def _source(kind: type) -> str:
+    """Return the code of a class, empty where it has none to read."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""

@@ -55,7 +55,7 @@ def find_neighborhoods(
     if shared:
         own = reference[2][found] == query[2][:, None]
         own[~own.any(axis=1), -1] = True  # a query that is no reference, or that lies behind k equal ones
-        distances, found = distances[~own].reshape(-1, k), found[~own].reshape(-1, k)
+        distances, found = (table[~own].reshape(len(own), k) for table in (distances, found))
     return Neighborhoods(query[1], query[2], reference[1][found], reference[2][found], distances, len(reference[2]))
 
 

@@ -95,8 +95,8 @@ class Probe:
 
     def key(self, cell: Cell) -> str:
         """Name a cell by all that decides its result."""
-        shared = [self.identity, self.data.block, self.random, vars(self.settings), self.keys]
-        exact = json.dumps([*cell, *shared], sort_keys=True, default=str)
+        recipe = self.recipe(cell, self.data.counts(cell.labelled, cell.seed))
+        exact = json.dumps([self.identity, recipe, self.keys], sort_keys=True, default=str)
         return f"{cell.row}, {cell.labelled}, {cell.seed} {hashlib.sha256(exact.encode()).hexdigest()[:12]}"
 
     def accuracy(self, cell: Cell) -> float | None:
@@ -135,7 +135,8 @@ class Probe:
         """Return the recipe of a cell."""
         settings, moving = self.settings, cell.method == "finetune"
         batch_size = settings.batch_size
-        batch_size += counts.images % batch_size == 1  # BatchNorm cannot take a batch of one image
+        while counts.images > 1 == counts.images % batch_size:  # BatchNorm cannot take a batch of one image
+            batch_size += 1
         epochs = max(1, -(-settings.steps // -(-counts.images // batch_size)))
         data = {**self.data.block, "labelled": cell.labelled, "batch_size": batch_size}
         if not moving:

@@ -10,6 +10,8 @@ import yaml
 
 from dml import runs
 from dml.cli import main
+from dml.experiments.lock import held
+from dml.experiments.probe import _untrained
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 QUICK = ("--steps", "4", "--trainer.accelerator", "cpu")
@@ -107,3 +109,16 @@ def test_the_split_is_the_runs_own_under_every_seed(run):
     block = open_data(recipe, []).block
     assert block["split"] == {"class_path": "dml.data.StratifiedSplit", "init_args": {"seed": 0}}
     assert runs.read_json(run / runs.PROTOCOL)["data"]["training_images_left_out_by_labelled"] == 0
+
+
+def test_the_random_encoder_starts_without_weights_at_the_size_they_chose():
+    block = {"class_path": "dml.encoders.TorchvisionEncoder", "init_args": {"weights": "w.pth", "image_size": None}}
+    assert _untrained(block, 224)["init_args"] == {"weights": None, "image_size": 224}
+    assert block["init_args"]["weights"] == "w.pth"
+
+
+def test_a_second_probe_of_the_run_is_refused_while_the_first_works(dml, run):
+    with held(run / "probe"):
+        code, _, err = dml("probe", "first", "--seeds", "0", "--labelled", "1", *QUICK)
+    assert code == 2
+    assert "another process is at work" in err
