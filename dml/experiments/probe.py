@@ -20,12 +20,11 @@ from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
 from dml.experiments.lock import held
 from dml.experiments.probed_data import Counts, ProbedData, open_data
-from dml.experiments.trials import Start
+from dml.experiments.trials import INTERRUPTED, Start
 
 FOLDER = "probe"
 METHODS = ("knn", "linear", "mlp", "finetune")
 ENCODERS = ("trained", "random")  # a random encoder that is fine-tuned is training from scratch
-INTERRUPTED = 130
 
 Labelled = int | float
 

@@ -13,10 +13,9 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
-from dml.experiments.trials import Start
+from dml.experiments.trials import INTERRUPTED, Start
 
 RECORD = "stages.json"
-INTERRUPTED = 130
 
 
 class Stage(NamedTuple):
