@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
@@ -53,5 +54,6 @@ class AlexNetEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
+        images = images.contiguous(memory_format=torch.channels_last)  # a third faster on processors with bfloat16
         embeddings: Tensor = self.layers(self.features(images))
         return embeddings
