@@ -29,9 +29,9 @@ from dml.cli import main
 from dml.cli.trainer import TrainerCLI
 from dml.data import ImageData, OfficialSplit, TorchvisionSet
 from dml.encoders import Encoder, StridedConvEncoder, pretrained_encoder
-from dml.functional.codes import correlation_matrix, correlation_summary, interpolate_linear, interpolate_spherical
 from dml.heads import MLPHead
 from dml.modules import AutoencoderModule, ClassifierModule
+from dml.studies.codes import correlation_matrix, correlation_summary, interpolate_linear, interpolate_spherical
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs" / "mnist"
@@ -208,7 +208,7 @@ INTERPOLATIONS = {"linear": interpolate_linear, "spherical": interpolate_spheric
 def e3(part: Part) -> None:
     """Paths between the codes of two digits; how far from any digit the half-way images of many pairs lie."""
     data = part.data()
-    labels = data.samples.labels[data.parts.test]
+    labels = data.catalog.labels[data.parts.test]
     train = pixels_of(data, data.parts.train).flatten(1)
     ends = pixels_of(data, data.parts.test[[int(np.flatnonzero(labels == digit)[0]) for digit in (7, 3)]])
     paths: dict[str, dict[str, Any]] = {kind: {} for kind in INTERPOLATIONS}

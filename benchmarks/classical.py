@@ -27,13 +27,14 @@ from sklearn.svm import LinearSVC
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dml import runs
-from dml.data.points import draw_points
+from dml.data.sources.points import draw_points
 from dml.encoders import FlattenEncoder
-from dml.functional.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
 from dml.heads import LinearHead
 from dml.modules import ClassifierModule
-from dml.neighbors import KNNBayes, KNNClassifier, KNNDensity
-from dml.reports import plane_grid
+from dml.neighbors import KNNClassifier
+from dml.studies import KNNBayes, KNNDensity
+from dml.studies.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
+from dml.studies.figures import plane_grid
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -32,8 +32,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from dml import runs
 from dml.evaluation import QueryScores, class_intervals, mean_scores, query_scores, retrieval_scores
-from dml.neighbors import CrossValidation, KNNClassifier, cross_validate
-from dml.reports import error_against_k, error_bars
+from dml.neighbors import KNNClassifier
+from dml.studies import CrossValidation, cross_validate
+from dml.studies.figures import error_against_k, error_bars
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -2,10 +2,10 @@
 
 from dml.callbacks.checkpoints import run_checkpoints
 from dml.callbacks.collapse import CollapseWatch
-from dml.callbacks.embeddings import Collector
+from dml.callbacks.collector import Collector
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.interrupt import GracefulInterrupt
-from dml.callbacks.neighbors import NeighborRecord
+from dml.callbacks.neighbor_record import NeighborRecord
 from dml.callbacks.pictures import Pictures
 from dml.callbacks.random_state import RandomState
 from dml.callbacks.reconstructions import Reconstructions

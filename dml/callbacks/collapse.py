@@ -25,6 +25,7 @@ class CollapseWatch(Callback):
     def __init__(self, threshold: float = 0.01) -> None:
         self.threshold = threshold
         self.largest = 0.0
+        self._first: tuple[float, int] | None = None  # spread and size of the first batch of queries
         self._warned = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -45,22 +46,20 @@ class CollapseWatch(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Measure the spread of the first batch of queries."""
-        if batch_idx > 0 or dataloader_idx > 0:
+        if batch_idx == 0 and dataloader_idx == 0:
+            self._first = float((outputs - outputs.mean(dim=0)).norm(dim=1).mean()), len(outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the spread of the first process, which has the first batch, and warn where it vanished."""
+        if self._first is None:
             return
-        spread = (outputs - outputs.mean(dim=0)).norm(dim=1).mean()
-        pl_module.log(
-            "val/spread",
-            spread,
-            on_step=False,
-            on_epoch=True,
-            add_dataloader_idx=False,
-            sync_dist=True,
-            batch_size=len(outputs),
-        )
-        self.largest = max(self.largest, float(spread))
-        if float(spread) < self.threshold * self.largest and not self._warned:
+        spread, size = trainer.strategy.broadcast(self._first)
+        self._first = None
+        pl_module.log("val/spread", spread, batch_size=size)
+        self.largest = max(self.largest, spread)
+        if spread < self.threshold * self.largest and not self._warned:
             self._warned = True
             rank_zero_warn(
-                f"the embedding collapses: its spread is {float(spread):.2g}, it was {self.largest:.2g}; "
+                f"the embedding collapses: its spread is {spread:.2g}, it was {self.largest:.2g}; "
                 "a loss that also pushes classes apart (ContrastiveLoss, TripletLoss) prevents it"
             )

@@ -1,20 +1,36 @@
-"""Scores the embedding while it is learnt, beside raw pixels and the untrained encoder, with `dml.evaluation`."""
+"""Scores the embedding while it is learnt, beside raw pixels and the untrained encoder."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, final
+from typing import Any, Literal, NamedTuple, final
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from dml.callbacks.embeddings import Collector, Embedded, encoder_of
-from dml.data import Batch
+from dml.callbacks.collector import Collector, encoder_of
+from dml.data import Batch, datamodule_of
+from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
-from dml.evaluation import retrieval_scores
+from dml.evaluation import Evaluation, Neighborhoods, evaluate, find_neighborhoods
+from dml.functional.distributed import world_size
 
 Scores = dict[str, float]
 _WATCHED = 2000  # about so many references are queries for train/knn_accuracy
+
+
+class _Scored(NamedTuple):
+    """What was scored, and what came of it."""
+
+    queries: EmbeddingSet
+    references: EmbeddingSet  # the same object for leave-one-out
+    evaluation: Evaluation
+    train: Scores  # of the references, leave-one-out
+
+    def is_of(self, queries: EmbeddingSet, references: EmbeddingSet) -> bool:
+        """Tell whether these sets were scored; a frozen encoder's are as they were."""
+        return self.queries.equals(queries) and self.references.equals(references)
 
 
 @final
@@ -23,35 +39,60 @@ class KNNEvaluation(Callback):
 
     References are the training images, or on class-disjoint splits the other held-back images (leave-one-out). Logs
     `val/knn_accuracy`, `val/recall_at_1`, `val/map_at_r` and more; `train/knn_accuracy` is the references' own,
-    leave-one-out (every n-th of them, 2,000 to 4,000 where there are more).
+    leave-one-out (every n-th of them, 2,000 to 4,000 where there are more). Where several processes train, each embeds
+    its share of the images, and each ranks its share of the queries.
 
     Args:
         k: Neighbours that vote for `knn_accuracy`, ≥ 1.
-        ks: Depths of `recall_at_k` and `precision_at_k`.
+        ks: The k of `recall_at_k` and `precision_at_k`.
         baselines: Whether raw pixels and the untrained encoder are scored before training starts.
         retrieval: Whether to search at all; False leaves the module's own scores alone: a head on many
             large embeddings is learnt faster than these are searched.
+        metric: The distance of embeddings: `l2` (Euclidean), or `cosine`, for losses that normalise them.
+        max_memory: What the search may use beyond the embeddings: "2GiB", "500MB".
 
     Raises:
         UserError: k is larger than the reference set, or the embeddings are not finite: training diverged.
 
     Example:
-        >>> KNNEvaluation(k=36).k
-        36
+        >>> KNNEvaluation(k=36).knn_ks
+        (36,)
     """
 
     def __init__(
-        self, k: int = 5, ks: Sequence[int] = (1, 5, 10), baselines: bool = True, retrieval: bool = True
+        self,
+        k: int = 5,
+        ks: Sequence[int] = (1, 5, 10),
+        baselines: bool = True,
+        retrieval: bool = True,
+        metric: Literal["l2", "cosine"] = "l2",
+        max_memory: str = "2GiB",
     ) -> None:
         self.k = k
+        self.knn_ks: tuple[int, ...] = (k,)
         self.ks = tuple(ks)
         self.with_baselines = baselines and retrieval
         self.retrieval = retrieval
+        self.metric = metric
+        self.max_memory = max_memory
         self.baselines: dict[str, dict[str, Scores]] = {}
-        self.queries: Embedded | None = None  # of the latest evaluation, for pictures
-        self.references: Embedded | None = None
+        self.queries: EmbeddingSet | None = None  # of the latest evaluation
+        self.references: EmbeddingSet | None = None
         self._collectors: dict[int, Collector] = {}
-        self._scored: tuple[list[Embedded], dict[str, Scores]] | None = None
+        self._scored: _Scored | None = None
+
+    @property
+    def latest(self) -> Evaluation | None:
+        """The latest evaluation of the queries, with the scores of every single one; None before the first."""
+        return None if self._scored is None else self._scored.evaluation
+
+    def neighborhoods(self, k: int, most: int) -> Neighborhoods:
+        """Return the k nearest references of the queries scored last, of more than `most` queries every n-th."""
+        assert self.queries is not None
+        assert self.references is not None
+        step = -(-len(self.queries) // most)
+        queries = self.queries if step == 1 else self.queries.take(slice(None, None, step))
+        return find_neighborhoods(queries, self.references, k, self.metric)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the baselines: a resumed run cannot score its untrained encoder again."""
@@ -63,7 +104,10 @@ class KNNEvaluation(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score raw pixels and the untrained encoder."""
-        loaders = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        data = datamodule_of(trainer)
+        if data is None:
+            return  # plain loaders: nothing tells which images to embed before training
+        loaders = data.val_dataloader()
         if not loaders:
             raise UserError("the split has no validation images: set data.split.val above 0")
         if not self.with_baselines or self.baselines:
@@ -73,7 +117,8 @@ class KNNEvaluation(Callback):
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
             sets = [_embed(encoder, loader, pl_module.device) for loader in loaders]
-            self.baselines[name] = self._score(sets, pl_module.device)
+            scored = self._score(sets[0], sets[-1], pl_module.device)
+            self.baselines[name] = {"val": scored.evaluation.scores} | ({"train": scored.train} if scored.train else {})
 
     def on_validation_batch_end(
         self,
@@ -108,60 +153,40 @@ class KNNEvaluation(Callback):
         self._log("test", pl_module)
 
     def _log(self, split: str, pl_module: LightningModule) -> None:
-        sets = [self._collectors[loader].collect() for loader in sorted(self._collectors)]
+        sets = [self._collectors[loader].collect(pl_module.device) for loader in sorted(self._collectors)]
         self._collectors = {}
-        # squared, as distances are: they overflow before the embeddings do
-        wrong = sum(int((~torch.isfinite(rows.embeddings.square().sum(dim=1).mul(4))).sum()) for rows in sets)
-        if wrong:
-            raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower --model.optimizer.lr")
         self.queries, self.references = sets[0], sets[-1]
         if not self.retrieval:
             return
-        if self._scored is None or not _equal(self._scored[0], sets):  # a frozen encoder's are as they were
-            self._scored = sets, self._score(sets, pl_module.device)
-        for name, scores in self._scored[1].items():
-            for score, value in scores.items():
-                prefix = split if name == "val" else name
-                bar = prefix == split and score in {"knn_accuracy", "map_at_r"}
-                pl_module.log(f"{prefix}/{score}", value, prog_bar=bar, rank_zero_only=False)
+        if self._scored is None or not self._scored.is_of(self.queries, self.references):
+            self._scored = self._score(self.queries, self.references, pl_module.device)
+        for score, value in self._scored.evaluation.scores.items():
+            bar = score in {"knn_accuracy", "map_at_r"}
+            pl_module.log(f"{split}/{score}", value, prog_bar=bar, rank_zero_only=False)
+        for score, value in self._scored.train.items():
+            pl_module.log(f"train/{score}", value, rank_zero_only=False)
 
-    def _score(self, sets: list[Embedded], device: torch.device) -> dict[str, Scores]:
-        """Return the scores of the queries and, where references are apart, the k-NN accuracy of these."""
-        queries, references = sets[0], sets[-1]
-        scores = {"val": self._scores(queries, None if len(sets) == 1 else references, device)}
-        watched = _some(references)
-        if len(sets) > 1 and bool((references.labels.bincount()[watched.labels] > 1).any()):  # else all are lone
-            own = self._scores(watched, references, device)
-            scores["train"] = {"knn_accuracy": own["knn_accuracy"]}
-        return scores
+    def _score(self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device) -> _Scored:
+        """Score the queries and, where references are apart, the k-NN accuracy of these."""
+        found = self._evaluate(queries, references, device)
+        watched = references.take(slice(None, None, max(1, len(references) // _WATCHED)))
+        labels, counts = torch.from_numpy(references.labels).unique(return_counts=True)
+        lone = labels[counts == 1].tolist()
+        train: Scores = {}
+        if references is not queries and not set(watched.labels.tolist()) <= set(lone):
+            own = self._evaluate(watched, references, device)
+            train = {"knn_accuracy": own.scores["knn_accuracy"]}
+        return _Scored(queries, references, found, train)
 
-    def _scores(self, queries: Embedded, references: Embedded | None, device: torch.device) -> Scores:
-        return retrieval_scores(
-            queries.embeddings,
-            queries.labels,
-            None if references is None else references.embeddings,
-            None if references is None else references.labels,
-            ks=self.ks,
-            knn_ks=(self.k,),
-            device=device,
-            query_ids=queries.ids,
-            reference_ids=None if references is None else references.ids,
+    def _evaluate(self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device) -> Evaluation:
+        group = dist.group.WORLD if world_size() > 1 else None
+        return evaluate(
+            queries, references, self.ks, self.knn_ks, self.max_memory, device=device, group=group, metric=self.metric
         )
 
 
-def _equal(one: list[Embedded], other: list[Embedded]) -> bool:
-    columns = [pair for first, second in zip(one, other, strict=False) for pair in zip(first, second, strict=True)]
-    return len(one) == len(other) and all(torch.equal(left, right) for left, right in columns)
-
-
-def _some(references: Embedded) -> Embedded:
-    """Return references that stand for all as queries: their accuracy is watched, not reported to the last digit."""
-    step = max(1, len(references.ids) // _WATCHED)
-    return Embedded(*(column[::step] for column in references))
-
-
 @torch.no_grad()
-def _embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> Embedded:
+def _embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> EmbeddingSet:
     training = encoder.training
     encoder.eval()
     collector = Collector()
@@ -169,4 +194,4 @@ def _embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> E
         images: Tensor = batch.images.to(device)
         collector.add(encoder(images), batch)
     encoder.train(training)
-    return collector.collect()
+    return collector.collect(device)

@@ -7,15 +7,17 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from dml import reports
-from dml.callbacks.embeddings import Embedded, encoder_of
+from dml.callbacks.collector import encoder_of
 from dml.callbacks.evaluation import KNNEvaluation
-from dml.callbacks.showing import run_of, show, writers
+from dml.callbacks.picture_output import run_of, show, writers
+from dml.data import LabelledData, datamodule_of
+from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
+from dml.evaluation import find_neighborhoods
 from dml.evaluation.projection import find_umap, project
-from dml.neighbors import NeighborIndex
 
 
 @final
@@ -73,57 +75,55 @@ class Pictures(Callback):
         if run_of(trainer) is None and not writers(trainer):
             return  # nowhere to show them
         evaluation = next((c for c in trainer.callbacks if isinstance(c, KNNEvaluation)), None)  # type: ignore[attr-defined]
-        if evaluation is None or evaluation.queries is None or evaluation.references is None:
+        data = datamodule_of(trainer)
+        if evaluation is None or evaluation.queries is None or evaluation.references is None or data is None:
             return
-        queries, references = evaluation.queries, evaluation.references
-        if not bool(torch.isfinite(queries.embeddings).all()):
-            return
-        show(trainer, "gallery", self._gallery(trainer, queries, references))
-        shown = _spread_evenly(queries, self.max_points)
-        if figure := self._map(trainer, shown):
+        shown = evaluation.queries.spread_evenly(self.max_points)
+        if (figure := self._gallery(data, evaluation, shown)) is not None:
+            show(trainer, "gallery", figure)
+        if (figure := self._map(data, shown)) is not None:
             show(trainer, self.projection, figure)
         name, weight = _first_weight(encoder_of(pl_module))
         if weight is not None and self._first_weight is not None:
             show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
-        self._project(trainer, shown)
+        self._project(trainer, data, shown)
 
-    def _gallery(self, trainer: Trainer, queries: Embedded, references: Embedded) -> Figure:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        candidates = _spread_evenly(queries, self.max_points)
-        k = min(self.gallery_neighbors + 1, len(references.ids))
-        found = NeighborIndex("l2").add(references.embeddings.numpy()).search(candidates.embeddings.numpy(), k)
-        near = torch.from_numpy(found[0]), torch.from_numpy(found[1])
-        distances, rows = _without_self(*near, references.ids, candidates.ids)
-        right = references.labels[rows] == candidates.labels[:, None]  # (Q, k)
-        shown = _half_worst(right, self.gallery_queries)
-        chosen = Embedded(*(column[shown] for column in candidates))
-        rows = rows[shown]
-        images = data.thumbnails(references.ids[rows].flatten())
+    def _gallery(self, data: LabelledData, evaluation: KNNEvaluation, candidates: EmbeddingSet) -> Figure | None:
+        assert evaluation.references is not None
+        near = find_neighborhoods(candidates, evaluation.references, self.gallery_neighbors, evaluation.metric)
+        shown = _half_worst(near.neighbor_labels == near.labels[:, None], self.gallery_queries)
+        found = near.neighbor_ids[shown]  # (n,k)
+        queries, neighbors = data.thumbnails(near.ids[shown]), data.thumbnails(found.flatten())
+        if queries is None or neighbors is None:
+            return None
         return reports.retrieval_gallery(
-            data.thumbnails(chosen.ids).numpy(),
-            chosen.labels.numpy(),
-            images.unflatten(0, tuple(rows.shape)).numpy(),
-            references.labels[rows].numpy(),
-            distances[shown].numpy(),
+            queries.numpy(),
+            near.labels[shown],
+            neighbors.unflatten(0, found.shape).numpy(),
+            near.neighbor_labels[shown],
+            near.distances[shown],
             data.class_names,
         )
 
-    def _map(self, trainer: Trainer, shown: Embedded) -> Figure | None:
-        points = shown.embeddings.numpy()
+    def _map(self, data: LabelledData, shown: EmbeddingSet) -> Figure | None:
+        points = shown.embeddings
         if self.projection == "none" or min(points.shape) < 2:
             return None
         flat, how = project(points, self.projection)
         title = f"{len(points)} held-back images ({how})"
-        return reports.embedding_map(flat, shown.labels.numpy(), trainer.datamodule.class_names, title)  # type: ignore[attr-defined]
+        return reports.embedding_map(flat, shown.labels, data.class_names, title)
 
-    def _project(self, trainer: Trainer, shown: Embedded) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        images = data.thumbnails(shown.ids).float() / 255
-        if max(images.shape[-2:]) > 64:
-            images = nn.functional.interpolate(images, size=(64, 64), mode="area")
+    def _project(self, trainer: Trainer, data: LabelledData, shown: EmbeddingSet) -> None:
+        images = data.thumbnails(shown.ids)
+        if images is not None:
+            images = images.float() / 255
+            images = (
+                nn.functional.interpolate(images, size=(64, 64), mode="area") if max(images.shape[-2:]) > 64 else images
+            )
+            images = images.expand(-1, 3, -1, -1)
         names = [data.class_names[label] for label in shown.labels.tolist()]
         for writer in writers(trainer):
-            writer.add_embedding(shown.embeddings, names, images.expand(-1, 3, -1, -1), trainer.global_step, "val")
+            writer.add_embedding(torch.from_numpy(shown.embeddings), names, images, trainer.global_step, "val")
 
 
 def _first_weight(encoder: nn.Module) -> tuple[str, NDArray[np.floating] | None]:
@@ -133,22 +133,14 @@ def _first_weight(encoder: nn.Module) -> tuple[str, NDArray[np.floating] | None]
     return "", None
 
 
-def _spread_evenly(embedded: Embedded, most: int) -> Embedded:
-    order = embedded.labels.argsort(stable=True)  # so that every class is shown
-    chosen = order[torch.linspace(0, len(order) - 1, min(most, len(order))).round().long()]
-    return Embedded(*(column[chosen] for column in embedded))
+def _half_worst(right: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+    """Return the positions of queries to show: half spread evenly over the classes, then those with most wrong.
 
-
-def _without_self(distances: Tensor, found: Tensor, reference_ids: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Drop each query's own entry from its neighbours, or the last where it has none; (Q,k+1) becomes (Q,k)."""
-    own = reference_ids[found] == ids[:, None]  # (Q, k+1)
-    own[~own.any(dim=1), -1] = True
-    return distances[~own].view(len(ids), -1), found[~own].view(len(ids), -1)
-
-
-def _half_worst(right: Tensor, most: int) -> Tensor:
-    """Return the positions of queries to show: half spread evenly over the classes, then those with most wrong."""
-    even = torch.linspace(0, len(right) - 1, min(most - most // 2, len(right))).round().long()
-    worst = right.float().mean(dim=1).argsort(stable=True)
-    worst = worst[~torch.isin(worst, even)][: most // 2]
-    return torch.cat([even, worst])
+    Args:
+        right: (Q,k), whether each neighbour is of the query's class; queries in class order.
+        most: How many are shown.
+    """
+    even = np.rint(np.linspace(0, len(right) - 1, min(most - most // 2, len(right)))).astype(np.int64)
+    worst = np.argsort(right.mean(axis=1), kind="stable")
+    worst = worst[~np.isin(worst, even)][: most // 2]
+    return np.concatenate([even, worst])

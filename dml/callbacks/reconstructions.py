@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dml import reports
-from dml.callbacks.showing import run_of, show, writers
+from dml.callbacks.picture_output import run_of, show, writers
 from dml.data import Batch
 from dml.modules import AutoencoderModule
 

@@ -16,7 +16,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dml import __version__, runs
-from dml.data import ImageData
+from dml.data import datamodule_of
 
 _VERSIONS = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "faiss-cpu", "scikit-learn", "numpy")
 
@@ -30,14 +30,16 @@ class RunFolder(Callback):
         config: The complete recipe, as YAML.
         seed: The seed of everything.
         monitor: The validation score the best checkpoint is chosen by; None: it is the last.
+        metric: The distance that scores embeddings.
 
     Example:
         >>> RunFolder(Path("runs/first"), "seed_everything: 0", seed=0, monitor="val/map_at_r").run.name
         'first'
     """
 
-    def __init__(self, run: Path, config: str, seed: int, monitor: str | None) -> None:
+    def __init__(self, run: Path, config: str, seed: int, monitor: str | None, metric: str = "l2") -> None:
         self.run = run
+        self._metric = metric
         self._config = config
         self._seed = seed
         self._monitor = monitor
@@ -78,13 +80,16 @@ class RunFolder(Callback):
         self._begun = _clock()
         if not trainer.is_global_zero:
             return
-        data = _data(trainer.datamodule)  # type: ignore[attr-defined]
-        print(_announce(data), flush=True)
+        data = datamodule_of(trainer)
+        about = {} if data is None else data.describe()
+        if about:
+            print(_announce(about), flush=True)
         protocol = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "started_at_step": trainer.global_step,  # above 0 where the run was resumed
             "seed": self._seed,
-            "data": data,
+            "data": about,
+            "metric": self._metric,
             "best_checkpoint_chosen_by": self._monitor or "nothing: it is the last",
             "test_data_chose_anything": False,
             "world_size": trainer.world_size,
@@ -110,27 +115,12 @@ def _peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _data(data: ImageData) -> dict[str, Any]:
-    source = "digits" if data.source is None and data.root is None else data.root or type(data.source).__name__
-    return {
-        "source": source,
-        "trained_on": {"images": len(data.parts.train), "classes": data.num_classes},
-        "training_images_left_out_by_labelled": len(data.unlabelled),
-        "scored_against": "the other held-back images" if data.parts.class_disjoint else "the training images",
-        "held_back_images": {"val": len(data.parts.val), "test": len(data.parts.test)},
-        "unreadable_images_left_out": len(data.unreadable),
-        "image_shape": list(data.image_shape),
-        "class_disjoint": data.parts.class_disjoint,
-        "split_hash": data.split_hash,
-    }
-
-
 def _announce(data: dict[str, Any]) -> str:
-    channels, height, width = data["image_shape"]
-    skipped = data["unreadable_images_left_out"]
+    shape = "×".join(map(str, data["image_shape"]))
+    skipped = data.get("unreadable_images_left_out", 0)
     return (
         f"{data['source']}: {data['trained_on']['images']} training images of {data['trained_on']['classes']} classes, "
-        f"{data['held_back_images']['val']} for validation, {channels}×{height}×{width}"
+        f"{data['held_back_images']['val']} for validation, {shape}"
         + (f"; {skipped} unreadable image{'s' * (skipped > 1)} left out" if skipped else "")
     )
 

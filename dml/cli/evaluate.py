@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from dml import runs
 from dml.cli.options import as_keys, find_recipe, scored_parser, with_default
+from dml.cli.scoring import record_scores
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
-    from dml.evaluation.embedded import Scored, Task
+    from dml.embeddings import EmbeddingSet
 
-_KNN_KS = (5,)
 EXAMPLES = """examples:
   dml evaluate                                              the latest run on its validation images
   dml evaluate --run first --split test                     a run on its test images
@@ -31,25 +31,24 @@ def main(arguments: list[str]) -> int:
         return _score_recipe(options, keys)
     if keys or options.run or options.config:
         raise UserError("--embeddings takes neither a run nor a recipe: give --labels, and references if there are any")
-
-    from dml.evaluation.embedded import read_task
-
-    task = read_task(options.embeddings, options.labels, options.reference_embeddings, options.reference_labels)
-    _finish(options, task, Path(options.output or runs.SCORES), "embeddings", options.knn_ks or _KNN_KS)
-    return 0
+    return _score_files(options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = scored_parser("evaluate", "Score embeddings: a run's, a recipe's untrained encoder's, or those of a file.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose images are the queries (val)")
-    parser.add_argument("--embeddings", metavar="FILE", help="a .npy file (N,D) instead of images and encoder")
+    parser.add_argument(
+        "--embeddings",
+        metavar="FILE",
+        help="instead of images and encoder: an archive of `dml predict`, or a .npy file",
+    )
     parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers, for --embeddings")
     parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings search; without: each other")
     parser.add_argument("--reference_labels", metavar="FILE", help="the labels of --reference_embeddings")
-    parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="distance of embeddings (l2)")
+    parser.add_argument("--metric", choices=("l2", "cosine"), help="distance of embeddings (the recipe's; l2)")
     parser.add_argument(
-        "--ks", type=_numbers, default=(1, 5, 10), metavar="K,K", help="of recall and precision (1,5,10)"
+        "--ks", type=_numbers, metavar="K,K", help="of recall and precision (the recipe's evaluation.ks; 1,5,10)"
     )
     parser.add_argument(
         "--knn_ks", type=_numbers, metavar="K,K", help="neighbours that vote (the recipe's evaluation.k; 5 without one)"
@@ -59,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verification", action="store_true", help="ROC AUC, equal error rate, FNMR at FMR 0.001")
     parser.add_argument("--clustering", action="store_true", help="NMI and AMI of k-means clusters")
     parser.add_argument(
-        "--max_memory", default="2GiB", metavar="SIZE", help="for the search, beyond the embeddings (2GiB)"
+        "--max_memory", metavar="SIZE", help="for the search, beyond the embeddings (the recipe's; 2GiB)"
     )
     parser.add_argument(
         "--output",
@@ -79,65 +78,108 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     else:
         run, checkpoint, configs = find_recipe(options)
 
-    from dml.callbacks.neighbors import write_record_of
+    from dml.callbacks.neighbor_record import write_record_of
     from dml.cli.trainer import TrainerCLI
-    from dml.evaluation.embedded import Task
-    from dml.evaluation.samples import check_samples
+    from dml.evaluation.evaluate import further_scores
 
-    cli = TrainerCLI(as_keys(configs, keys), None)
-    (cli.validate if options.split == "val" else cli.test)(checkpoint)
+    cli = TrainerCLI(as_keys(configs, [*keys, *_evaluation_keys(options)]), None)
+    cli.evaluation.knn_ks = options.knn_ks or cli.evaluation.knn_ks
+    cli.score(options.split, checkpoint)
+    queries, references, found = cli.evaluation.queries, cli.evaluation.references, cli.evaluation.latest
+    if queries is None or references is None or found is None:
+        raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")
     if not cli.trainer.is_global_zero:
         return 0
-    queries, references = cli.evaluation.queries, cli.evaluation.references
-    if queries is None or references is None:
-        raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")
-    query = check_samples(*queries)
-    task = Task(query, query if references is queries else check_samples(*references, name="reference"))
-    if run is not None and _is_own(options, keys):
+    more = further_scores(queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options))
+    is_own = run is not None and _is_own(options, keys)
+    if run is not None and is_own:
         write_record_of(run, options.split, cli.evaluation, cli.datamodule)
-    if run is None or options.output or _is_own(options, keys):
-        output = Path(options.output) if options.output else (run or Path()) / runs.SCORES
-    else:
-        output = None  # the run's own scores are of its own recipe, best weights and distance
-    _finish(options, task, output, options.split, options.knn_ks or (cli.evaluation.k,))
+    output = Path(options.output) if options.output else None
+    if output is None and (run is None or is_own):
+        output = (run or Path()) / runs.SCORES  # a run's own scores are of its own recipe, best weights and distance
+    if output is not None:
+        sections = cli.scores(options.split)
+        record_scores(output, options.split, cli, sections | {options.split: sections[options.split] | more})
+    _print(found.scores | more, found.intervals(), len(queries), len(references), output)
     return 0
 
 
+def _score_files(options: argparse.Namespace) -> int:
+    from dml.evaluation.evaluate import evaluate, further_scores
+
+    query, reference = _read_sets(options)
+    metric, max_memory = options.metric or "l2", options.max_memory or "2GiB"
+    found = evaluate(query, reference, options.ks or (1, 5, 10), options.knn_ks or (5,), max_memory, metric=metric)
+    scores = found.scores | further_scores(query, reference, metric, max_memory, *_asked(options))
+    output = Path(options.output or runs.SCORES)
+    runs.write_scores(output, {"embeddings": scores}, {"embeddings": found.intervals()})
+    found.queries.save(runs.queries_path(output.parent, "embeddings"))
+    _print(scores, found.intervals(), len(query), len(reference), output)
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[bool, bool, str | None, dict[str, Any]]:
+    return options.verification, options.clustering, options.estimator, options.estimator_args
+
+
+def _evaluation_keys(options: argparse.Namespace) -> list[str]:
+    """Return the options that stand for keys of the recipe as such keys."""
+    given = {"metric": options.metric, "max_memory": options.max_memory}
+    given |= {"ks": options.ks and list(options.ks), "k": options.knn_ks and options.knn_ks[0]}
+    return [f"--evaluation.{key}={value}" for key, value in given.items() if value is not None]
+
+
 def _is_own(options: argparse.Namespace, keys: list[str]) -> bool:
-    changed = keys or options.config or options.estimator
-    return not changed and options.ckpt_path == "best" and options.metric == "l2" and options.knn_ks is None
+    changed = keys or options.config or options.estimator or options.metric or options.knn_ks or options.ks
+    return not changed and options.ckpt_path == "best"
 
 
-def _finish(
-    options: argparse.Namespace, task: "Task", output: Path | None, section: str, knn_ks: tuple[int, ...]
+def _read_sets(options: argparse.Namespace) -> "tuple[EmbeddingSet, EmbeddingSet]":
+    """Read queries and references; without references the queries search each other."""
+    import numpy as np
+
+    from dml.embeddings import EmbeddingSet
+
+    query = _read_set(options.embeddings, options.labels, "embeddings", "labels")
+    if options.reference_embeddings is None:
+        return query, query
+    named = "reference_embeddings", "reference_labels"
+    reference = _read_set(options.reference_embeddings, options.reference_labels, *named)
+    strangers = -1 - np.arange(len(reference))  # no sample is in both files
+    return query, EmbeddingSet(reference.embeddings, reference.labels, strangers, what="reference")
+
+
+def _read_set(embeddings: str, labels: str | None, option: str, label_option: str) -> "EmbeddingSet":
+    from dml.embeddings import EmbeddingSet
+
+    if embeddings.endswith(".npz"):
+        return EmbeddingSet.load(Path(embeddings))
+    if labels is None:
+        raise UserError(f"--{option} come without labels: give --{label_option} FILE")
+    return EmbeddingSet(_read(embeddings), _read(labels))
+
+
+def _read(path: str) -> Any:
+    import numpy as np
+
+    try:
+        return np.asarray(np.load(Path(path), allow_pickle=False, mmap_mode="r"))
+    except FileNotFoundError as error:
+        raise UserError(f"no file {path}: give a .npy file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a .npy file of numbers: write it with numpy.save") from error
+
+
+def _print(
+    scores: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]],
+    num_queries: int,
+    num_references: int,
+    output: Path | None,
 ) -> None:
-    from dml.evaluation.embedded import score_task
-    from dml.evaluation.records import record_path, write_record
-
-    scored = score_task(
-        task,
-        metric=options.metric,
-        ks=options.ks,
-        knn_ks=knn_ks,
-        max_memory=options.max_memory,
-        verification=options.verification,
-        clustering=options.clustering,
-        estimator=options.estimator,
-        estimator_args=options.estimator_args,
-    )
-    if output is not None:
-        _write(output, section, scored)
-        write_record(record_path(output.parent, section), scored.queries)
-    print(interval_table(scored.scores, scored.intervals))
+    print(interval_table(scores, intervals))
     written = f"written to {output}" if output else "settings differ from the run's own: not written without --output"
-    print(f"\n{len(task.query.ids)} queries, {len(task.reference.ids)} references; {written}")
-
-
-def _write(output: Path, section: str, scored: "Scored") -> None:
-    known = runs.read_json(output) if output.exists() else {}
-    intervals = {**known.get("intervals", {}), section: {name: list(pair) for name, pair in scored.intervals.items()}}
-    scores = {**known.get(section, {}), **scored.scores}
-    runs.write_json(output, {**known, section: scores, "intervals": intervals})
+    print(f"\n{num_queries} queries, {num_references} references; {written}")
 
 
 def interval_table(scores: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
@@ -161,7 +203,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 1,5,10") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers like 1,5,10") from None
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -170,5 +212,5 @@ def _object(text: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f'{text!r} is no JSON object like {{"C": 10}}')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a JSON object like {{"C": 10}}')
     return value

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dml import runs
 from dml.cli.options import as_keys, trainer_parser, with_default
+from dml.cli.scoring import record_scores
 from dml.cli.table import score_table
 from dml.errors import UserError
 
@@ -46,7 +47,7 @@ def _resolve(options: argparse.Namespace) -> tuple[Path, Path | None, list[str]]
 
 def _report(cli: "TrainerCLI", run: Path) -> None:
     scores = cli.scores("val")
-    runs.merge_scores(run / runs.SCORES, scores | {"baselines": cli.evaluation.baselines})
+    record_scores(run / runs.SCORES, "val", cli, scores | {"baselines": cli.evaluation.baselines})
     rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()} | {"trained": scores["val"]}
     print(score_table(rows))
     print(f"\nrun       {run}\nmonitor   tensorboard --logdir {run.parent}\npictures  {run / runs.PICTURES}")

@@ -20,5 +20,6 @@ def main(arguments: list[str]) -> int:
 
     cli = TrainerCLI(as_keys(configs, keys), None)
     shape = cli.predict(checkpoint, output)
-    print(f"{output}: predictions {shape}, labels, ids, class_names")
+    if cli.trainer.is_global_zero:
+        print(f"{output}: {shape[0]} samples, {shape[1]} numbers each, with labels, ids, names and class names")
     return 0

@@ -1,7 +1,6 @@
 """`dml project`: a map of embeddings in two dimensions, of a run's held-back images or of a file."""
 
 from pathlib import Path
-from typing import Any
 
 from dml import runs
 from dml.cli.options import as_keys, find_recipe, scored_parser
@@ -23,38 +22,26 @@ def main(arguments: list[str]) -> int:
     if options.embeddings is not None and options.output is None:
         raise UserError("--embeddings needs --output FILE: there is no run to put the picture into")
 
+    from dml.embeddings import EmbeddingSet
     from dml.evaluation.projection import project
     from dml.reports import embedding_map, png
 
     if options.embeddings is not None:
-        points, labels, names = _of_archive(Path(options.embeddings))
-        output = Path(options.output)
+        rows, output = EmbeddingSet.load(Path(options.embeddings)), Path(options.output)
+        names = list(rows.class_names)
     else:
         run, checkpoint, configs = find_recipe(options)
 
         from dml.cli.trainer import TrainerCLI  # loads lightning, which a file does not need
 
         trainer = TrainerCLI([*as_keys(configs, keys), "--evaluation.retrieval=false"], None)
-        trainer.validate(checkpoint)
-        rows = trainer.evaluation.queries
-        if rows is None:
+        trainer.score("val", checkpoint)
+        if trainer.evaluation.queries is None:
             raise UserError("this recipe's model gives no embeddings")
-        points, labels, names = rows.embeddings.numpy(), rows.labels.numpy(), trainer.datamodule.class_names
+        rows, names = trainer.evaluation.queries, trainer.datamodule.class_names
         output = Path(options.output) if options.output else (run or Path()) / runs.PICTURES / f"{options.method}.png"
-    order = labels.argsort(kind="stable")
-    shown = order[:: max(1, -(-len(order) // options.max_points))]  # so that every class is shown
-    flat, how = project(points[shown], options.method)
-    runs.write_bytes(output, png(embedding_map(flat, labels[shown], names, f"{len(shown)} images ({how})")))
-    print(f"{len(shown)} of {len(order)} embeddings, {how}: {output}")
+    shown = rows.spread_evenly(options.max_points)
+    flat, how = project(shown.embeddings, options.method)
+    runs.write_bytes(output, png(embedding_map(flat, shown.labels, names, f"{len(shown)} images ({how})")))
+    print(f"{len(shown)} of {len(rows)} embeddings, {how}: {output}")
     return 0
-
-
-def _of_archive(path: Path) -> tuple[Any, Any, list[str]]:
-    import numpy as np
-
-    try:
-        archive = np.load(path, allow_pickle=False)
-        names = [str(name) for name in archive["class_names"]]
-        return archive["predictions"], archive["labels"], names
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no archive of embeddings: give one written by `dml predict`") from error

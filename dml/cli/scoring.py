@@ -1,14 +1,20 @@
-"""What `dml validate` and `dml test` share: score a run's best checkpoint and add the scores to its `scores.json`."""
+"""What the verbs that score share: the table, and the one place that records scores in a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dml import runs
 from dml.cli.options import as_keys, find_recipe, scored_parser
 from dml.cli.table import score_table
 
+if TYPE_CHECKING:  # importing it loads torch, which --help must not
+    from dml.cli.trainer import TrainerCLI
 
-def score(split: Literal["val", "test"], verb: str, description: str, arguments: list[str]) -> int:
+Split = Literal["val", "test"]
+
+
+def score(split: Split, verb: str, description: str, arguments: list[str]) -> int:
     """Score one split and print the table; return 0.
 
     Args:
@@ -27,7 +33,7 @@ def score(split: Literal["val", "test"], verb: str, description: str, arguments:
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
 
     cli = TrainerCLI(as_keys(configs, keys), None)
-    (cli.validate if split == "val" else cli.test)(checkpoint)
+    cli.score(split, checkpoint)
     if cli.trainer.is_global_zero:
         scores = cli.scores(split)
         print(score_table(scores))
@@ -35,6 +41,24 @@ def score(split: Literal["val", "test"], verb: str, description: str, arguments:
         if run and not (output or keys or options.config or options.ckpt_path != "best"):
             output = run / runs.SCORES  # the run's own scores are of its own recipe and best weights
         if output:
-            runs.merge_scores(output, scores)
+            record_scores(output, split, cli, scores)
             print(f"\nwritten to {output}")
     return 0
+
+
+def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mapping[str, Any]) -> None:
+    """Write sections of scores with the intervals of what was scored last, and the scores of the single queries.
+
+    Args:
+        output: The `scores.json`; the record of the queries lies beside it.
+        split: What was scored.
+        cli: Has scored it.
+        sections: `{split: scores}`, and others that belong to it.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written.
+    """
+    found = cli.evaluation.latest
+    runs.write_scores(output, sections, {} if found is None else {split: found.intervals()})
+    if found is not None:
+        found.queries.save(runs.queries_path(output.parent, split))

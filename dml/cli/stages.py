@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     from dml.cli.table import score_table  # the rest loads torch, which --help must not
     from dml.experiments.lock import held
     from dml.experiments.stages import Stages, read_stages
-    from dml.experiments.trials import run_here
+    from dml.experiments.sweep.trials import run_here
 
     stages = Stages(Path(options.runs_dir) / name, read_stages(file), keys)
     start = run_here(cli.main)

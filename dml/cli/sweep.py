@@ -12,11 +12,11 @@ from dml.cli.options import KEYS, Parser, as_keys, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
-    from dml.experiments.goal import Goal
-    from dml.experiments.search import Configuration, Mode, Search
-    from dml.experiments.space import Dimension
-    from dml.experiments.sweep import Plan, Sweep
-    from dml.experiments.trials import Start
+    from dml.experiments.sweep.objective import Goal
+    from dml.experiments.sweep.search import Configuration, Mode, Search
+    from dml.experiments.sweep.space import Dimension
+    from dml.experiments.sweep.sweep import Plan, Sweep
+    from dml.experiments.sweep.trials import Start
 
 SOME_FAILED, INTERRUPTED = 1, 130  # exit codes
 TRIALS = 20
@@ -45,14 +45,14 @@ def main(arguments: list[str]) -> int:
     folder = _folder(options)
     words = as_keys(with_default(options.config, keys), keys)
 
-    from dml.experiments.space import read_space
+    from dml.experiments.sweep.space import read_space
 
     space = read_space(options.over, ranges=options.search != "grid")
     if options.search == "grid" and options.trials is not None:
         raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
 
-    from dml.experiments.goal import check_space, complete_recipe, default_goal
-    from dml.experiments.sweep import Plan, Sweep
+    from dml.experiments.sweep.objective import check_space, complete_recipe, default_goal
+    from dml.experiments.sweep.sweep import Plan, Sweep
 
     recipe = complete_recipe(cli.main, words)  # loads torch, which --help must not
     goal = default_goal(recipe, options.score, options.mode)
@@ -68,8 +68,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(sweep: "Sweep", plan: "Plan", start: "Start", slots: int) -> int:
-    from dml.experiments.display import Display
-    from dml.experiments.sweep import run_sweep
+    from dml.experiments.sweep.progress import Display
+    from dml.experiments.sweep.sweep import run_sweep
 
     ended, seeds = len(sweep.outcomes), len(plan.seeds)
     left = len(sweep.left(plan.seeds, plan.search)) if isinstance(plan.search, list) else plan.count * seeds - ended
@@ -84,7 +84,7 @@ def _run(sweep: "Sweep", plan: "Plan", start: "Start", slots: int) -> int:
 
 def _finish(sweep: "Sweep", goal: "Goal", code: int) -> int:
     """Write the results, say where they lie, and return the exit code."""
-    from dml.experiments.results import write_results
+    from dml.experiments.sweep.results import write_results
 
     best = write_results(sweep, goal)
     failed = [outcome for outcome in sweep.outcomes if outcome.status == "failed"]
@@ -136,7 +136,7 @@ def _folder(options: argparse.Namespace) -> Path:
 
 
 def _search(options: argparse.Namespace, space: "list[Dimension]", mode: "Mode") -> "Search | list[Configuration]":
-    from dml.experiments.search import BayesSearch, RandomSearch, grid
+    from dml.experiments.sweep.search import BayesSearch, RandomSearch, grid
 
     if options.search == "grid":
         return grid(space)
@@ -152,7 +152,7 @@ def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
     """
     import torch
 
-    from dml.experiments.trials import RunApart, run_here
+    from dml.experiments.sweep.trials import RunApart, run_here
 
     gpus = torch.cuda.device_count()
     slots = parallel or max(1, gpus)

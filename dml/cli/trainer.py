@@ -1,14 +1,14 @@
 """Builds trainer, module and data from a recipe: the only file that builds LightningCLI."""
 
 import argparse
-import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -28,10 +28,12 @@ from dml.callbacks import (
 )
 from dml.cli.guards import check_checkpoint, quiet, user_errors
 from dml.cli.messages import one_line
-from dml.data import ImageData
+from dml.data import ImageData, LabelledData
+from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
+from dml.modules import ClassifierModule
 from dml.modules.base import TrainableModule
-from dml.runs import CHECKPOINTS, find_checkpoint, write_bytes
+from dml.runs import CHECKPOINTS, find_checkpoint, write_arrays
 
 _DEFAULTS = {"max_epochs": 30, "num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
 
@@ -51,12 +53,14 @@ class TrainerCLI(LightningCLI):
         self.run = run
         self._run_is_new = run is not None and not run.exists()
         self._runs_dir_is_new = run is not None and not run.parent.exists()
+        self._other_data = names_data_class(keys)
         quiet()
         with user_errors():
             super().__init__(
                 model_class=TrainableModule,
-                datamodule_class=ImageData,
+                datamodule_class=LabelledData if self._other_data else ImageData,
                 subclass_mode_model=True,
+                subclass_mode_data=self._other_data,
                 save_config_callback=None,
                 trainer_defaults=_DEFAULTS,
                 seed_everything_default=0,
@@ -86,19 +90,22 @@ class TrainerCLI(LightningCLI):
                 self._leave_no_empty_run()
             if not self.rehearsal:
                 assert self.run is not None
-                self.validate(find_checkpoint(self.run, "best"))
+                self.score("val", find_checkpoint(self.run, "best"))
         return True
 
-    def validate(self, checkpoint: Path | None) -> None:
-        """Score the validation images."""
-        self._score(self.trainer.validate, checkpoint)
-
-    def test(self, checkpoint: Path | None) -> None:
-        """Score the test images."""
-        self._score(self.trainer.test, checkpoint)
+    def score(self, split: Literal["val", "test"], checkpoint: Path | None) -> None:
+        """Score the images of a split by a checkpoint's weights, or by those the recipe starts with."""
+        verb = self.trainer.validate if split == "val" else self.trainer.test
+        with user_errors():
+            check_checkpoint(checkpoint)
+            weights: dict[str, Any] = {} if checkpoint is None else {"ckpt_path": checkpoint, "weights_only": True}
+            try:
+                verb(self.model, datamodule=self.datamodule, verbose=False, **weights)
+            except SystemExit as stop:  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from stop
 
     def predict(self, checkpoint: Path | None, output: Path) -> tuple[int, ...]:
-        """Write what the model gives for every image of the source to a NumPy archive; return its shape."""
+        """Write what the model gives for every sample of the source to a NumPy archive; return its shape."""
         with user_errors():
             check_checkpoint(checkpoint)
             parts: Any = self.trainer.predict(
@@ -107,18 +114,16 @@ class TrainerCLI(LightningCLI):
         collector = Collector()
         for values, batch in zip(parts, self.datamodule.predict_dataloader(), strict=True):
             collector.add(values, batch)
-        rows = collector.collect()
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            predictions=rows.embeddings.numpy(),
-            labels=rows.labels.numpy(),
-            ids=rows.ids.numpy(),
-            names=np.array(self.datamodule.samples.names)[rows.ids.numpy()],
-            class_names=np.array(self.datamodule.class_names),
-        )
-        write_bytes(output, buffer.getvalue())
-        return tuple(rows.embeddings.shape)
+        rows = collector.collect(self.model.device)
+        names, class_names = self.datamodule.names_of(rows.ids), self.datamodule.class_names
+        if not self.trainer.is_global_zero:
+            return rows.embeddings.shape
+        if isinstance(self.model, ClassifierModule):
+            own = {"labels": rows.labels, "ids": rows.ids, "names": names, "class_names": class_names}
+            write_arrays(output, {"probabilities": rows.embeddings, **own})
+        else:
+            EmbeddingSet(rows.embeddings, rows.labels, rows.ids, names, class_names).save(output)
+        return rows.embeddings.shape
 
     def scores(self, split: str) -> dict[str, dict[str, float]]:
         """Return the latest scores of a split, and of the references where they were scored."""
@@ -139,15 +144,6 @@ class TrainerCLI(LightningCLI):
                 if self._runs_dir_is_new:
                     self.run.parent.rmdir()
 
-    def _score(self, verb: Callable[..., Any], checkpoint: Path | None) -> None:
-        with user_errors():
-            check_checkpoint(checkpoint)
-            weights = {} if checkpoint is None else {"ckpt_path": checkpoint, "weights_only": True}
-            try:
-                verb(self.model, datamodule=self.datamodule, verbose=False, **weights)
-            except SystemExit as stop:  # Lightning's answer to Ctrl-C
-                raise KeyboardInterrupt from stop
-
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys beside trainer, model and data."""
         parser.add_lightning_class_args(KNNEvaluation, "evaluation")
@@ -159,7 +155,8 @@ class TrainerCLI(LightningCLI):
         )
         parser.add_argument("--checkpoint.mode", type=Literal["min", "max"] | None, help="whether more of it is better")
         parser.add_argument("--help_all", action="help", default=argparse.SUPPRESS, help="show every key")
-        parser.link_arguments("seed_everything", "data.seed")
+        if not self._other_data:
+            parser.link_arguments("seed_everything", "data.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments and no others."""
@@ -194,5 +191,33 @@ class TrainerCLI(LightningCLI):
         self.interrupt = GracefulInterrupt(run / CHECKPOINTS / "last.ckpt")
         self.best, last = run_checkpoints(run, monitor, mode)
         recipe = self.parser.dump(self.config, skip_none=False)
-        folder = RunFolder(run, recipe, seed=int(self.config.seed_everything), monitor=monitor)
+        folder = RunFolder(
+            run, recipe, seed=int(self.config.seed_everything), monitor=monitor, metric=self.evaluation.metric
+        )
         return [folder, NeighborRecord(run), RandomState(), self.interrupt, self.best, last]
+
+
+def names_data_class(keys: Sequence[str]) -> bool:
+    """Tell whether a recipe names the class of its data, which is `ImageData` otherwise.
+
+    Args:
+        keys: `--config FILE` and `--KEY VALUE`.
+
+    Example:
+        >>> names_data_class(["--data", "texts.TextData"]), names_data_class(["--data.root", "photos"])
+        (True, False)
+    """
+    named = ("--data=", "--data.class_path")
+    if any(word == "--data" or word.startswith(named) for word in keys):
+        return True
+    files = [value for word, value in pairwise(keys) if word == "--config"]
+    return any(_names_data_class(Path(file)) for file in files)
+
+
+def _names_data_class(file: Path) -> bool:
+    try:
+        recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False  # the parser tells what is wrong with the file
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    return isinstance(data, str) or (isinstance(data, dict) and "class_path" in data)

@@ -1,22 +1,25 @@
 """Labelled images in: sources, splits, batch plans, augmentation, and the datamodule that puts them together."""
 
-from dml.data.arrays import ArrayFile, Arrays
-from dml.data.augmentation import Augmentation
-from dml.data.batch import Batch
-from dml.data.batches import balanced_batches, random_batches
-from dml.data.benchmarks import CUB200, Cars196, InShop, StanfordOnlineProducts
+from typing import Any
+
+from dml.data.batch import Batch, as_batch
+from dml.data.catalog import Catalog, Source
 from dml.data.datamodule import ImageData
-from dml.data.dataset import TorchDataset
-from dml.data.digits import Digits
-from dml.data.folder import ImageFolder
-from dml.data.folds import FoldSplit, OfficialSplit
-from dml.data.huggingface import HuggingFace
-from dml.data.manifest import Manifest
-from dml.data.omniglot import Omniglot, OmniglotRuns
-from dml.data.points import Points
-from dml.data.samples import Samples, Source
-from dml.data.splits import ClassDisjointSplit, GroupedSplit, Parts, Split, StratifiedSplit
-from dml.data.torchvision_sets import TorchvisionSet
+from dml.data.labelled_data import LabelledData, datamodule_of
+from dml.data.samplers.layouts import balanced_batches, random_batches
+from dml.data.sources.arrays import ArrayFile, Arrays
+from dml.data.sources.digits import Digits
+from dml.data.sources.folder import ImageFolder
+from dml.data.sources.huggingface import HuggingFace
+from dml.data.sources.manifest import Manifest
+from dml.data.sources.omniglot import Omniglot, OmniglotRuns
+from dml.data.sources.points import Points
+from dml.data.sources.retrieval_benchmarks import CUB200, Cars196, InShop, StanfordOnlineProducts
+from dml.data.sources.torch_dataset import TorchDataset
+from dml.data.sources.torchvision import TorchvisionSet
+from dml.data.splits.folds import FoldSplit, OfficialSplit
+from dml.data.splits.splits import ClassDisjointSplit, GroupedSplit, Parts, Split, StratifiedSplit
+from dml.data.transforms.augmentation import Augmentation
 
 __all__ = [
     "CUB200",
@@ -25,6 +28,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "Cars196",
+    "Catalog",
     "ClassDisjointSplit",
     "Digits",
     "FoldSplit",
@@ -33,19 +37,27 @@ __all__ = [
     "ImageData",
     "ImageFolder",
     "InShop",
+    "LabelledData",
     "Manifest",
     "OfficialSplit",
     "Omniglot",
     "OmniglotRuns",
     "Parts",
     "Points",
-    "Samples",
     "Source",
     "Split",
     "StanfordOnlineProducts",
     "StratifiedSplit",
     "TorchDataset",
     "TorchvisionSet",
+    "as_batch",
     "balanced_batches",
+    "datamodule_of",
     "random_batches",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Samples":
+        raise ImportError("dml.data.Samples is now dml.data.Catalog")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dml.data.datamodule import ImageData
-from dml.data.draws import Indices
+from dml.data.splits.draw import Indices
 
 SIDE = 16  # pixels of the thumbnails that near duplicates are looked for in
 Pair = tuple[int, int]
@@ -70,18 +70,18 @@ def audit_data(data: ImageData, near: float = 0.995) -> Audit:
         (1079, [], 0)
     """
     data.setup()
-    samples, parts = data.samples, data.parts
+    catalog, parts = data.catalog, data.parts
     kept = np.concatenate([parts.train, parts.val, parts.test])
-    part = np.full(len(samples), -1)
+    part = np.full(len(catalog), -1)
     for number, ids in enumerate((parts.train, parts.val, parts.test)):
         part[ids] = number
     hashes, thumbnails = digest_images(data, kept)
     twins = equal_pairs(hashes, kept)
     counts = np.zeros((data.num_classes, 3), dtype=int)
-    np.add.at(counts, (samples.labels[kept], part[kept]), 1)
+    np.add.at(counts, (catalog.labels[kept], part[kept]), 1)
 
     def name(pairs: list[Pair]) -> list[tuple[str, str]]:
-        return [(samples.names[a], samples.names[b]) for a, b in pairs]
+        return [(catalog.names[a], catalog.names[b]) for a, b in pairs]
 
     across = [(a, b) for a, b in twins if part[a] != part[b]]
     close = near_pairs(thumbnails, kept, part, near) if near <= 1 else []
@@ -89,10 +89,10 @@ def audit_data(data: ImageData, near: float = 0.995) -> Audit:
         images={"train": len(parts.train), "val": len(parts.val), "test": len(parts.test)},
         class_counts={n: (int(a), int(b), int(c)) for n, (a, b, c) in zip(data.class_names, counts, strict=True)},
         lone_classes=[n for n, row in zip(data.class_names, counts, strict=True) if row.sum() == 1],
-        unreadable=[samples.names[i] for i in data.unreadable],
+        unreadable=[catalog.names[i] for i in data.unreadable],
         exact=name(across),
         near=name(sorted(set(close) - set(across))),
-        contradictions=name([(a, b) for a, b in twins if samples.labels[a] != samples.labels[b]]),
+        contradictions=name([(a, b) for a, b in twins if catalog.labels[a] != catalog.labels[b]]),
     )
 
 

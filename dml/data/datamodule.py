@@ -1,41 +1,43 @@
 """The one datamodule: any source, split, batches and augmentation behind Lightning's hooks. Knows no model."""
 
 from collections.abc import Callable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, final
 
-import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dml.data.augmentation import Augmentation
-from dml.data.cache import cache_folder
-from dml.data.dealing import deal
-from dml.data.embedded import EmbeddedImages
+from dml.data.catalog import Catalog, Source
+from dml.data.embedding_table import EmbeddingTable
+from dml.data.images.cache import FORM, cache_folder
+from dml.data.images.open import open_pixels
+from dml.data.images.pixels import Pixels
+from dml.data.labelled_data import LabelledData, Scale
 from dml.data.loader import BatchLoader
-from dml.data.pixels import Pixels
-from dml.data.plans import OrderedPlan, Plan, training_plan
-from dml.data.roots import choose_source
-from dml.data.samples import Samples, Source
-from dml.data.splits import Parts, Split, queries_and_references, split_hash
-from dml.data.store import open_pixels
+from dml.data.samplers.samplers import OrderedPlan, Plan, training_plan
+from dml.data.sources.detect import choose_source
+from dml.data.splits.assign import deal
+from dml.data.splits.splits import Parts, Split, queries_and_references, split_hash
+from dml.data.transforms.augmentation import Augmentation
 from dml.errors import UserError
 
 Indices = NDArray[np.int64]
 
 
-class ImageData(L.LightningDataModule):
+@final
+class ImageData(LabelledData):
     """Labelled images of any kind, split, batched, augmented and normalised.
 
     After `setup`, these tell what was found: `image_shape` (C, H, W), `class_names`, `num_classes`, `split_hash`,
-    `samples` (the catalogue), `parts` (positions of train, val and test in it) and `unlabelled` (training images that
-    `labelled` left out).
+    `catalog` (what the source holds), `parts` (positions of train, val and test in it) and `unlabelled` (training
+    images that `labelled` left out).
 
     Loaders yield `Batch`. Training: augmented, random or class-balanced. Validation and test: a list of two loaders,
     queries and references (the training images, unaugmented, in order), or of queries alone where training has none of
     their classes (they are then searched among themselves); a source that marks queries and references has its way.
-    Every process scores all of them, training batches are dealt to the processes. `state_dict` of the training loader
+    Where several processes train, each gets its share of all batches. `state_dict` of the training loader
     holds (epoch, position), so a resume in the middle of an epoch goes on with exactly the batches that were left.
 
     Args:
@@ -79,10 +81,10 @@ class ImageData(L.LightningDataModule):
         torch.Size([50, 1, 8, 8])
     """
 
-    samples: Samples
+    catalog: Catalog
     parts: Parts
     pixels: Pixels
-    embedded: EmbeddedImages  # empty until a module with a frozen encoder fills it
+    embedded: EmbeddingTable  # empty until a module with a frozen encoder fills it
 
     def __init__(
         self,
@@ -141,13 +143,13 @@ class ImageData(L.LightningDataModule):
         """
         if self._ready:
             return
-        self.samples = choose_source(self.root, self.source).open()
-        self._channels: Literal[1, 3] = self.channels or self.samples.channels
+        self.catalog = choose_source(self.root, self.source).open()
+        self._channels: Literal[1, 3] = self.channels or self.catalog.channels
         size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
         if size is not None and min(size) < 1:
             raise UserError(f"data.image_size={self.image_size}: give a side of at least one pixel")
         self.pixels, self.unreadable = open_pixels(
-            self.samples,
+            self.catalog,
             size,
             self._channels,
             workers=self.workers,
@@ -155,12 +157,11 @@ class ImageData(L.LightningDataModule):
             memory_limit=self.memory_limit,
             cache=cache_folder(self.cache_dir) if self.cache else None,
         )
-        self.parts, self.unlabelled = deal(self.samples, self.split, self.labelled, self.seed, self.unreadable)
-        self.embedded = EmbeddedImages(len(self.samples))
+        self.parts, self.unlabelled = deal(self.catalog, self.split, self.labelled, self.seed, self.unreadable)
+        self.embedded = EmbeddingTable(len(self.catalog))
         self.image_shape = self.pixels.shape
-        self.class_names = self.samples.class_names
-        self.num_classes = len(self.class_names)
-        self.split_hash = split_hash(self.samples, self.parts)
+        self.class_names = self.catalog.class_names
+        self.split_hash = split_hash(self.catalog, self.parts)
         self._ready = True
 
     def train_dataloader(self) -> BatchLoader:
@@ -170,7 +171,7 @@ class ImageData(L.LightningDataModule):
             progress = self._batches_done
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         train = self.parts.train
-        labels = self.samples.labels[train]
+        labels = self.catalog.labels[train]
         plan = training_plan(labels, self.batch_size, self.classes_per_batch, self.drop_last, self.seed, rank, ranks)
         return self._loader(train, plan, self.augmentation, progress)
 
@@ -190,27 +191,54 @@ class ImageData(L.LightningDataModule):
         return self._scoring(self.parts.test)
 
     def predict_dataloader(self) -> BatchLoader:
-        """Every readable image of the source in order, unaugmented."""
-        return self.ordered_dataloader(np.setdiff1d(np.arange(len(self.samples)), self.unreadable))
+        """Serve this process's share of all readable images of the source, in order, unaugmented."""
+        return self._shared(np.setdiff1d(np.arange(len(self.catalog)), self.unreadable))
 
     def ordered_dataloader(self, ids: Indices) -> BatchLoader:
-        """Batches of these samples in the order given, unaugmented.
+        """Batches of these samples in the order given, unaugmented, all of them on every process.
 
         Args:
             ids: int64 (n,) positions in the source.
         """
         return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size))
 
-    def thumbnails(self, ids: Tensor) -> Tensor:
-        """Pictures of samples.
+    @property
+    def scale(self) -> tuple[Scale, Scale]:
+        """Mean and standard deviation, as `mean` and `std` give them."""
+        return self.mean, self.std
 
-        Args:
-            ids: int64 (n,), as in `Batch`.
+    @property
+    def augmented(self) -> bool:
+        """Whether training images are changed at random."""
+        return self.augmentation is not None
 
-        Returns:
-            uint8 (n, C, H, W) on the CPU.
-        """
-        return self.pixels.get(ids.cpu().numpy()).cpu().to(torch.uint8)
+    @property
+    def embedding_cache(self) -> tuple[Path, str] | None:
+        """Where embeddings are kept, and a hash of all images as served; None where `cache` is off."""
+        if not (self.cache and self.catalog.fingerprint):
+            return None
+        served = (FORM, self.catalog.fingerprint, self.image_shape, self.mean, self.std, self.eval_batch_size)
+        return cache_folder(self.cache_dir), str(served)
+
+    def names_of(self, ids: Indices) -> NDArray[np.str_]:
+        """Return the names (n,) of images in their source."""
+        return np.array(self.catalog.names)[ids]
+
+    def thumbnails(self, ids: Indices) -> Tensor:
+        """Return pictures of images (n,): uint8 (n, C, H, W) on the CPU; none for no images."""
+        if not len(ids):
+            return torch.empty(0, *self.image_shape, dtype=torch.uint8)
+        return self.pixels.get(ids).cpu().to(torch.uint8)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the run's protocol says of the data."""
+        digits = self.source is None and self.root is None
+        return super().describe() | {
+            "source": "digits" if digits else self.root or type(self.source).__name__,
+            "training_images_left_out_by_labelled": len(self.unlabelled),
+            "unreadable_images_left_out": len(self.unreadable),
+            "split_hash": self.split_hash,
+        }
 
     def move(self, device: torch.device) -> None:
         """Serve batches on a device from now on; under a Lightning trainer its own device is taken."""
@@ -218,8 +246,13 @@ class ImageData(L.LightningDataModule):
             self.pixels, self._device = self.pixels.to(device), device
 
     def _scoring(self, part: Indices) -> list[BatchLoader]:
-        sides = queries_and_references(self.samples, self.parts.train, part)
-        return [self.ordered_dataloader(ids) for ids in sides if len(ids)]
+        sides = queries_and_references(self.catalog, self.parts.train, part)
+        return [self._shared(ids) for ids in sides if len(ids)]
+
+    def _shared(self, ids: Indices) -> BatchLoader:
+        """Serve this process's share of the batches that one process alone would see."""
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size, rank, ranks))
 
     def _loader(
         self,
@@ -232,7 +265,7 @@ class ImageData(L.LightningDataModule):
             self.move(self.trainer.strategy.root_device)
         return BatchLoader(
             self.pixels,
-            self.samples.labels,
+            self.catalog.labels,
             ids,
             plan,
             mean=self._numbers(self.mean, "mean"),

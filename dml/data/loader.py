@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dml.data.augmentation import Augmentation
 from dml.data.batch import Batch
-from dml.data.embedded import EmbeddedImages
-from dml.data.pixels import Pixels
-from dml.data.plans import Plan
+from dml.data.embedding_table import EmbeddingTable
+from dml.data.images.pixels import Pixels
+from dml.data.samplers.samplers import Plan
+from dml.data.transforms.augmentation import Augmentation
 
 
 class BatchLoader:
@@ -46,7 +46,7 @@ class BatchLoader:
         device: torch.device,
         augmentation: Augmentation | None = None,
         seed: int = 0,
-        embedded: EmbeddedImages | None = None,
+        embedded: EmbeddingTable | None = None,
         progress: Callable[[], int] | None = None,
     ) -> None:
         self.pixels = pixels

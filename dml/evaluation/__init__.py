@@ -1,25 +1,42 @@
-"""Scores of embeddings and how sure they are."""
+"""Scores of embeddings, and how sure they are."""
 
+from typing import Any
+
+from dml.embeddings import EmbeddingSet
 from dml.evaluation.clustering import clustering_scores
-from dml.evaluation.details import Confusion, class_scores, confusion_matrix, worst_queries
-from dml.evaluation.gathering import gather_samples
-from dml.evaluation.scores import QueryScores, mean_scores, query_scores, retrieval_scores
-from dml.evaluation.uncertainty import Difference, class_intervals, paired_difference
+from dml.evaluation.evaluate import Evaluation, evaluate
+from dml.evaluation.hubs import Neighborhoods, find_neighborhoods, find_suspects, occurrences
+from dml.evaluation.intervals import Difference, class_intervals, paired_difference
+from dml.evaluation.per_class import Confusion, class_scores, confusion_matrix, worst_queries
+from dml.evaluation.retrieval import QueryScores, mean_scores, query_scores, retrieval_scores, score_queries
 from dml.evaluation.verification import verification_scores
 
 __all__ = [
     "Confusion",
     "Difference",
+    "EmbeddingSet",
+    "Evaluation",
+    "Neighborhoods",
     "QueryScores",
     "class_intervals",
     "class_scores",
     "clustering_scores",
     "confusion_matrix",
-    "gather_samples",
+    "evaluate",
+    "find_neighborhoods",
+    "find_suspects",
     "mean_scores",
+    "occurrences",
     "paired_difference",
     "query_scores",
     "retrieval_scores",
+    "score_queries",
     "verification_scores",
     "worst_queries",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "gather_samples":
+        raise ImportError("dml.evaluation.gather_samples is now dml.embeddings.EmbeddingSet.gather")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""How well k-means on the embeddings finds the classes again; the clusters themselves come from the neighbour room."""
+"""How well k-means on the embeddings finds the classes again."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from torch import Tensor
 
-from dml.evaluation.samples import check_samples
+from dml.embeddings import EmbeddingSet
 from dml.neighbors.index import cluster
 
 
@@ -22,15 +22,15 @@ def clustering_scores(
         seeds: One k-means each.
 
     Raises:
-        UserError: What `check_samples` refuses, or FAISS is not installed.
+        UserError: What `EmbeddingSet` refuses, or FAISS is not installed.
 
     Example:
         >>> clustering_scores([[0.0], [0.1], [5.0], [5.1]], [0, 0, 1, 1])
         {'nmi': 1.0, 'ami': 1.0}
     """
-    samples = check_samples(embeddings, labels, name="clustered")
-    found = [cluster(samples.embeddings, len(np.unique(samples.labels)), seed) for seed in seeds]
+    clustered = EmbeddingSet(embeddings, labels, what="clustered")  # type: ignore[arg-type]
+    found = [cluster(clustered.embeddings, len(np.unique(clustered.labels)), seed) for seed in seeds]
     return {
-        "nmi": float(np.mean([normalized_mutual_info_score(samples.labels, codes) for codes in found])),
-        "ami": float(np.mean([adjusted_mutual_info_score(samples.labels, codes) for codes in found])),
+        "nmi": float(np.mean([normalized_mutual_info_score(clustered.labels, codes) for codes in found])),
+        "ami": float(np.mean([adjusted_mutual_info_score(clustered.labels, codes) for codes in found])),
     }

@@ -7,12 +7,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from dml.embeddings import query_and_reference
 from dml.errors import UserError
-from dml.evaluation.plan import Block, make_plan
-from dml.evaluation.problem import Ints, Problem
-from dml.evaluation.samples import pose_problem
 from dml.functional import verification
 from dml.neighbors.exact import squared_distances
+from dml.neighbors.ranking.layout import Ints, RankingTask
+from dml.neighbors.ranking.tiles import Block, make_tiling
 
 _DROPPED = 10  # bits of a float32 that do not count: bins are 1/8192 wide, relative to the squared distance
 _BINS = 1 << (31 - _DROPPED)
@@ -51,10 +51,10 @@ def verification_scores(
     """
     if not all(0 < rate < 1 for rate in rates):
         raise UserError(f"false match rates {tuple(rates)}: each must lie between 0 and 1")
-    problem = Problem(*pose_problem(query, query_labels, reference, reference_labels, query_ids, reference_ids))
+    task = RankingTask(*query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids))
     total, same = np.zeros(_BINS, dtype=np.int64), np.zeros(_BINS, dtype=np.int64)
-    for block in make_plan(problem, max_memory).blocks:
-        _add_block(problem, block, total, same)
+    for block in make_tiling(task, max_memory).blocks:
+        _add_block(task, block, total, same)
     if total.sum() == same.sum():
         raise UserError("all samples are of one class: verification needs pairs of different classes")
     pair = torch.from_numpy(same), torch.from_numpy(total - same)
@@ -62,13 +62,13 @@ def verification_scores(
     return scores | {f"fnmr_at_fmr_{rate:g}": verification.fnmr_at_fmr(*pair, rate) for rate in rates}
 
 
-def _add_block(problem: Problem, block: Block, total: Ints, same: Ints) -> None:
-    layout = problem.layout
-    query = problem.queries(block.low, block.high, np.float64)
+def _add_block(task: RankingTask, block: Block, total: Ints, same: Ints) -> None:
+    layout = task.layout
+    query = task.queries(block.low, block.high, np.float64)
     classes, own = layout.query_class[block.low : block.high], layout.self_at[block.low : block.high]
     for start in range(0, len(layout.reference_order), block.columns):
         stop = min(start + block.columns, len(layout.reference_order))
-        tile = squared_distances(query, problem.references(start, stop, np.float64))
+        tile = squared_distances(query, task.references(start, stop, np.float64))
         kept = own[:, None] != np.arange(start, stop)
         positive = classes[:, None] == layout.reference_class[start:stop]
         total += _histogram(tile[kept])

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dml.evaluation import Difference, QueryScores, paired_difference
-from dml.evaluation.records import read_record, record_path
-from dml.runs import CHECKPOINTS
+from dml.runs import CHECKPOINTS, queries_path
 
 Evaluate = Callable[[list[str]], int]
 
@@ -39,8 +38,8 @@ def compare_runs(
 
 
 def _table(run: Path, split: str, evaluate: Evaluate) -> QueryScores:
-    record = record_path(run, split)
+    record = queries_path(run, split)
     checkpoint = run / CHECKPOINTS / "best.ckpt"
     if not record.exists() or (checkpoint.exists() and checkpoint.stat().st_mtime > record.stat().st_mtime):
         evaluate(["--run", str(run), "--split", split])
-    return read_record(record)
+    return QueryScores.load(record)

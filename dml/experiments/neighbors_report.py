@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dml import runs
 from dml.errors import UserError
 from dml.evaluation import confusion_matrix
-from dml.evaluation.neighborhoods import (
+from dml.evaluation.hubs import (
     Neighborhoods,
     find_suspects,
-    neighborhoods_path,
     occurrences,
     read_neighborhoods,
 )
-from dml.reports import page
+from dml.reports import html
 from dml.reports.evidence import confusion_picture, hubness_histogram, skewness
 
 _K = 10  # neighbours asked for hubs and suspects
@@ -42,9 +42,9 @@ def confusion_section(run: Path) -> list[str]:
         if wrong[true, taken] > 0:
             count = f"{wrong[true, taken]:g} of {confusion.shares[true].sum():g}"
             rows.append([names[true], names[taken], count])
-    pieces = [page.drawing(figure, f"A vote of the {k} nearest references; numbers are per cent of the row's class")]
-    listed = page.table(["class", "taken for", "images"], rows, numbers=False)
-    return [*pieces, listed if rows else page.paragraph("No image is taken for another class.")]
+    pieces = [html.drawing(figure, f"A vote of the {k} nearest references; numbers are per cent of the row's class")]
+    listed = html.table(["class", "taken for", "images"], rows, numbers=False)
+    return [*pieces, listed if rows else html.paragraph("No image is taken for another class.")]
 
 
 def suspects_section(run: Path) -> list[str]:
@@ -57,7 +57,7 @@ def suspects_section(run: Path) -> list[str]:
     k = min(_K, near.neighbor_labels.shape[1])
     if not len(suspects.positions):
         return [
-            page.paragraph(f"None: of no held-back image do four fifths of its {k} nearest agree on another class.")
+            html.paragraph(f"None: of no held-back image do four fifths of its {k} nearest agree on another class.")
         ]
     rows = []
     for at, (position, proposed, share) in enumerate(zip(*suspects, strict=True)):
@@ -71,9 +71,9 @@ def suspects_section(run: Path) -> list[str]:
         "other class: the label is wrong, the image shows two things, or the embedding fails on it. Look at them."
     )
     head = ["image", "", "labelled", "its neighbours say", "nearest references"]
-    pieces = [page.paragraph(told), page.table(head, rows, numbers=False)]
+    pieces = [html.paragraph(told), html.table(head, rows, numbers=False)]
     rest = len(suspects.positions) - len(rows)
-    return [*pieces, page.paragraph(f"and {rest} more")] if rest else pieces
+    return [*pieces, html.paragraph(f"and {rest} more")] if rest else pieces
 
 
 def hubness_section(run: Path) -> list[str]:
@@ -90,11 +90,11 @@ def hubness_section(run: Path) -> list[str]:
         f"{np.count_nonzero(counts == 0)} of {len(counts)} references are never found; skewness {skewness(counts):.2f} "
         "(0 is even; hubs, which are near to everything, draw it above 1)."
     )
-    return [page.drawing(figure, "How often references are found"), page.paragraph(told)]
+    return [html.drawing(figure, "How often references are found"), html.paragraph(told)]
 
 
 def _read(run: Path) -> tuple[Neighborhoods, dict[str, NDArray[Any]]] | None:
-    path = neighborhoods_path(run, "val")
+    path = runs.neighbors_path(run, "val")
     if not path.exists():
         return None
     near, more = read_neighborhoods(path)
@@ -104,7 +104,7 @@ def _read(run: Path) -> tuple[Neighborhoods, dict[str, NDArray[Any]]] | None:
 
 
 def _missing(run: Path) -> str:
-    return page.note(f"The run holds no neighbours of its validation images: `dml evaluate --run {run}` writes them.")
+    return html.note(f"The run holds no neighbours of its validation images: `dml evaluate --run {run}` writes them.")
 
 
 def _thumbnails(more: dict[str, NDArray[Any]], at: int) -> tuple[str, str]:
@@ -113,9 +113,9 @@ def _thumbnails(more: dict[str, NDArray[Any]], at: int) -> tuple[str, str]:
     if pictures is None or at >= len(pictures):
         return "", ""
     small = [
-        page.thumbnail(_png(image), name) for image, name in zip(pictures[at], ["image", *[""] * 99], strict=False)
+        html.thumbnail(_png(image), name) for image, name in zip(pictures[at], ["image", *[""] * 99], strict=False)
     ]
-    return small[0], page.Thumbnail("".join(small[1:]))
+    return small[0], html.Thumbnail("".join(small[1:]))
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

@@ -19,8 +19,8 @@ from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
 from dml.experiments.lock import held
-from dml.experiments.probed_data import Counts, ProbedData, open_data
-from dml.experiments.trials import INTERRUPTED, Start
+from dml.experiments.probe_data import Counts, ProbeData, open_data
+from dml.experiments.sweep.trials import INTERRUPTED, Start
 
 FOLDER = "probe"
 METHODS = ("knn", "linear", "mlp", "finetune")
@@ -87,7 +87,7 @@ class Probe:
         recipe = yaml.safe_load((run / runs.CONFIG).read_text(encoding="utf-8"))
         encoder = pretrained_encoder(str(self.run))  # tells an incomplete run before anything runs
         self.identity = encoder_hash(encoder)
-        self.data: ProbedData = open_data(recipe, keys)
+        self.data: ProbeData = open_data(recipe, keys)
         self.random = _untrained(recipe["model"]["init_args"]["encoder"], getattr(encoder, "image_size", None))
         self.path = self.run / FOLDER / "probe.json"
         self.records: dict[str, dict[str, Any]] = runs.read_json(self.path)["cells"] if self.path.exists() else {}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dml import __version__, runs
 from dml.errors import UserError
 from dml.experiments.neighbors_report import confusion_section, hubness_section, suspects_section
-from dml.reports import page
+from dml.reports import html
 from dml.reports.curves import training_curves
 from dml.reports.events import Curve, read_curves
 from dml.reports.evidence import score_intervals
@@ -45,7 +45,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
     subtitle = f"{about}written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by dml {__version__}"
     sections = {heading: list(pieces(run)) for heading, pieces in SECTIONS.items()}
     path = output or folder / REPORT
-    runs.write_bytes(path, page.page(f"Run {folder.resolve().name}", subtitle, sections).encode())
+    runs.write_bytes(path, html.page(f"Run {folder.resolve().name}", subtitle, sections).encode())
     return path
 
 
@@ -69,33 +69,33 @@ def read_run(folder: Path) -> Run:
 
 def recipe_section(run: Run) -> list[str]:
     """Return the recipe and the command that runs it again."""
-    again = page.paragraph(f"The same run again: `dml fit --config {run.folder / runs.CONFIG}`")
-    return [page.details("the complete recipe, config.yaml", run.recipe), again]
+    again = html.paragraph(f"The same run again: `dml fit --config {run.folder / runs.CONFIG}`")
+    return [html.details("the complete recipe, config.yaml", run.recipe), again]
 
 
 def protocol_section(run: Run) -> list[str]:
     """Return what was trained on, scored against what, with which seed and versions."""
     if not run.protocol:
-        return [page.note("This run has no protocol.json: it ended before training began, or it was removed.")]
+        return [html.note("This run has no protocol.json: it ended before training began, or it was removed.")]
     rows = [[name, value] for name, value in _flat(run.protocol) if not name.startswith("cost")]
-    return [page.table([], rows, numbers=False)]
+    return [html.table([], rows, numbers=False)]
 
 
 def scores_section(run: Run) -> list[str]:
     """Return all scores, beside raw pixels and the untrained encoder, with intervals where there are some."""
     if not any(section in run.scores for section in ("val", "test")):
-        return [page.note(f"No scores yet: `dml validate --run {run.folder}` makes them.")]
+        return [html.note(f"No scores yet: `dml validate --run {run.folder}` makes them.")]
     pieces = []
     for split in ("val", "test"):
         if split in run.scores:
             pieces += _scores_of(run, split)
     if "test" not in run.scores:
         pieces.append(
-            page.note(f"The test images have not been scored: `dml test --run {run.folder}`, once, at the end.")
+            html.note(f"The test images have not been scored: `dml test --run {run.folder}`, once, at the end.")
         )
     train = run.scores.get("train", {}).get("knn_accuracy")
     if train is not None:
-        pieces.append(page.paragraph(f"The references' own k-NN accuracy, leave-one-out: {train:.4f}."))
+        pieces.append(html.paragraph(f"The references' own k-NN accuracy, leave-one-out: {train:.4f}."))
     return pieces
 
 
@@ -107,33 +107,33 @@ def curves_section(run: Run) -> list[str]:
     rates = {name: curve for name, curve in run.curves.items() if name.startswith("lr-")}
     pieces = []
     if losses:
-        pieces.append(page.drawing(training_curves(losses, "loss"), "Loss over training"))
+        pieces.append(html.drawing(training_curves(losses, "loss"), "Loss over training"))
     if scores:
-        pieces.append(page.drawing(training_curves(scores, "score (1 is best)"), "Scores over training"))
+        pieces.append(html.drawing(training_curves(scores, "score (1 is best)"), "Scores over training"))
     if any(len(set(values)) > 1 for _, values in rates.values()):
-        pieces.append(page.drawing(training_curves(rates, "learning rate"), "Learning rate over training"))
+        pieces.append(html.drawing(training_curves(rates, "learning rate"), "Learning rate over training"))
     if len(run.curves.get("val/loss", ([], []))[0]) == 1:
-        pieces.append(page.paragraph("Validation was run once: trainer.check_val_every_n_epoch sets how often."))
+        pieces.append(html.paragraph("Validation was run once: trainer.check_val_every_n_epoch sets how often."))
     missing = (
         "No curves lie in the run: TensorBoard (`--trainer.logger true`, the default) or a CSVLogger leaves them there."
     )
-    return pieces or [page.note(missing)]
+    return pieces or [html.note(missing)]
 
 
 def pictures_section(run: Run) -> list[str]:
     """Return the gallery with the worst queries, the projection, and every other picture of the run."""
     found = {path.stem: path for path in sorted((run.folder / runs.PICTURES).glob("*.png"))}
     if not found:
-        return [page.note("This run holds no pictures: `dml fit` draws them when training ends.")]
+        return [html.note("This run holds no pictures: `dml fit` draws them when training ends.")]
     captions = {
         "gallery": "Queries and their nearest references; the lower half are the queries with most wrong neighbours",
         "weights": "The first weight matrix before and after training",
     }
     captions |= {name: f"Held-back images: {what}, a colour and marker a class" for name, what in _PROJECTIONS.items()}
     order = [name for name in captions if name in found] + [name for name in found if name not in captions]
-    pieces = [page.picture(found[name].read_bytes(), captions.get(name, name.replace("_", " "))) for name in order]
+    pieces = [html.picture(found[name].read_bytes(), captions.get(name, name.replace("_", " "))) for name in order]
     if not _PROJECTIONS.keys() & found.keys():
-        pieces.append(page.note("There is no projection: train with `--pictures.projection tsne` or `pca`."))
+        pieces.append(html.note("There is no projection: train with `--pictures.projection tsne` or `pca`."))
     return pieces
 
 
@@ -142,7 +142,7 @@ def cost_section(run: Run) -> list[str]:
     cost = run.protocol.get("cost")
     if not cost:
         return [
-            page.note("Time and memory are noted when training ends: this run was stopped, or made by an older dml.")
+            html.note("Time and memory are noted when training ends: this run was stopped, or made by an older dml.")
         ]
     rows = [
         ["training, with its validations and checkpoints", _duration(cost["training_seconds"])],
@@ -154,7 +154,7 @@ def cost_section(run: Run) -> list[str]:
     }
     rows += [[what, f"{cost[key] / 2**30:.2f} GiB"] for key, what in memory.items() if cost.get(key) is not None]
     rows.append(["device", str(run.protocol.get("device", "unknown"))])
-    return [page.table([], rows)]
+    return [html.table([], rows)]
 
 
 def _neighbors(section: Callable[[Path], list[str]]) -> Callable[[Run], list[str]]:
@@ -185,15 +185,15 @@ def _scores_of(run: Run, split: str) -> list[str]:
         numbers = [_number(name, row.get(name)) for row in (own, *baselines.values())]
         rows.append([name, numbers[0], low_high, *numbers[1:]])
     what = {"val": "validation", "test": "test"}[split]
-    pieces = [page.table([f"{what} score", "trained", "95 % interval", *baselines], rows)]
+    pieces = [html.table([f"{what} score", "trained", "95 % interval", *baselines], rows)]
     shown = {**baselines, "trained": own}
     drawn = {who: {n: row[n] for n in _HEADLINE[:4] if n in row} for who, row in shown.items()}
     if any(drawn.values()):
         bars = {"trained": {name: tuple(pair) for name, pair in intervals.items()}}
-        pieces.append(page.drawing(score_intervals(drawn, bars), f"The {what} scores beside those without training"))
+        pieces.append(html.drawing(score_intervals(drawn, bars), f"The {what} scores beside those without training"))
     if not intervals:
         command = f"dml evaluate --run {run.folder}" + (" --split test" if split == "test" else "")
-        pieces.append(page.note(f"The {what} scores have no intervals yet: `{command}` adds them."))
+        pieces.append(html.note(f"The {what} scores have no intervals yet: `{command}` adds them."))
     return pieces
 
 

@@ -13,7 +13,7 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
-from dml.experiments.trials import INTERRUPTED, Start
+from dml.experiments.sweep.trials import INTERRUPTED, Start
 
 RECORD = "stages.json"
 

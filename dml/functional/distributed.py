@@ -6,23 +6,29 @@ import torch
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
 
+Group = distributed.ProcessGroup | None
 
-def world_size() -> int:
+
+def world_size(group: Group = None) -> int:
     """Return the number of processes that train together, 1 outside a process group.
+
+    Args:
+        group: Some of the processes; None: all.
 
     Example:
         >>> world_size()
         1
     """
     together = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if together else 1
+    return distributed.get_world_size(group) if together else 1
 
 
-def gather_rows(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor, group: Group = None) -> Tensor:
     """Return the rows of all processes in the order of their ranks, the same on every rank; without gradient.
 
     Args:
         rows: (n,…); n may differ between ranks (0 too), the other sizes and the dtype may not.
+        group: Some of the processes; None: all.
 
     Returns:
         (Σn,…).
@@ -31,7 +37,7 @@ def gather_rows(rows: Tensor) -> Tensor:
         >>> gather_rows(torch.tensor([3, 1])).tolist()
         [3, 1]
     """
-    return rows.detach() if world_size() == 1 else _gather(rows.detach())[0]
+    return rows.detach() if world_size(group) == 1 else _gather(rows.detach(), group)[0]
 
 
 def gather_with_gradient(rows: Tensor) -> Tensor:
@@ -73,13 +79,13 @@ class _GatherWithGradient(torch.autograd.Function):
         return own
 
 
-def _gather(rows: Tensor) -> tuple[Tensor, list[int]]:
+def _gather(rows: Tensor, group: Group = None) -> tuple[Tensor, list[int]]:
     """Return all ranks' rows and how many each has; shorter ones travel padded."""
-    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size())]
-    distributed.all_gather(counts, counts[0].new_tensor([len(rows)]))
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world_size(group))]
+    distributed.all_gather(counts, counts[0].new_tensor([len(rows)]), group=group)
     sizes = [int(count) for count in counts]
     padded = rows.new_zeros(max(sizes), *rows.shape[1:])
     padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in sizes]
-    distributed.all_gather(parts, padded)
+    distributed.all_gather(parts, padded, group=group)
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)]), sizes

@@ -2,7 +2,7 @@
 
 from dml.losses.contrastive import ContrastiveLoss, PullLoss
 from dml.losses.memory import CrossBatchMemory
-from dml.losses.peers import vicreg_loss
+from dml.losses.pml import vicreg_loss
 from dml.losses.triplet import TripletLoss
 from dml.losses.unlabelled import UnlabelledLoss
 

@@ -1,4 +1,4 @@
-"""The LightningModule that learns without labels: an encoder and a decoder that gives the images back. Glue only."""
+"""The LightningModule that learns without labels: an encoder and a decoder that gives the images back."""
 
 from typing import final
 
@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from dml.data import Batch
+from dml.data import Batch, LabelledData
 from dml.decoders import Decoder
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
@@ -17,7 +17,7 @@ from dml.functional.reconstruction import (
     reconstruction_loss,
     sample_normal,
 )
-from dml.modules.base import Interval, TrainableModule
+from dml.modules.base import ImageShape, Interval, TrainableModule
 
 
 @final
@@ -89,14 +89,11 @@ class AutoencoderModule(TrainableModule):
         self.register_buffer("mean", torch.tensor([0.5]).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.5]).view(-1, 1, 1), persistent=False)
 
-    def setup(self, stage: str) -> None:
+    def build_for(self, data: LabelledData) -> None:
         """Build both networks for the data's images."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.build(data.image_shape, data.mean, data.std)
+        self.build(data.image_shape, *data.scale)
 
-    def build(
-        self, image_shape: tuple[int, int, int], mean: float | list[float] = 0.5, std: float | list[float] = 0.5
-    ) -> None:
+    def build(self, image_shape: ImageShape, mean: float | list[float] = 0.5, std: float | list[float] = 0.5) -> None:
         """Fix all sizes.
 
         Args:
@@ -105,11 +102,13 @@ class AutoencoderModule(TrainableModule):
             std: What they were divided by, as data.std.
 
         Raises:
-            UserError: One of the networks cannot do with such images.
+            UserError: One of the networks cannot take such images.
         """
+        if len(image_shape) != 3:
+            raise UserError(f"an autoencoder needs images (C,H,W), and the data's samples have shape {image_shape}")
         for name, value in (("mean", mean), ("std", std)):
             setattr(self, name, torch.tensor(value, device=getattr(self, name).device).view(-1, 1, 1))
-        self.decoder.build(image_shape)
+        self.decoder.build((image_shape[0], image_shape[1], image_shape[2]))
         (embedding_dim,) = materialize(self.encoder, image_shape)
         given = materialize(self.decoder, (embedding_dim,))
         if given != tuple(image_shape):
@@ -138,12 +137,12 @@ class AutoencoderModule(TrainableModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; log loss and error of the queries, not of the references."""
-        return self._evaluate(batch, dataloader_idx, "val")
+        """Return the embeddings (B,D) of a batch; loss and error of queries are logged, those of references are not."""
+        return self._evaluate(batch, dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; log loss and error of the queries, not of the references."""
-        return self._evaluate(batch, dataloader_idx, "test")
+        """Return the embeddings (B,D) of a batch; loss and error of queries are logged, those of references are not."""
+        return self._evaluate(batch, dataloader_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the embeddings (B,D) of a batch."""
@@ -157,13 +156,13 @@ class AutoencoderModule(TrainableModule):
         log_variance = self.log_variance(embeddings)
         return sample_normal(embeddings, log_variance), self.beta * normal_divergence(embeddings, log_variance)
 
-    def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
+    def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self.encoder(batch.images)
         if dataloader_idx == 0:
             pixels, reconstructions = self.pixels(batch.images), self.decoder(embeddings)
             losses = {"loss": self.loss, "mse": nn.MSELoss()}
-            scores = {f"{split}/{name}": reconstruction_loss(x, reconstructions, pixels) for name, x in losses.items()}
-            self.log_dict(scores, batch_size=len(pixels), add_dataloader_idx=False, sync_dist=True)
+            means = {name: reconstruction_loss(loss, reconstructions, pixels) for name, loss in losses.items()}
+            self.add_query_means(batch, dataloader_idx, means)
         return embeddings
 
 

@@ -1,23 +1,30 @@
-"""What the LightningModules share about optimisers and checkpoints; it knows nothing of losses or data."""
+"""What the LightningModules share: their sizes, their optimiser, the means they log, and the check of a checkpoint."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from lightning.pytorch import LightningModule
+import torch
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
-from dml.data import ImageData
-from dml.encoders import Encoder, FlattenEncoder, WrappedEncoder, materialize
+from dml.data import Batch, LabelledData, as_batch, datamodule_of
+from dml.encoders import FlattenEncoder, WrappedEncoder
 from dml.errors import UserError
-from dml.modules.rates import check_rates
+from dml.functional.distributed import gather_rows, world_size
+from dml.modules.param_groups import check_rates
+from dml.modules.plain_loaders import sample_shape
 
 Interval = Literal["epoch", "step"]
+ImageShape = tuple[int, ...]
+_LOADER = 1 << 40  # ids of samples of different plain loaders are this far apart: they are different samples
 
 
 class TrainableModule(LightningModule, ABC):
     """A LightningModule that builds its optimiser from what it was handed and refuses another model's checkpoint.
+
+    Its data is a `LabelledData` datamodule, or any torch DataLoader of (images, labels).
 
     Args:
         optimizer: Builds the optimiser from parameters.
@@ -35,6 +42,27 @@ class TrainableModule(LightningModule, ABC):
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
+        self._served: dict[int, int] = {}  # samples of each plain loader in this pass
+        self._query_means: list[tuple[int, int, dict[str, float]]] = []  # (first id, samples, means) of each batch
+
+    @abstractmethod
+    def build(self, image_shape: ImageShape) -> None:
+        """Fix all sizes that follow from the shape of one image, without the batch; a second call changes nothing."""
+
+    def build_for(self, data: LabelledData) -> None:
+        """Fix all sizes that follow from the data."""
+        self.build(data.image_shape)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Fix all sizes before any callback sees the module; Lightning calls this hook first, in every process."""
+        data = datamodule_of(self.trainer)
+        if data is not None:
+            data.setup()
+            check_scale(self, data)
+            self.build_for(data)
+        elif (shape := sample_shape(self.trainer)) is not None:
+            self.build(shape)
+        return []
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser of all that is not frozen, with its schedule.
@@ -65,33 +93,91 @@ class TrainableModule(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Give an encoder that subtracts the mean image the mean of the training images; a frozen one keeps its own."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = datamodule_of(self.trainer)
         for part in self.modules():
-            if isinstance(part, FlattenEncoder) and part.center and part.training:
+            if isinstance(part, FlattenEncoder) and part.center and part.training and data is not None:
                 part.take_mean(batch.images for batch in data.ordered_dataloader(data.parts.train))
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
+        """Give the samples of a plain loader ids, in the order they come."""
+        if isinstance(batch, Batch):
+            return batch
+        start, ranks = self._served.get(dataloader_idx, 0), world_size()
+        numbered = as_batch(batch, dataloader_idx * _LOADER + start * ranks + self.global_rank, ranks)
+        self._served[dataloader_idx] = start + len(numbered.labels)
+        return numbered
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a pass."""
+        self._begin_pass()
+
+    def on_test_epoch_start(self) -> None:
+        """Begin a pass."""
+        self._begin_pass()
+
+    def on_predict_epoch_start(self) -> None:
+        """Begin a pass."""
+        self._begin_pass()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all queries."""
+        self._log_query_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over all queries."""
+        self._log_query_means("test")
+
+    def add_query_means(self, batch: Batch, dataloader_idx: int, means: Mapping[str, Tensor]) -> None:
+        """Keep what is logged as a mean over all queries at the end of the pass; references count for nothing.
+
+        Args:
+            batch: Of B samples.
+            dataloader_idx: 0: queries.
+            means: Scalars, each the mean over the batch.
+        """
+        if dataloader_idx == 0:
+            named = {name: float(value) for name, value in means.items()}
+            self._query_means.append((int(batch.ids[0]), len(batch.labels), named))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another model's weights before anything is loaded."""
         check_fits(self, checkpoint["state_dict"])
 
+    def _begin_pass(self) -> None:
+        self._served, self._query_means = {}, []
 
-def fit_to_data(encoder: Encoder, data: ImageData) -> tuple[int, ...]:
-    """Fix an encoder's lazy sizes by the data's images and return the shape of an embedding.
+    def _log_query_means(self, split: str) -> None:
+        """Log means whose bits do not depend on how many processes shared the batches."""
+        names = list(self._query_means[0][2]) if self._query_means else []
+        rows = torch.tensor(
+            [[first, count, *(means[name] for name in names)] for first, count, means in self._query_means],
+            dtype=torch.float64,
+        )
+        rows = gather_rows(rows.to(self.device if self.device.type == "cuda" else "cpu")).cpu()
+        batches = {int(row[0]): row for row in rows}  # each once, in the order of one process alone
+        ordered = [batches[first] for first in sorted(batches)]
+        for column, name in enumerate(names, start=2):
+            total, count = torch.zeros(()), 0
+            for row in ordered:
+                total = total + row[column].float() * int(row[1])
+                count += int(row[1])
+            self.log(f"{split}/{name}", total / count, batch_size=1)
+
+
+def check_scale(module: nn.Module, data: LabelledData) -> None:
+    """Refuse data that is normalised already where an encoder normalises images itself.
 
     Raises:
-        UserError: It cannot take such images, or it normalises them itself and the data does too.
+        UserError: Images would be normalised twice.
 
     Example:
-        >>> from dml.encoders import LinearEncoder
-        >>> data = ImageData()
-        >>> data.setup("fit")
-        >>> fit_to_data(LinearEncoder(embedding_dim=3), data)
-        (3,)
+        >>> from dml.data import ImageData
+        >>> check_scale(nn.Identity(), ImageData(mean=0.1307))
     """
-    halves = all(value in (0.5, [0.5], [0.5] * 3) for value in (data.mean, data.std))
-    if isinstance(encoder, WrappedEncoder) and not halves:
-        raise UserError(f"{type(encoder).__name__} normalises images itself: leave data.mean and data.std at their 0.5")
-    return materialize(encoder, data.image_shape)
+    halves = all(value in (0.5, [0.5], [0.5] * 3) for value in data.scale)
+    for part in module.modules():
+        if isinstance(part, WrappedEncoder) and not halves:
+            raise UserError(f"{type(part).__name__} normalises images itself: leave data.mean and data.std at 0.5")
 
 
 def check_fits(network: nn.Module, state: Mapping[str, Tensor]) -> None:

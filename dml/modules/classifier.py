@@ -1,4 +1,4 @@
-"""The LightningModule that learns to name classes: an encoder and a head under a classification loss. Glue only."""
+"""The LightningModule that learns to name classes: an encoder and a head under a classification loss."""
 
 import logging
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from dml.data import Batch
+from dml.data import Batch, LabelledData, datamodule_of
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
-from dml.modules.base import Interval, TrainableModule, fit_to_data
+from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.frozen import FrozenEmbeddings
-from dml.modules.rates import parameter_groups
-from dml.modules.thawing import moving_layers, thaw
+from dml.modules.param_groups import parameter_groups
+from dml.modules.unfreezing import moving_layers, unfreeze
 
 logger = logging.getLogger(__name__)
 
@@ -88,54 +88,68 @@ class ClassifierModule(TrainableModule):
 
     def _check_rates(self) -> None:
         if self.encoder_lr is None and self.encoder_lr_decay != 1:
-            raise UserError("model.encoder_lr_decay needs the last layer's rate: set --model.encoder_lr")
+            raise UserError("model.encoder_lr_decay needs the last layer's rate: set model.encoder_lr")
         if self.unfreeze_every is not None and not self.freeze_encoder:
-            raise UserError("model.unfreeze_every is for a frozen encoder: set --model.freeze_encoder true")
+            raise UserError("model.unfreeze_every is for a frozen encoder: set model.freeze_encoder to true")
         if self.encoder_lr is not None and self.freeze_encoder and self.unfreeze_every is None:
-            raise UserError(
-                "a frozen encoder has no learning rate: leave --model.encoder_lr out, or set unfreeze_every"
-            )
+            raise UserError("a frozen encoder has no learning rate: leave model.encoder_lr out, or set unfreeze_every")
         moving_layers(0, self.unfreeze_every)
 
-    def setup(self, stage: str) -> None:
-        """Fix the lazy input sizes, check the head against the data, and freeze what is to be frozen."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        embedding = fit_to_data(self.encoder, data)
+    def build(self, image_shape: ImageShape) -> None:
+        """Fix the sizes of encoder and head for images of this shape, without the batch.
+
+        Raises:
+            UserError: The head does not fit the encoder.
+        """
+        embedding = materialize(self.encoder, image_shape)
         try:
-            (num_classes,) = materialize(self.head, embedding)
+            materialize(self.head, embedding)
         except UserError as error:
             raise UserError(
                 f"the head does not fit the encoder, whose embeddings have shape {embedding} ({error.__cause__}): "
                 "choose a head of dml.heads, which takes any size"
             ) from error
+
+    def build_for(self, data: LabelledData) -> None:
+        """Fix the sizes, and check the head against the data.
+
+        Raises:
+            UserError: The head has another number of classes than the data.
+        """
+        self.build(data.image_shape)
+        (num_classes,) = materialize(self.head, materialize(self.encoder, data.image_shape))
         if num_classes != data.num_classes:
             raise UserError(
                 f"the head has {num_classes} classes and the data has {data.num_classes}: "
-                f"set --model.head.num_classes {data.num_classes}"
+                f"set model.head.num_classes to {data.num_classes}"
             )
+
+    def setup(self, stage: str) -> None:
+        """Freeze what is to be frozen."""
         if self.unfreeze_every is not None and self.trainer.world_size > 1:
-            raise UserError("model.unfreeze_every works on one device: set --trainer.devices 1, or leave it out")
+            raise UserError("model.unfreeze_every works on one device: set trainer.devices to 1, or leave it out")
         if self.freeze_encoder:
-            thaw(self.encoder, 0, training=False)  # Lightning leaves modes as it finds them
+            unfreeze(self.encoder, 0, training=False)  # Lightning leaves modes as it finds them
 
     def train(self, mode: bool = True) -> "ClassifierModule":
         """Switch to training mode; frozen layers stay in evaluation mode: BatchNorm statistics would drift."""
         super().train(mode)
         if self.freeze_encoder:
-            thaw(self.encoder, self._moving, mode)
+            unfreeze(self.encoder, self._moving, mode)
         return self
 
     def on_fit_start(self) -> None:
         """Run a frozen encoder over the images that training and validation will ask for."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        augmented = data.augmentation is not None
-        if augmented and self._cached:
+        data = datamodule_of(self.trainer)
+        if data is None:
+            return
+        if data.augmented and self._cached:
             logger.warning(
                 "training images are augmented: the frozen encoder runs on every batch; leave "
                 "data.augmentation out to run it once per image"
             )
-        own = [] if augmented else [data.ordered_dataloader(data.parts.train)]
-        self._serve_embeddings([*own, *data.val_dataloader()])
+        own = [] if data.augmented else [data.ordered_dataloader(data.parts.train)]
+        self._serve_embeddings(data, [*own, *data.val_dataloader()])
 
     def on_train_start(self) -> None:
         """Let the layers move that are due, also in the middle of a resumed epoch."""
@@ -148,19 +162,21 @@ class ClassifierModule(TrainableModule):
         if moving != self._moving:
             self._moving = moving
             self.train(self.training)
-            self.trainer.datamodule.embedded.clear()  # type: ignore[attr-defined]
+            self._serve_images()
 
     def on_validation_start(self) -> None:
         """Have the embeddings of a frozen encoder ready."""
-        self._serve_embeddings(self.trainer.datamodule.val_dataloader())  # type: ignore[attr-defined]
+        if (data := datamodule_of(self.trainer)) is not None:
+            self._serve_embeddings(data, data.val_dataloader())
 
     def on_test_start(self) -> None:
         """Have the embeddings of a frozen encoder ready."""
-        self._serve_embeddings(self.trainer.datamodule.test_dataloader())  # type: ignore[attr-defined]
+        if (data := datamodule_of(self.trainer)) is not None:
+            self._serve_embeddings(data, data.test_dataloader())
 
     def teardown(self, stage: str) -> None:
         """Have the datamodule hand out images again."""
-        self.trainer.datamodule.embedded.clear()  # type: ignore[attr-defined]
+        self._serve_images()
 
     def learnt_parameters(self) -> list[Any]:
         """Return all that is learnt, or groups from the head to the first layer where the encoder has its own rate."""
@@ -185,12 +201,12 @@ class ClassifierModule(TrainableModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; log loss and accuracy of the queries, not of the references."""
-        return self._evaluate(batch, dataloader_idx, "val")
+        """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it is of queries."""
+        return self._evaluate(batch, dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; log loss and accuracy of the queries, not of the references."""
-        return self._evaluate(batch, dataloader_idx, "test")
+        """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it is of queries."""
+        return self._evaluate(batch, dataloader_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the class probabilities (B,num_classes) of a batch."""
@@ -205,21 +221,23 @@ class ClassifierModule(TrainableModule):
     def _cached(self) -> bool:
         return self.freeze_encoder and self.cache_embeddings and self._moving == 0
 
-    def _serve_embeddings(self, loaders: Sequence[BatchLoader]) -> None:
+    def _serve_embeddings(self, data: LabelledData, loaders: Sequence[BatchLoader]) -> None:
         if not self._cached:
             return
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
         if self._frozen is None or self._frozen.data is not data:
             self._frozen = FrozenEmbeddings(self.encoder, data, f"{self.trainer.precision} {self.device.type}")
         self._frozen.serve_loaders(self.trainer, loaders)
 
-    def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
+    def _serve_images(self) -> None:
+        if (data := datamodule_of(self.trainer)) is not None:
+            data.embedded.clear()
+
+    def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings = self._embed(batch)
         if dataloader_idx == 0:
             logits = self.head(embeddings)
-            scores = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
-            named = {f"{split}/{score}": value for score, value in scores.items()}
-            self.log_dict(named, batch_size=len(batch.labels), add_dataloader_idx=False, sync_dist=True)
+            means = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
+            self.add_query_means(batch, dataloader_idx, means)
         return embeddings
 
 

@@ -1,4 +1,4 @@
-"""The LightningModule that learns an embedding: an encoder under a metric loss. Glue only."""
+"""The LightningModule that learns an embedding: an encoder under a metric loss."""
 
 import inspect
 from typing import Any, final
@@ -7,13 +7,13 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from dml.data import Batch
-from dml.encoders import Encoder
+from dml.data import Batch, datamodule_of
+from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import gather_rows, gather_with_gradient
-from dml.losses.peers import release_graph, without_memory
-from dml.modules.base import Interval, TrainableModule, fit_to_data
+from dml.losses.pml import release_graph, without_memory
+from dml.modules.base import ImageShape, Interval, TrainableModule
 
 
 @final
@@ -61,22 +61,25 @@ class EmbeddingModule(TrainableModule):
     ) -> None:
         super().__init__(optimizer, lr_scheduler, lr_interval)
         if miner is not None and "indices_tuple" not in inspect.signature(loss.forward).parameters:
-            raise UserError(f"{type(loss).__name__} takes no miner: leave --model.miner out (TripletLoss has `mining`)")
+            raise UserError(f"{type(loss).__name__} takes no miner: leave model.miner out (TripletLoss has `mining`)")
         self.encoder = encoder
         self.loss = loss
         self.miner = miner
         self.loss_lr = loss_lr
         self.chunk_size = chunk_size
 
+    def build(self, image_shape: ImageShape) -> None:
+        """Fix the encoder's sizes for images of this shape, without the batch."""
+        materialize(self.encoder, image_shape)
+
     def setup(self, stage: str) -> None:
-        """Fix the encoder's input sizes for optimisers and checkpoints, and check the loss against the data."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        fit_to_data(self.encoder, data)
+        """Check the loss against the data."""
+        data = datamodule_of(self.trainer)
         num_classes = getattr(self.loss, "num_classes", None)
-        if isinstance(num_classes, int) and num_classes < data.num_classes:
+        if data is not None and isinstance(num_classes, int) and num_classes < data.num_classes:
             raise UserError(
                 f"{type(self.loss).__name__} has {num_classes} classes and the data has {data.num_classes}: "
-                f"set --model.loss.num_classes {data.num_classes}"
+                f"set model.loss.num_classes to {data.num_classes}"
             )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -101,17 +104,17 @@ class EmbeddingModule(TrainableModule):
             return super().learnt_parameters()
         weights = list(self.loss.parameters())
         if not weights:
-            raise UserError(f"{type(self.loss).__name__} has no weights: leave --model.loss_lr out")
+            raise UserError(f"{type(self.loss).__name__} has no weights: leave model.loss_lr out")
         learnt = [p for p in self.encoder.parameters() if p.requires_grad]
         return [{"params": learnt}, {"params": weights, "lr": self.loss_lr}]
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; log the loss of the queries, not of the references."""
-        return self._evaluate(batch, dataloader_idx, "val")
+        """Return the embeddings (B,D) of a batch; the loss of queries is logged, that of references is not."""
+        return self._evaluate(batch, dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; log the loss of the queries, not of the references."""
-        return self._evaluate(batch, dataloader_idx, "test")
+        """Return the embeddings (B,D) of a batch; the loss of queries is logged, that of references is not."""
+        return self._evaluate(batch, dataloader_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the embeddings (B,D) of a batch."""
@@ -125,9 +128,8 @@ class EmbeddingModule(TrainableModule):
     def _mined(self, embeddings: Tensor, labels: Tensor) -> tuple[Any, ...]:
         return () if self.miner is None else (self.miner(embeddings, labels),)
 
-    def _evaluate(self, batch: Batch, dataloader_idx: int, split: str) -> Tensor:
+    def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self(batch.images)
         if dataloader_idx == 0:
-            loss = without_memory(self.loss)(embeddings, batch.labels)
-            self.log(f"{split}/loss", loss, batch_size=len(batch.labels), add_dataloader_idx=False, sync_dist=True)
+            self.add_query_means(batch, dataloader_idx, {"loss": without_memory(self.loss)(embeddings, batch.labels)})
         return embeddings

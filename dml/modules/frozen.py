@@ -1,4 +1,4 @@
-"""Runs a frozen encoder once per image and keeps what it gave, in memory and on disk. Knows no head and no loss.
+"""Runs a frozen encoder once per image and keeps its embeddings, in memory and on disk.
 
 On disk an entry is `embeddings-KEY.pt` in the data's cache folder, KEY being the hash of the encoder (weights, buffers,
 classes, settings), of the images (content, size, channels, normalisation, which of them), and of the arithmetic
@@ -17,9 +17,8 @@ from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dml.data import ImageData
-from dml.data.cache import FORM as DECODED
-from dml.data.cache import cache_folder, replace_file
+from dml.data import LabelledData
+from dml.data.images.cache import replace_file
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, encoder_hash
 
@@ -41,6 +40,7 @@ class FrozenEmbeddings:
 
     Example:
         >>> from dml.encoders import FlattenEncoder
+        >>> from dml.data import ImageData
         >>> data = ImageData(cache=False)
         >>> data.setup("fit")
         >>> FrozenEmbeddings(FlattenEncoder(), data, "32 cpu").serve([data.parts.val], FlattenEncoder())
@@ -48,11 +48,13 @@ class FrozenEmbeddings:
         torch.Size([359, 64])
     """
 
-    def __init__(self, encoder: Encoder, data: ImageData, arithmetic: str) -> None:
+    def __init__(self, encoder: Encoder, data: LabelledData, arithmetic: str) -> None:
         self.encoder = encoder
         self.data = data
         self.arithmetic = arithmetic
-        self.folder = cache_folder(data.cache_dir) if data.cache and data.samples.fingerprint else None
+        cache = data.embedding_cache
+        self.folder = None if cache is None else cache[0]
+        self._served = "" if cache is None else cache[1]
         self._kept: dict[str, Tensor] = {}
 
     def serve_loaders(self, trainer: Trainer, loaders: Sequence[BatchLoader]) -> None:
@@ -101,9 +103,7 @@ class FrozenEmbeddings:
         return rows
 
     def _key(self, identity: str, ids: NDArray[np.int64]) -> str:
-        data = self.data
-        images = (DECODED, data.samples.fingerprint, data.image_shape, data.mean, data.std, data.eval_batch_size)
-        digest = hashlib.sha256(f"{FORM} {identity} {images} {self.arithmetic}".encode())
+        digest = hashlib.sha256(f"{FORM} {identity} {self._served} {self.arithmetic}".encode())
         digest.update(np.ascontiguousarray(ids).tobytes())
         return digest.hexdigest()[:32]
 
@@ -124,7 +124,7 @@ def read_rows(path: Path, count: int) -> Tensor | None:
             return rows
     except FileNotFoundError:
         return None
-    except Exception as error:  # whatever a broken file makes the reader stumble over
+    except Exception as error:  # a broken file fails in many ways
         logger.debug("cached embeddings '%s' cannot be read: %s", path, error)
     logger.warning("cached embeddings '%s' are damaged: the encoder is run again", path)
     return None

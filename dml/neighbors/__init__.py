@@ -1,17 +1,16 @@
-"""Nearest neighbours, exactly: the index, the classifier over it, the choice of its k and metric, densities."""
+"""Nearest neighbours, exactly: the index and the classifier over it."""
+
+from typing import Any
 
 from dml.neighbors.classifier import KNNClassifier
-from dml.neighbors.crossvalidation import CrossValidation, cross_validate
-from dml.neighbors.density import KNNBayes, KNNDensity, log_ball_volume
 from dml.neighbors.index import NeighborIndex, cluster
 
-__all__ = [
-    "CrossValidation",
-    "KNNBayes",
-    "KNNClassifier",
-    "KNNDensity",
-    "NeighborIndex",
-    "cluster",
-    "cross_validate",
-    "log_ball_volume",
-]
+__all__ = ["KNNClassifier", "NeighborIndex", "cluster"]
+
+_MOVED = ("CrossValidation", "KNNBayes", "KNNDensity", "cross_validate", "log_ball_volume")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        raise ImportError(f"dml.neighbors.{name} is now dml.studies.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,9 +6,10 @@ from typing import Any, Literal, Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dml.embeddings import unit_rows
 from dml.errors import UserError
+from dml.neighbors.distances import ExactKeys, Keys, Metric, MetricName, error_bound, get_metric, row_sizes
 from dml.neighbors.exact import Rows, choose_center
-from dml.neighbors.metrics import ExactKeys, Keys, Metric, MetricName, error_bound, get_metric, normalize, row_sizes
 
 Backend = Literal["faiss", "torch"]
 Positions = NDArray[np.int64]
@@ -119,7 +120,7 @@ class NeighborIndex:
 
     def _candidates(self, query: Keys, k: int) -> tuple[Keys, Positions]:
         if self.backend == "torch":
-            from dml.neighbors.tiled import search_tiles  # torch only where it is used
+            from dml.neighbors.torch_search import search_tiles  # torch only where it is used
 
             return search_tiles(query, self._searched, k, self.metric.name, self.device)
         return _search_faiss(query, self._searched, k, self.metric.name, self.device)
@@ -134,7 +135,7 @@ class NeighborIndex:
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(wrong):
             raise UserError(f"{len(wrong)} of {len(rows)} rows hold NaN or infinity, the first is row {wrong[0]}")
-        return normalize(rows) if self.metric.name == "cosine" else rows
+        return unit_rows(rows) if self.metric.name == "cosine" else rows
 
     def _shift(self, rows: Rows) -> NDArray[np.float32]:
         """Return float32 rows to search: centred under l2, which changes no distance but makes products more exact."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dml.callbacks import CollapseWatch, KNNEvaluation, RandomState
-from dml.callbacks.embeddings import Collector
+from dml.callbacks.collector import Collector
 from dml.callbacks.evaluation import Embedded
 from dml.callbacks.pictures import _half_worst, _spread_evenly, _without_self
 from dml.data import Batch

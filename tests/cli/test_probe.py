@@ -103,7 +103,7 @@ def test_unseen_classes_cannot_be_named(dml, run):
 
 
 def test_the_split_is_the_runs_own_under_every_seed(run):
-    from dml.experiments.probed_data import open_data
+    from dml.experiments.probe_data import open_data
 
     recipe = yaml.safe_load((run / runs.CONFIG).read_text())
     block = open_data(recipe, []).block

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dml import runs
-from dml.evaluation.neighborhoods import neighborhoods_path, read_neighborhoods
+from dml.evaluation.hubs import neighborhoods_path, read_neighborhoods
 from dml.experiments.report import SECTIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dml.data import Augmentation
-from dml.data.geometry import box_matrix, mirror, rectangle_mask, resample, turn_matrix, window
-from dml.data.tones import adjust, blur, grey
+from dml.data.transforms.color import adjust, blur, grey
+from dml.data.transforms.geometry import box_matrix, mirror, rectangle_mask, resample, turn_matrix, window
 
 EVERYTHING = Augmentation(
     crop_padding=2,

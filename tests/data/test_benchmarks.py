@@ -33,7 +33,7 @@ def picture(path: Path, value: int = 0) -> None:
 def check_protocol(source, classes: tuple[int, int]) -> ImageData:
     data = ImageData(source=source, image_size=8)
     data.setup()
-    labels = data.samples.labels
+    labels = data.catalog.labels
     train = np.concatenate([data.parts.train, data.parts.val])
     assert (len(np.unique(labels[train])), len(np.unique(labels[data.parts.test]))) == classes
     assert data.parts.class_disjoint
@@ -117,7 +117,7 @@ def test_omniglot_folder_zip_and_unseen_alphabets(tmp_path: Path) -> None:
     assert np.bincount(alone.groups).tolist() == [12, 12]
     data = check_protocol(Omniglot(str(background), test=str(packed)), (6, 3))
     assert data.image_shape == (1, 8, 8)
-    assert len(np.unique(data.samples.groups)) == 3
+    assert len(np.unique(data.catalog.groups)) == 3
     with pytest.raises(UserError, match="must be unseen"):
         Omniglot(str(background), test=str(background)).open()
     with pytest.raises(UserError, match=r"expected ALPHABET/characterNN/IMAGE.png"):
@@ -136,8 +136,8 @@ def test_omniglot_one_shot_runs(tmp_path: Path) -> None:
     data.setup("test")
     assert data.num_classes == 6
     queries, references = data.test_dataloader()
-    asked = {data.samples.names[i]: int(label) for b in queries for i, label in zip(b.ids, b.labels, strict=True)}
-    found = {data.samples.names[i]: int(label) for b in references for i, label in zip(b.ids, b.labels, strict=True)}
+    asked = {data.catalog.names[i]: int(label) for b in queries for i, label in zip(b.ids, b.labels, strict=True)}
+    found = {data.catalog.names[i]: int(label) for b in references for i, label in zip(b.ids, b.labels, strict=True)}
     assert len(asked) == len(found) == 6
     assert asked["all_runs/run02/test/item01.png"] == found["all_runs/run02/training/class03.png"]
     with pytest.raises(UserError, match="no training images"):
@@ -165,7 +165,7 @@ def test_torchvision_mnist(tmp_path: Path, name) -> None:
     assert data.image_shape == (1, 28, 28)
     assert len(data.parts.test) == 20
     assert data.class_names == getattr(torchvision.datasets, name).classes
-    assert data.samples.labels[40 + 13] == 3
+    assert data.catalog.labels[40 + 13] == 3
     assert (data.thumbnails(torch.tensor([7])) == 7).all()
 
 
@@ -268,4 +268,4 @@ def test_real_omniglot_small_sets(real_data: Path) -> None:
 def test_real_flowers(real_data: Path) -> None:
     data = ImageData(root=str(real_data / "flowers12" / "train"), image_size=64)
     data.setup()
-    assert (len(data.samples), data.num_classes, data.image_shape) == (720, 12, (3, 64, 64))
+    assert (len(data.catalog), data.num_classes, data.image_shape) == (720, 12, (3, 64, 64))

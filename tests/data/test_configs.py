@@ -4,7 +4,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from dml.data import ImageData
-from dml.data.splits import Split
+from dml.data.splits.splits import Split
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
 

@@ -36,7 +36,7 @@ def test_folder_is_split_batched_and_scored(folder: Path):
     assert sorted(torch.cat([b.ids for b in train]).tolist()) == data.parts.train.tolist()
     for batch in train:  # the label is the brightest channel, so pixels, labels and ids belong together
         assert torch.equal(batch.images.mean(dim=(2, 3)).argmax(1), batch.labels)
-        assert torch.equal(torch.from_numpy(data.samples.labels)[batch.ids], batch.labels)
+        assert torch.equal(torch.from_numpy(data.catalog.labels)[batch.ids], batch.labels)
     everything = torch.cat([b.ids for b in data.predict_dataloader()])
     assert everything.tolist() == list(range(36))
 
@@ -105,7 +105,7 @@ def test_unreadable_image_is_named_or_skipped_and_counted(folder: Path):
     with pytest.raises(UserError, match=r"image 'ash/broken.png' cannot be read .*--data.on_error skip"):
         ready(root=str(folder), image_size=8)
     data = ready(root=str(folder), image_size=8, on_error="skip")
-    assert [data.samples.names[i] for i in data.unreadable] == ["ash/broken.png"]
+    assert [data.catalog.names[i] for i in data.unreadable] == ["ash/broken.png"]
     parts = np.concatenate([data.parts.train, data.parts.val, data.parts.test])
     assert len(parts) == 36
     assert data.unreadable[0] not in parts

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dml.data import ImageData
 from dml.data import decode as decode_module
-from dml.data.decode import decode_image
+from dml.data.images.decode import decode_image
 from dml.errors import UserError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 
 from dml.data import ClassDisjointSplit, ImageData, StratifiedSplit
-from dml.data.labelled import draw_labelled
+from dml.data.splits.labelled import draw_labelled
 from dml.errors import UserError
 
 
@@ -20,7 +20,7 @@ def ready(**keys) -> ImageData:
 
 
 def per_class(data: ImageData) -> list[int]:
-    return np.bincount(data.samples.labels[data.parts.train], minlength=10).tolist()
+    return np.bincount(data.catalog.labels[data.parts.train], minlength=10).tolist()
 
 
 def test_only_the_training_part_shrinks_and_nothing_is_lost() -> None:

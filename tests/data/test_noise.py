@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dml.data.noise import mix_seed, uniforms
+from dml.data.transforms.random import mix_seed, uniforms
 
 
 def test_numbers_are_uniform_and_unrelated() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dml.data.batches import balanced_batches, random_batches
-from dml.data.plans import BalancedPlan, OrderedPlan, RandomPlan, training_plan
+from dml.data.samplers.layouts import balanced_batches, random_batches
+from dml.data.samplers.samplers import BalancedPlan, OrderedPlan, RandomPlan, training_plan
 from dml.errors import UserError
 
 

@@ -22,8 +22,8 @@ from dml.data import (
     StratifiedSplit,
     TorchDataset,
 )
-from dml.data.decoding import decode_all, read_image
-from dml.data.roots import source_of_root
+from dml.data.images.read import decode_all, read_image
+from dml.data.sources.detect import source_of_root
 from dml.errors import UserError
 
 
@@ -136,7 +136,7 @@ def test_a_class_with_one_image_trains_and_fills_its_seats(folder: Path) -> None
     Image.new("RGB", (20, 20), "gold").save(folder / "lone" / "one.png")
     data = ImageData(root=str(folder), image_size=8, batch_size=8, classes_per_batch=4)
     data.setup()
-    assert 3 in data.samples.labels[data.parts.train]
+    assert 3 in data.catalog.labels[data.parts.train]
     for batch in data.train_dataloader():
         assert torch.bincount(batch.labels).tolist() == [2, 2, 2, 2]
 

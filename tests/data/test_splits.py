@@ -3,16 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dml.data import ClassDisjointSplit, FoldSplit, GroupedSplit, OfficialSplit, Samples, StratifiedSplit
-from dml.data.draws import stratified_counts
-from dml.data.samples import ArrayReader
-from dml.data.splits import Parts, Split, split_hash
+from dml.data import Catalog, ClassDisjointSplit, FoldSplit, GroupedSplit, OfficialSplit, StratifiedSplit
+from dml.data.catalog import ArrayReader
+from dml.data.splits.draw import stratified_counts
+from dml.data.splits.splits import Parts, Split, split_hash
 from dml.errors import UserError
 
 
-def catalogue(labels, groups=None, parts=()) -> Samples:
+def catalogue(labels, groups=None, parts=()) -> Catalog:
     labels = np.asarray(labels, dtype=np.int64)
-    return Samples(
+    return Catalog(
         labels=labels,
         class_names=[f"c{i}" for i in range(labels.max() + 1)],
         names=[f"n{i}" for i in range(len(labels))],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dml.data import Augmentation, ImageData, ImageFolder, StratifiedSplit
-from dml.data.cache import read_cache, write_cache
+from dml.data.images.cache import read_cache, write_cache
 from dml.errors import UserError
 
 SPLIT = StratifiedSplit(val=6, test=0)
@@ -47,7 +47,7 @@ def test_cache_is_keyed_by_content(folder: Path, own_cache: Path, monkeypatch: p
     first = batches(folder)
     assert len(list(own_cache.glob("*.npy"))) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("dml.data.store.decode_all", lambda *a: pytest.fail("decoded again"))
+        patch.setattr("dml.data.images.open.decode_all", lambda *a: pytest.fail("decoded again"))
         moved = folder.rename(folder.parent / "elsewhere")
         assert torch.equal(first[0], batches(moved)[0])
     other = (moved / "ash" / "img 1.png").read_bytes()

@@ -6,7 +6,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dml import runs
 from dml.errors import UserError
-from dml.evaluation.neighborhoods import find_neighborhoods, neighborhoods_path, write_neighborhoods
+from dml.evaluation.hubs import find_neighborhoods, neighborhoods_path, write_neighborhoods
 from dml.experiments.report import SECTIONS, write_report
 from dml.reports.events import read_curves
 

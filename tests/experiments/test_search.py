@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import kstest
 
 from dml.errors import UserError
-from dml.experiments.search import BayesSearch, RandomSearch, grid
-from dml.experiments.space import Dimension
+from dml.experiments.sweep.search import BayesSearch, RandomSearch, grid
+from dml.experiments.sweep.space import Dimension
 
 LR = Dimension("lr", (), 1e-4, 1e-1, log=True)
 WIDTH = Dimension("width", (), 3, 6, whole=True)

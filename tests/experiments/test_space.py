@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dml.errors import UserError
-from dml.experiments.space import Dimension, read_space, value_of
+from dml.experiments.sweep.space import Dimension, read_space, value_of
 
 
 @given(st.floats(-100, 100), st.floats(0.01, 100), st.integers(2, 40))

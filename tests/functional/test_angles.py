@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import circmean, circvar
 
-from dml.functional.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
+from dml.studies.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
 
 TURN = 2 * math.pi
 angles = st.lists(st.floats(-20, 20), min_size=1, max_size=30)

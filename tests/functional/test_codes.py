@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial import geometric_slerp
 
 from dml.errors import UserError
-from dml.functional.codes import (
+from dml.studies.codes import (
     correlation_matrix,
     correlation_summary,
     interpolate_linear,

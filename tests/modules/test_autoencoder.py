@@ -15,7 +15,7 @@ from dml import runs
 from dml.callbacks import GracefulInterrupt
 from dml.cli import main
 from dml.data import ImageData, StratifiedSplit
-from dml.data.points import Points
+from dml.data.sources.points import Points
 from dml.decoders import ConvDecoder, Decoder, MLPDecoder
 from dml.encoders import ConvEncoder, LinearEncoder, MLPEncoder, StridedConvEncoder, materialize, pretrained_encoder
 from dml.errors import UserError

@@ -7,7 +7,7 @@ import torch
 from sklearn.svm import LinearSVC
 from torch import nn
 
-from dml.data.points import draw_points
+from dml.data.sources.points import draw_points
 from dml.encoders import FlattenEncoder
 from dml.heads import LinearHead
 from dml.modules import ClassifierModule

@@ -7,7 +7,7 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from dml.errors import UserError
-from dml.neighbors import cross_validate
+from dml.studies import cross_validate
 
 
 def test_agrees_with_scikit_learn():

@@ -8,7 +8,8 @@ from scipy import integrate
 from scipy.stats import multivariate_normal
 
 from dml.errors import UserError
-from dml.neighbors import KNNBayes, KNNClassifier, KNNDensity, log_ball_volume
+from dml.neighbors import KNNClassifier
+from dml.studies import KNNBayes, KNNDensity, log_ball_volume
 
 
 @pytest.mark.parametrize(("dim", "volume"), [(1, 2.0), (2, np.pi), (3, 4 / 3 * np.pi), (4, np.pi**2 / 2)])

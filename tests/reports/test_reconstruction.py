@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dml.reports import correlation_maps, interpolation_strip, png, reconstruction_strip
+from dml.reports import interpolation_strip, png, reconstruction_strip
+from dml.studies.figures import correlation_maps
 
 
 @pytest.mark.parametrize("channels", [1, 3])

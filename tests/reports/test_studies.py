@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
-from dml.reports import decision_boundaries, density_maps, error_against_k, error_bars, plane_grid, png
+from dml.reports import png
+from dml.studies.figures import decision_boundaries, density_maps, error_against_k, error_bars, plane_grid
 
 
 def test_error_against_k_shows_mean_and_standard_error_of_each_metric():

@@ -1,0 +1,65 @@
+"""Collects embeddings over the batches of an evaluation loop, and over processes."""
+
+from typing import final
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from dml.data import Batch
+from dml.embeddings import EmbeddingSet
+from dml.encoders import Encoder
+from dml.errors import UserError
+
+
+def encoder_of(module: LightningModule) -> Encoder:
+    """Return the encoder of one of our modules.
+
+    Example:
+        >>> from dml.encoders import FlattenEncoder
+        >>> from dml.losses import PullLoss
+        >>> from dml.modules import EmbeddingModule
+        >>> type(encoder_of(EmbeddingModule(FlattenEncoder(), PullLoss()))).__name__
+        'FlattenEncoder'
+    """
+    encoder = module.encoder
+    assert isinstance(encoder, Encoder)
+    return encoder
+
+
+@final
+class Collector:
+    """Gathers batches and returns every sample once, over all processes and without their padding.
+
+    Example:
+        >>> collector = Collector()
+        >>> collector.add(torch.ones(2, 3), Batch(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), torch.tensor([7, 5])))
+        >>> collector.collect().ids
+        array([5, 7])
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, embeddings: Tensor, batch: Batch) -> None:
+        """Keep the embeddings (B,D) of a batch."""
+        self._parts.append((embeddings.detach().float().cpu(), batch.labels.cpu(), batch.ids.cpu()))
+
+    def collect(self, device: torch.device | str = "cpu") -> EmbeddingSet:
+        """Return the samples of all processes, each once, ordered by id.
+
+        Args:
+            device: Where the processes exchange tensors.
+
+        Raises:
+            UserError: Embeddings are NaN, or so large that their distances overflow: training diverged.
+        """
+        nothing = torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+        columns = [torch.cat(column) for column in zip(*(self._parts or [nothing]), strict=True)]
+        rows = columns[0].numpy()
+        with np.errstate(over="ignore", invalid="ignore"):  # squared, as distances are: they overflow earlier
+            wrong = int(np.count_nonzero(~np.isfinite(4 * np.square(rows).sum(axis=1))))
+        if wrong:
+            raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower the learning rate")
+        return EmbeddingSet.gather(columns[0], columns[1], columns[2], device=device)

@@ -1,0 +1,101 @@
+"""Chooses between memory and files, and the cache between them. Knows a catalog; no labels, no batches."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dml.data.catalog import Catalog, whole_array
+from dml.data.images.cache import cache_key, read_cache, write_cache
+from dml.data.images.pixels import FilePixels, MemoryPixels, Pixels
+from dml.data.images.read import Size, bar, decode_all, native_size
+from dml.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def open_pixels(
+    catalog: Catalog,
+    size: Size | None,
+    channels: Literal[1, 3],
+    workers: int | None,
+    skip: bool,
+    memory_limit: float,
+    cache: Path | None,
+) -> tuple[Pixels, list[int]]:
+    """Make the images of a source ready to be served.
+
+    Args:
+        catalog: what the source holds.
+        size: (height, width); None: the size of the first readable image.
+        channels: 1 or 3.
+        workers: decoders side by side; None: one per core, at most 8.
+        skip: leave out unreadable images and say how many, instead of raising at the first.
+        memory_limit: GiB up to which all images are decoded into memory.
+        cache: folder for decoded images; None keeps none.
+
+    Returns:
+        the images, and the positions of unreadable ones (not looked for when nothing is skipped or held in memory).
+
+    Raises:
+        UserError: an image cannot be read and skip is off; or none can.
+    """
+    if catalog.values is not None:
+        if size is not None:
+            raise UserError(f"these images are numbers of shape {catalog.values.shape[1:]}: leave data.image_size out")
+        return MemoryPixels(torch.from_numpy(catalog.values)), []
+    workers = min(8, usable_cores()) if workers is None else workers
+    size = native_size(catalog, channels) if size is None else size
+    if len(catalog) * channels * size[0] * size[1] <= memory_limit * 2**30:
+        images, unreadable = decode_cached(catalog, size, channels, workers, skip, cache)
+        pixels: Pixels = MemoryPixels(torch.from_numpy(images))
+    else:
+        files = FilePixels(catalog, size, channels, workers)
+        pixels, unreadable = files, find_unreadable(catalog, files) if skip else []
+    if unreadable:
+        first = ", ".join(catalog.names[i] for i in unreadable[:3]) + (", …" if len(unreadable) > 3 else "")
+        logger.warning("%d unreadable image(s) left out: %s", len(unreadable), first)
+    if len(unreadable) == len(catalog):
+        raise UserError(f"none of the {len(catalog)} images can be read: give image files, first '{catalog.names[0]}'")
+    return pixels, unreadable
+
+
+def decode_cached(
+    catalog: Catalog, size: Size, channels: Literal[1, 3], workers: int, skip: bool, cache: Path | None
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Decode all images, or read them from the cache; arrays that are in memory anyway are not cached."""
+    if cache is None or not catalog.fingerprint or whole_array(catalog.reader) is not None:
+        return decode_all(catalog, size, channels, workers, skip)
+    key = cache_key(catalog.fingerprint, size, channels)
+    found = read_cache(cache, key)
+    if found is not None and len(found[0]) == len(catalog) and (skip or not found[1]):
+        return found
+    images, unreadable = decode_all(catalog, size, channels, workers, skip)
+    try:
+        write_cache(cache, key, images, unreadable)
+    except OSError as error:
+        logger.warning("decoded images are not cached in '%s' (%s): set data.cache_dir", cache, error)
+    return images, unreadable
+
+
+def find_unreadable(catalog: Catalog, pixels: FilePixels) -> list[int]:
+    """Read every image once, in the workers, and list those that fail."""
+    rows = [np.array([index]) for index in range(len(catalog))]
+    with bar(len(catalog), "checking") as step:
+        failed = []
+        for index, served in enumerate(pixels.attempts(rows)):
+            if isinstance(served, str):
+                failed.append(index)
+            step()
+    return failed
+
+
+def usable_cores() -> int:
+    """Count the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than the machine has where a scheduler shares it out
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

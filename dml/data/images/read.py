@@ -1,0 +1,116 @@
+"""Decodes whole sources side by side, naming or skipping what cannot be read. Knows no split and no cache."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dml.data.catalog import Catalog, whole_array
+from dml.data.images.decode import decode_image
+from dml.errors import UserError
+
+Size = tuple[int, int]
+_LARGEST_NATIVE = 512  # a side; above, hardly anybody means to train at the size of the files
+# what Pillow raises for files that are damaged, of no known kind, or suspiciously large
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, KeyError, MemoryError, Image.DecompressionBombError)
+
+
+def read_image(catalog: Catalog, index: int, size: Size | None, channels: Literal[1, 3]) -> NDArray[np.uint8]:
+    """Read and decode one image to uint8 (C, H, W).
+
+    Raises:
+        UserError: it cannot be read; names it, says why and what to do.
+    """
+    try:
+        return decode_image(catalog.reader(index), size, channels)
+    except UNREADABLE as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = re.sub(r" <_io\.[^>]*>", "", told)  # Pillow names the object it read from
+        raise UserError(
+            f"image '{catalog.names[index]}' cannot be read ({reason}): mend or remove it, or pass --data.on_error skip"
+        ) from error
+
+
+def native_size(catalog: Catalog, channels: Literal[1, 3]) -> Size:
+    """Size (height, width) of the first readable image.
+
+    Raises:
+        UserError: no image can be read, or the first is larger than anybody trains on.
+    """
+    first: UserError | None = None
+    for index in range(len(catalog)):
+        try:
+            _, height, width = read_image(catalog, index, None, channels).shape
+        except UserError as error:
+            first = first or error
+        else:
+            if max(height, width) > _LARGEST_NATIVE:
+                raise UserError(f"images have {height}×{width} pixels: set --data.image_size (64 to 224 is usual)")
+            return height, width
+    raise first or UserError("no image to read: give a source that holds some")
+
+
+def decode_all(
+    catalog: Catalog, size: Size, channels: Literal[1, 3], workers: int, skip: bool
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Decode every image of a source into one array.
+
+    Args:
+        catalog: what the source holds.
+        size: (height, width).
+        channels: 1 or 3.
+        workers: threads that decode side by side; the result does not depend on it.
+        skip: leave unreadable images black and list them, instead of raising at the first.
+
+    Returns:
+        uint8 (N, C, H, W) and the positions of unreadable images, ascending.
+
+    Raises:
+        UserError: an image cannot be read and skip is off.
+    """
+    array = whole_array(catalog.reader)
+    if array is not None and array.dtype == np.uint8 and array.shape[1:] in (size, (*size, channels)):
+        if array.ndim == 4:  # nothing to decode
+            return np.ascontiguousarray(array.transpose(0, 3, 1, 2)), []
+        if channels == 1:
+            return array[:, None].copy(), []
+    out = np.zeros((len(catalog), channels, *size), dtype=np.uint8)
+
+    def fill(index: int) -> int | None:
+        try:
+            out[index] = read_image(catalog, index, size, channels)
+        except UserError:
+            if not skip:
+                raise
+            return index
+        return None
+
+    with ThreadPoolExecutor(max(1, workers)) as pool, bar(len(catalog), "decoding") as step:
+        failed = []
+        try:
+            for result in pool.map(fill, range(len(catalog))):
+                failed.append(result)
+                step()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return out, [index for index in failed if index is not None]
+
+
+@contextmanager
+def bar(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on a terminal's error stream, nothing elsewhere; yields what to call after each item."""
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = not sys.stderr.isatty() or total < 200
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)

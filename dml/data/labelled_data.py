@@ -1,0 +1,99 @@
+"""What modules and callbacks may ask of their data, and nothing else; another modality implements it."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dml.data.embedding_table import EmbeddingTable
+from dml.data.loader import BatchLoader
+from dml.data.splits.splits import Parts
+
+Indices = NDArray[np.int64]
+Scale = float | list[float]
+
+
+class LabelledData(L.LightningDataModule, ABC):
+    """Labelled samples in parts, served as `Batch`es; a recipe chooses another kind by `data.class_path`.
+
+    Implement `setup`, Lightning's loader hooks and the abstract method below. `setup` may be called any number of
+    times, by any process, and sets these attributes:
+
+    Attributes:
+        image_shape: shape of one sample as an encoder gets it: (C, H, W) of images, (V,) of bags of words.
+        class_names: names of the classes, in label order.
+        parts: positions of the samples that train, validate and test.
+        embedded: a table of embeddings, empty; a module with a frozen encoder fills it, and loaders of unaugmented
+            samples hand out its rows in place of samples.
+
+    Loaders: `train_dataloader` yields this process's share of the batches of an epoch; `val_dataloader` and
+    `test_dataloader` are lists of queries and, where they are searched among other samples, references, each of them
+    this process's share.
+    """
+
+    image_shape: tuple[int, ...]
+    class_names: list[str]
+    parts: Parts
+    embedded: EmbeddingTable
+
+    @abstractmethod
+    def setup(self, stage: str = "fit") -> None:
+        """Read and split the samples; a second call does nothing."""
+
+    @abstractmethod
+    def ordered_dataloader(self, ids: Indices) -> BatchLoader:
+        """Serve these samples in the order given, unaugmented, all of them to every process."""
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def scale(self) -> tuple[Scale, Scale]:
+        """Mean and standard deviation that values within 0..1 were normalised by; one number or one per channel."""
+        return 0.5, 0.5
+
+    @property
+    def augmented(self) -> bool:
+        """Whether training samples are changed at random."""
+        return False
+
+    @property
+    def embedding_cache(self) -> tuple[Path, str] | None:
+        """The folder for embeddings of frozen encoders and a hash of all samples as served; None: keep none."""
+        return None
+
+    def names_of(self, ids: Indices) -> NDArray[np.str_]:
+        """Return a name (n,) for each sample that a person can find it by."""
+        return np.array([str(i) for i in ids])
+
+    def thumbnails(self, ids: Indices) -> Tensor | None:
+        """Return pictures, uint8 (n, C, H, W) on the CPU, or None where samples cannot be shown."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the run's protocol says of the data."""
+        return {
+            "source": type(self).__name__,
+            "trained_on": {"images": len(self.parts.train), "classes": self.num_classes},
+            "held_back_images": {"val": len(self.parts.val), "test": len(self.parts.test)},
+            "scored_against": "the other held-back images" if self.parts.class_disjoint else "the training images",
+            "image_shape": list(self.image_shape),
+            "class_disjoint": self.parts.class_disjoint,
+        }
+
+
+def datamodule_of(trainer: L.Trainer) -> LabelledData | None:
+    """Return the trainer's datamodule, None where it was given plain loaders.
+
+    Example:
+        >>> datamodule_of(L.Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)) is None
+        True
+    """
+    data = getattr(trainer, "datamodule", None)
+    return data if isinstance(data, LabelledData) else None

@@ -1,0 +1,136 @@
+"""Which samples stand in which batch of an epoch: pure functions of (seed, epoch). Knows labels; no images, no trainer.
+
+Batches are laid out for the whole epoch in advance, so position p of epoch e is the same batch in every run.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dml.data.transforms.random import mix_seed
+from dml.errors import UserError
+
+Rows = list[NDArray[np.int64]]
+
+
+def random_batches(count: int, batch_size: int, seed: int, epoch: int, ranks: int = 1, drop_last: bool = False) -> Rows:
+    """Shuffle and cut into batches; every sample once per epoch.
+
+    What is left over after full batches for every rank is shared evenly by the ranks as one last, smaller batch each;
+    a leftover too small for two samples per rank joins the batches before it.
+
+    Args:
+        count: number of samples.
+        batch_size: samples per batch and rank.
+        seed: any whole number.
+        epoch: epoch number; another shuffle each.
+        ranks: the number of rows is a multiple of it, so that no process waits for another.
+        drop_last: leave the leftover out this epoch (another one next epoch).
+
+    Returns:
+        rows of positions within 0..count-1.
+
+    Raises:
+        UserError: fewer samples than one batch needs.
+
+    Example:
+        >>> [len(row) for row in random_batches(10, 4, seed=0, epoch=0)]
+        [4, 4, 2]
+    """
+    if count < 2 * ranks:
+        raise UserError(f"{count} training images for {ranks} process(es): at least two images each are needed")
+    order = np.random.default_rng(mix_seed(seed, epoch)).permutation(count)
+    full = count // (batch_size * ranks) * ranks
+    rows = [order[i * batch_size : (i + 1) * batch_size] for i in range(full)]
+    rest = order[full * batch_size :]
+    if drop_last and full:
+        return rows
+    if len(rest) >= 2 * ranks or not full:
+        return rows + np.array_split(rest, ranks)
+    tail = zip(rows[-ranks:], np.array_split(rest, ranks), strict=True)
+    return rows[:-ranks] + [np.concatenate(pair) for pair in tail]
+
+
+def balanced_batches(
+    labels: NDArray[np.int64], classes_per_batch: int, images_per_class: int, seed: int, epoch: int, ranks: int = 1
+) -> Rows:
+    """Lay out batches of `classes_per_batch` distinct classes × `images_per_class` images; an epoch visits every image.
+
+    Each class is shuffled and cut into portions of `images_per_class`; the last portion is filled up with other images
+    of the class (repeated ones only where the class has fewer). An epoch has as many batches as these portions need:
+    max(⌈portions / classes_per_batch⌉, portions of the largest class), rounded up to the ranks. Classes are drawn at
+    random by what they have left, those that could not be finished otherwise first; seats left free are filled with
+    more portions of random classes. Every batch holds at least two classes and a positive for every image.
+
+    Args:
+        labels: int64 (N,).
+        classes_per_batch: distinct classes in a batch, at least 2.
+        images_per_class: images of each, at least 2.
+        seed: any whole number.
+        epoch: epoch number; another layout each.
+        ranks: the number of rows is a multiple of it.
+
+    Returns:
+        rows of positions into labels, each classes_per_batch × images_per_class long, class by class.
+
+    Raises:
+        UserError: a setting that cannot give such batches.
+
+    Example:
+        >>> rows = balanced_batches(np.repeat(np.arange(3), 4), 2, 2, seed=0, epoch=0)
+        >>> len(rows), sorted(np.unique(np.concatenate(rows))) == list(range(12))
+        (3, True)
+    """
+    classes = np.unique(labels)
+    check_balanced(len(classes), classes_per_batch, images_per_class)
+    rng = np.random.default_rng(mix_seed(seed, epoch))
+    portions = [cut_portions(np.flatnonzero(labels == label), images_per_class, rng) for label in classes]
+    seats = seat_classes(np.array([len(p) for p in portions]), classes_per_batch, ranks, rng)
+    taken = np.zeros(len(classes), dtype=np.int64)
+    rows: Rows = []
+    for seated in seats:
+        row = []
+        for c in seated:
+            if taken[c] == len(portions[c]):  # a free seat: the class begins anew
+                portions[c] += cut_portions(rng.permutation(np.concatenate(portions[c])), images_per_class, rng)
+            row.append(portions[c][taken[c]])
+            taken[c] += 1
+        rows.append(np.concatenate(row))
+    return rows
+
+
+def check_balanced(classes: int, classes_per_batch: int, images_per_class: int) -> None:
+    """Refuse settings of balanced batches that cannot be had."""
+    if classes_per_batch < 2:
+        raise UserError(f"classes_per_batch={classes_per_batch}: a batch needs at least 2 classes to have a negative")
+    if images_per_class < 2:
+        raise UserError(
+            f"{images_per_class} image per class in a batch: no positive; raise batch_size or lower classes_per_batch"
+        )
+    if classes_per_batch > classes:
+        raise UserError(f"classes_per_batch={classes_per_batch}: the training part has {classes} classes; lower it")
+
+
+def cut_portions(members: NDArray[np.int64], size: int, rng: np.random.Generator) -> Rows:
+    """Shuffle the images of one class and cut them into portions of `size`, the last filled up from the others."""
+    order = rng.permutation(np.unique(members))
+    missing = -len(order) % size
+    return list(np.resize(order, len(order) + missing).reshape(-1, size))  # begins anew where it ends
+
+
+def seat_classes(portions: NDArray[np.int64], seats: int, ranks: int, rng: np.random.Generator) -> Rows:
+    """Choose the distinct classes of each batch so that every portion finds a seat in as few batches as can be."""
+    left = portions.astype(np.int64).copy()
+    batches = max(-(-int(left.sum()) // seats), int(left.max()))
+    batches += -batches % ranks
+    rows = []
+    for remaining in range(batches, 0, -1):
+        # exponential races draw without replacement in proportion to what is left; urgent classes must sit now
+        with np.errstate(divide="ignore"):
+            keys = rng.exponential(size=len(left)) / left
+        keys[left >= remaining] = -1.0
+        idle = left == 0
+        keys[idle] = 1e300 * (1 + rng.random(int(idle.sum())))
+        chosen = np.argsort(keys, kind="stable")[:seats]
+        left[chosen] = np.maximum(left[chosen] - 1, 0)
+        rows.append(rng.permutation(chosen))
+    return rows

@@ -1,0 +1,59 @@
+"""Guesses the source from what a path looks like; reads nothing but names."""
+
+import zipfile
+from pathlib import Path
+
+from dml.data.catalog import Source
+from dml.data.sources.arrays import ArrayFile
+from dml.data.sources.digits import Digits
+from dml.data.sources.folder import ImageFolder
+from dml.data.sources.manifest import Manifest
+from dml.errors import UserError
+
+
+def source_of_root(root: str) -> Source:
+    """Choose the source that reads `root`.
+
+    A folder or a `.zip` is read as class folders, a `.csv` or `.parquet` as a manifest, an `.npz` as arrays. Anything
+    else, and whatever else a folder may mean (a benchmark's own layout, say), is named by `data.source`.
+
+    Args:
+        root: path given by the user.
+
+    Raises:
+        UserError: root does not exist or is of a kind nobody reads.
+
+    Example:
+        >>> source_of_root("no/such/place")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no folder or file 'no/such/place': give an existing one with --data.root
+    """
+    path = Path(root).expanduser()
+    if not path.exists():
+        raise UserError(f"no folder or file '{root}': give an existing one with --data.root")
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".parquet"):
+        return Manifest(root)
+    if suffix == ".npz":
+        return ArrayFile(root)
+    if path.is_dir() or zipfile.is_zipfile(path):
+        return ImageFolder(root)
+    raise UserError(f"'{root}' is neither a folder nor a .zip, .csv, .parquet or .npz file: give one of these")
+
+
+def choose_source(root: str | None, source: Source | None) -> Source:
+    """Choose between a path and a source; neither means the digits that ship with scikit-learn.
+
+    Raises:
+        UserError: both are given, or nobody reads root.
+
+    Example:
+        >>> type(choose_source(None, None)).__name__
+        'Digits'
+    """
+    if source is not None and root is not None:
+        raise UserError("both data.root and data.source are set: give one of them (a source has its own root)")
+    if source is not None:
+        return source
+    return Digits() if root is None else source_of_root(root)

@@ -1,0 +1,65 @@
+"""A folder of class folders, plain or inside a zip. Knows names and labels; decodes nothing."""
+
+from pathlib import PurePosixPath
+
+from dml.data.catalog import Catalog, Part, Source, index_labels
+from dml.data.sources.files import open_tree
+from dml.errors import UserError
+
+PARTS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+class ImageFolder(Source):
+    """A folder with one folder per class, or a zip of it, which is read without unpacking.
+
+    Images may lie deeper inside the class folders: the class is the name of the first folder below the root. A single
+    folder around the class folders is entered, and where all top folders are named train, val, validation or test,
+    they are the parts of the source's own split and the classes lie inside them. Links are followed, loops of links
+    are not; hidden files and files without an image's suffix are passed over.
+
+    Args:
+        root: the folder, or a `.zip` of it.
+
+    Raises:
+        UserError: root is missing, holds no image in a class folder, or holds one class only.
+
+    Example:
+        >>> ImageFolder("no/such/place").open()
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no folder or zip 'no/such/place': give an existing one, for example with --data.root
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def open(self) -> Catalog:
+        """List the images, in sorted order."""
+        tree = open_tree(self.root)
+        files = tree.images()
+        parts = [PurePosixPath(name).parts for name in files]
+        while parts and len({part[0] for part in parts}) == 1 and all(len(part) > 2 for part in parts):
+            parts = [part[1:] for part in parts]
+        tops = {part[0].lower() for part in parts if len(part) > 1}
+        official = len(tops) > 1 and tops <= PARTS.keys()
+        depth = 1 if official else 0
+        kept = [(file, part) for file, part in zip(files, parts, strict=True) if len(part) > depth + 1]
+        if not kept:
+            raise UserError(f"no image in a class folder below '{self.root}': expected CLASS/IMAGE.jpg there")
+        labels, class_names = index_labels([part[depth] for _, part in kept])
+        files = [file for file, _ in kept]
+        return Catalog(
+            labels=labels,
+            class_names=class_names,
+            names=["/".join(part) for _, part in kept],
+            reader=tree.reader(files),
+            fingerprint=tree.fingerprint(files),
+            parts=[PARTS[part[0].lower()] for _, part in kept] if official else [],
+        )

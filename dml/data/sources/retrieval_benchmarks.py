@@ -1,0 +1,192 @@
+"""The benchmarks of deep metric learning, read from their original layouts, split as the literature has them.
+
+Knows file lists and class numbers; the test part holds classes that training has not seen.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+
+from dml.data.catalog import Catalog, Part, Source, index_labels
+from dml.data.sources.files import Folder
+from dml.errors import UserError
+
+
+def list_samples(
+    root: Path,
+    names: list[str],
+    keys: list[str],
+    parts: list[Part],
+    is_query: NDArray[np.bool_] | None = None,
+) -> Catalog:
+    """Catalog files with a class-disjoint split of their own."""
+    labels, class_names = index_labels(keys)
+    tree = Folder(root)
+    return Catalog(
+        labels=labels,
+        class_names=class_names,
+        names=names,
+        reader=tree.reader(names),
+        fingerprint=tree.fingerprint(names),
+        parts=parts,
+        is_query=is_query,
+        is_reference=None if is_query is None else ~is_query,
+    )
+
+
+def find_root(root: str, folder: str, marker: str, hint: str) -> Path:
+    """Find the folder that holds `marker`: the root itself or the archive's own folder inside it."""
+    base = Path(root).expanduser()
+    for path in (base, base / folder):
+        if (path / marker).is_file():
+            return path
+    raise UserError(f"no '{marker}' in '{root}' or '{root}/{folder}': {hint}")
+
+
+def read_words(path: Path) -> list[list[str]]:
+    """Read the lines of a text file as lists of words; empty lines are left out."""
+    return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def first_half(numbers: Iterable[int], train_classes: int) -> list[Part]:
+    """Classes 1..train_classes train, the others test."""
+    return ["train" if number <= train_classes else "test" for number in numbers]
+
+
+class CUB200(Source):
+    """CUB-200-2011: 11,788 birds of 200 species; the first 100 train, the other 100 test.
+
+    Args:
+        root: what `CUB_200_2011.tgz` unpacks to (or the folder around it): `images.txt`, `image_class_labels.txt`,
+            `classes.txt` and `images/`.
+
+    Source: C. Wah et al., "The Caltech-UCSD Birds-200-2011 Dataset", 2011; the split: H. O. Song et al., "Deep metric
+        learning via lifted structured feature embedding", 2016.
+
+    Example:
+        >>> CUB200("no/such").open()
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no 'images.txt' in 'no/such' or 'no/such/CUB_200_2011': unpack CUB_200_2011.tgz there
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def open(self) -> Catalog:
+        """Read the lists."""
+        root = find_root(self.root, "CUB_200_2011", "images.txt", "unpack CUB_200_2011.tgz there")
+        paths = {words[0]: words[1] for words in read_words(root / "images.txt")}
+        classes = {number: int(label) for number, label in read_words(root / "image_class_labels.txt")}
+        class_names = {int(number): name for number, name in read_words(root / "classes.txt")}
+        numbers = [classes[number] for number in paths]
+        names = [f"images/{path}" for path in paths.values()]
+        return list_samples(root, names, [class_names[n] for n in numbers], first_half(numbers, 100))
+
+
+class Cars196(Source):
+    """Cars196: 16,185 cars of 196 models; the first 98 train, the other 98 test.
+
+    Args:
+        root: the folder that holds `cars_annos.mat` and `car_ims/` (the authors' joint archive of all images).
+
+    Source: J. Krause et al., "3D Object Representations for Fine-Grained Categorization", 2013; split as for CUB200.
+
+    Example:
+        >>> Cars196("no/such").open()
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no 'cars_annos.mat' in 'no/such' or 'no/such/cars196': put cars_annos.mat and
+        car_ims there
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def open(self) -> Catalog:
+        """Read the annotations."""
+        root = find_root(self.root, "cars196", "cars_annos.mat", "put cars_annos.mat and car_ims there")
+        table: dict[str, Any] = loadmat(root / "cars_annos.mat", squeeze_me=True)
+        rows = np.atleast_1d(table["annotations"])
+        class_names = [str(name) for name in np.atleast_1d(table["class_names"])]
+        names = [str(row["relative_im_path"]) for row in rows]
+        numbers = [int(row["class"]) for row in rows]
+        # class names repeat models of other years almost literally, so the number stays in front
+        keys = [f"{number:03d} {class_names[number - 1]}" for number in numbers]
+        return list_samples(root, names, keys, first_half(numbers, 98))
+
+
+class StanfordOnlineProducts(Source):
+    """Stanford Online Products: 120,053 photographs of 22,634 things on sale; 11,318 of them train, the others test.
+
+    Args:
+        root: what `Stanford_Online_Products.zip` unpacks to (or the folder around it), with `Ebay_train.txt` and
+            `Ebay_test.txt`.
+
+    Source: H. O. Song et al., "Deep metric learning via lifted structured feature embedding", 2016.
+
+    Example:
+        >>> StanfordOnlineProducts("no/such").open()
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no 'Ebay_train.txt' in 'no/such' or 'no/such/Stanford_Online_Products': unpack
+        Stanford_Online_Products.zip there
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def open(self) -> Catalog:
+        """Read both lists."""
+        hint = "unpack Stanford_Online_Products.zip there"
+        root = find_root(self.root, "Stanford_Online_Products", "Ebay_train.txt", hint)
+        names: list[str] = []
+        keys: list[str] = []
+        parts: list[Part] = []
+        lists: list[tuple[str, Part]] = [("Ebay_train.txt", "train"), ("Ebay_test.txt", "test")]
+        for file, part in lists:
+            for _, label, _, path in read_words(root / file)[1:]:  # below a header line
+                names.append(path)
+                keys.append(f"{int(label):05d}")
+                parts.append(part)
+        return list_samples(root, names, keys, parts)
+
+
+class InShop(Source):
+    """In-Shop Clothes Retrieval: 52,712 photographs of 7,982 garments; 3,997 train, 3,985 test as queries and gallery.
+
+    The gallery is the reference set; queries are searched in it alone.
+
+    Args:
+        root: the folder that holds `Eval/list_eval_partition.txt` (or that file itself) and `Img/img/` (or `img/`).
+
+    Source: Z. Liu et al., "DeepFashion: Powering Robust Clothes Recognition and Retrieval with Rich Annotations", 2016.
+
+    Example:
+        >>> InShop("no/such").open()
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no 'list_eval_partition.txt' in 'no/such' or 'no/such/Eval': unpack the In-Shop
+        benchmark's Eval and Img there
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def open(self) -> Catalog:
+        """Read the partition."""
+        hint = "unpack the In-Shop benchmark's Eval and Img there"
+        table = find_root(self.root, "Eval", "list_eval_partition.txt", hint) / "list_eval_partition.txt"
+        root = Path(self.root).expanduser()
+        root = root / "Img" if (root / "Img").is_dir() else root
+        rows = read_words(table)[2:]  # below the count and a header line
+        roles = [role for _, _, role in rows]
+        if unknown := set(roles) - {"train", "query", "gallery"}:
+            raise UserError(f"'{table}' holds the part '{min(unknown)}': expected train, query or gallery")
+        parts: list[Part] = ["train" if role == "train" else "test" for role in roles]
+        query = np.array([role == "query" for role in roles])
+        return list_samples(root, [name for name, _, _ in rows], [item for _, item, _ in rows], parts, query)

@@ -1,0 +1,122 @@
+"""All that one evaluation says of a set of queries: retrieval, intervals and, where asked, more."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from dml.embeddings import EmbeddingSet
+from dml.errors import UserError
+from dml.evaluation.clustering import clustering_scores
+from dml.evaluation.intervals import class_intervals
+from dml.evaluation.retrieval import QueryScores, mean_scores, score_queries
+from dml.evaluation.verification import verification_scores
+
+
+class Evaluation(NamedTuple):
+    """The mean scores, and the scores of the single queries."""
+
+    scores: dict[str, float]
+    queries: QueryScores
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Return an interval for every score that is a mean over queries; none where all are of one class."""
+        return class_intervals(self.queries) if len(np.unique(self.queries.labels)) > 1 else {}
+
+
+def evaluate(
+    query: EmbeddingSet,
+    reference: EmbeddingSet,
+    ks: Sequence[int] = (1, 5, 10),
+    knn_ks: Sequence[int] = (5,),
+    max_memory: str | int = "2GiB",
+    device: str | torch.device | None = None,
+    group: dist.ProcessGroup | None = None,
+    metric: str = "l2",
+) -> Evaluation:
+    """Rank the queries once and return their scores; see `retrieval_scores` for the arguments.
+
+    Args:
+        query: The queries.
+        reference: What they search; the same object for leave-one-out.
+        ks: The k of recall and precision.
+        knn_ks: The k of the votes.
+        max_memory: For the ranking, beyond the embeddings.
+        device: Where to compute.
+        group: Processes that share the ranking.
+        metric: `l2` or `cosine`.
+
+    Raises:
+        UserError: What `retrieval_scores` refuses.
+
+    Example:
+        >>> pairs = EmbeddingSet([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1])
+        >>> found = evaluate(pairs, pairs, ks=(1,), knn_ks=(1,))
+        >>> found.scores["map_at_r"], found.intervals()["map_at_r"]
+        (1.0, (1.0, 1.0))
+    """
+    table = score_queries(query, reference, ks, knn_ks, max_memory, device, group, metric)
+    return Evaluation(mean_scores(table), table)
+
+
+def further_scores(
+    query: EmbeddingSet,
+    reference: EmbeddingSet,
+    metric: str = "l2",
+    max_memory: str | int = "2GiB",
+    verification: bool = False,
+    clustering: bool = False,
+    estimator: str | None = None,
+    estimator_args: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Return the scores beside retrieval that were asked for.
+
+    Args:
+        query: The queries.
+        reference: What they search.
+        metric: `l2` or `cosine`.
+        max_memory: For the distances, beyond the embeddings.
+        verification: Whether to add `roc_auc`, `equal_error_rate` and `fnmr_at_fmr_0.001`.
+        clustering: Whether to add `nmi` and `ami`.
+        estimator: Class path of a classifier to be fitted to the references; adds `estimator_accuracy` on the queries.
+        estimator_args: Its arguments.
+
+    Raises:
+        UserError: An unknown metric, or a class that is not an estimator.
+    """
+    scores: dict[str, float] = {}
+    query, reference = query.in_metric(metric), reference.in_metric(metric)
+    if verification:
+        scores |= verification_scores(
+            query.embeddings,
+            query.labels,
+            reference.embeddings,
+            reference.labels,
+            max_memory=max_memory,
+            query_ids=query.ids,
+            reference_ids=reference.ids,
+        )
+    if clustering:
+        scores |= clustering_scores(query.embeddings, query.labels)
+    if estimator is not None:
+        scores["estimator_accuracy"] = _estimate(estimator, estimator_args or {}, query, reference)
+    return scores
+
+
+def _estimate(class_path: str, arguments: Mapping[str, Any], query: EmbeddingSet, reference: EmbeddingSet) -> float:
+    if not np.isin(query.labels, reference.labels).all() or set(query.ids) & set(reference.ids):
+        raise UserError(
+            "an estimator needs references apart from the queries, of the same classes: choose such a split"
+        )
+    module, _, name = class_path.rpartition(".")
+    try:
+        estimator = getattr(import_module(module), name)(**arguments)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"no estimator {class_path!r} with arguments {dict(arguments)}: {error}") from error
+    if not (hasattr(estimator, "fit") and hasattr(estimator, "score")):
+        raise UserError(f"{class_path} is not an estimator: it needs fit and score, as in scikit-learn")
+    fitted = estimator.fit(reference.embeddings, reference.labels)
+    return float(fitted.score(query.embeddings, query.labels))

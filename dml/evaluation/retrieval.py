@@ -1,0 +1,231 @@
+"""Retrieval scores of embeddings: one number per query and score, and their means."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from dml import runs
+from dml.embeddings import EmbeddingSet, query_and_reference
+from dml.errors import UserError
+from dml.evaluation.knn_vote import own_class_chances
+from dml.functional import retrieval
+from dml.functional.retrieval import Ranks
+from dml.neighbors.ranking import (
+    Block,
+    Candidates,
+    RankingTask,
+    find_device,
+    make_tiling,
+    rank_block,
+    rank_block_on,
+    run_blocks,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+_FIELDS = ("labels", "ids", "num_lone_queries")
+
+
+class QueryScores(NamedTuple):
+    """Every score of every query that has a positive, in class order, and the number of lone queries left out."""
+
+    scores: dict[str, Floats]  # each (Q,)
+    labels: Ints  # (Q,)
+    ids: Ints  # (Q,)
+    num_lone_queries: int
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy archive, whole or not at all.
+
+        Raises:
+            UserError: The disk is full or the folder cannot be written.
+        """
+        own = {"labels": self.labels, "ids": self.ids, "num_lone_queries": self.num_lone_queries}
+        runs.write_arrays(path, {**self.scores, **own})
+
+    @classmethod
+    def load(cls, path: Path) -> "QueryScores":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: There is no such file, or it holds something else.
+
+        Example:
+            >>> import tempfile
+            >>> table = QueryScores({"map": np.array([0.5])}, np.array([3]), np.array([7]), 1)
+            >>> file = Path(tempfile.mkdtemp()) / "queries_val.npz"
+            >>> table.save(file)
+            >>> QueryScores.load(file) == table
+            True
+        """
+        arrays = runs.read_arrays(path)
+        if missing := [name for name in _FIELDS if name not in arrays]:
+            raise UserError(f"{path} holds no query scores ({missing[0]} is missing): write it with `dml evaluate`")
+        labels, ids, lone = (arrays.pop(name) for name in _FIELDS)
+        return cls(arrays, labels, ids, int(lone))
+
+
+def retrieval_scores(
+    query: ArrayLike | Tensor,
+    query_labels: ArrayLike | Tensor,
+    reference: ArrayLike | Tensor | None = None,
+    reference_labels: ArrayLike | Tensor | None = None,
+    ks: Sequence[int] = (1, 5, 10),
+    knn_ks: Sequence[int] = (5,),
+    max_memory: str | int = "2GiB",
+    device: str | torch.device | None = None,
+    query_ids: ArrayLike | Tensor | None = None,
+    reference_ids: ArrayLike | Tensor | None = None,
+    group: dist.ProcessGroup | None = None,
+    metric: str = "l2",
+) -> dict[str, float]:
+    """Return the mean retrieval scores of embeddings: exact, in bounded memory.
+
+    `recall_at_{k}`, `precision_at_{k}`, `r_precision`, `map_at_r`, `map`, `mrr`, `ndcg`, `knn_accuracy` (a vote of the
+    first of `knn_ks` neighbours; with several, `knn_accuracy_at_{k}` too) and `num_lone_queries`. Distances are
+    compared as correctly rounded float32 squares; equal ones, and equal votes, count by their expectation over all
+    orders, so the order of rows never matters. Queries without another member of their class are left out of all
+    scores.
+
+    Args:
+        query: Embeddings (Q,D).
+        query_labels: Whole numbers (Q,) of any value.
+        reference: Embeddings (R,D) to search; None searches the other queries (leave-one-out).
+        reference_labels: Whole numbers (R,).
+        ks: The k of recall and precision.
+        knn_ks: The k of the vote.
+        max_memory: What may be used beyond the inputs: "2GiB", "500MB" or bytes.
+        device: Where to compute: None or "cpu", "cuda", …; `max_memory` then holds for the device too.
+        query_ids: Whole numbers (Q,) naming the samples; a reference with a query's id is that query itself and is not
+            found by it. Repeated ids are padding and count once.
+        reference_ids: Whole numbers (R,); without ids of both, queries and references are different samples.
+        group: Processes that all give the same samples (see `EmbeddingSet.gather`) and share the ranking.
+        metric: `l2` (Euclidean), or `cosine`: embeddings are brought to length one first.
+
+    Raises:
+        UserError: NaN, counts that differ, nothing to score, k out of range, too little memory for one tile.
+
+    Example:
+        >>> retrieval_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1], ks=(1,), knn_ks=(1,))["map_at_r"]
+        1.0
+    """
+    pair = query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids)
+    return mean_scores(score_queries(*pair, ks, knn_ks, max_memory, device, group, metric))
+
+
+def mean_scores(table: QueryScores) -> dict[str, float]:
+    """Return the mean of each score over the queries, summed exactly, and the number of lone queries."""
+    means = {name: math.fsum(values.tolist()) / len(values) for name, values in table.scores.items()}
+    return means | {"num_lone_queries": float(table.num_lone_queries)}
+
+
+def query_scores(
+    query: ArrayLike | Tensor,
+    query_labels: ArrayLike | Tensor,
+    reference: ArrayLike | Tensor | None = None,
+    reference_labels: ArrayLike | Tensor | None = None,
+    ks: Sequence[int] = (1, 5, 10),
+    knn_ks: Sequence[int] = (5,),
+    max_memory: str | int = "2GiB",
+    device: str | torch.device | None = None,
+    query_ids: ArrayLike | Tensor | None = None,
+    reference_ids: ArrayLike | Tensor | None = None,
+    group: dist.ProcessGroup | None = None,
+    metric: str = "l2",
+) -> QueryScores:
+    """Return every score of every single query; arguments and errors are those of `retrieval_scores`.
+
+    Example:
+        >>> query_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 2], ks=(1,), knn_ks=(1,)).scores["recall_at_1"]
+        array([1., 1.])
+    """
+    pair = query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids)
+    return score_queries(*pair, ks, knn_ks, max_memory, device, group, metric)
+
+
+def score_queries(
+    query: EmbeddingSet,
+    reference: EmbeddingSet,
+    ks: Sequence[int] = (1, 5, 10),
+    knn_ks: Sequence[int] = (5,),
+    max_memory: str | int = "2GiB",
+    device: str | torch.device | None = None,
+    group: dist.ProcessGroup | None = None,
+    metric: str = "l2",
+) -> QueryScores:
+    """Return every score of every single query of a set; see `retrieval_scores`.
+
+    Args:
+        query: The queries.
+        reference: What they search; the same object for leave-one-out.
+        ks: The k of recall and precision.
+        knn_ks: The k of the vote.
+        max_memory: What may be used beyond the inputs.
+        device: Where to compute.
+        group: Processes that share the ranking.
+        metric: `l2` or `cosine`.
+
+    Example:
+        >>> pairs = EmbeddingSet([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1])
+        >>> score_queries(pairs, pairs, ks=(1,), knn_ks=(1,)).scores["map_at_r"]
+        array([1., 1., 1., 1.])
+    """
+    same = reference is query
+    query = query.in_metric(metric)
+    task = RankingTask(query, query if same else reference.in_metric(metric))
+    _check_ks(task, ks, knn_ks)
+    accelerator = find_device(device)
+    tiling = make_tiling(task, max_memory, accelerated=accelerator is not None)
+    names = _score_names(ks, knn_ks)
+
+    def score(block: Block) -> list[Floats]:
+        if accelerator is None:
+            ranks, near = rank_block(task, block, max(knn_ks))
+        else:
+            ranks, near = rank_block_on(task, block, max(knn_ks), accelerator)
+        return _score_block(ranks, near, task.layout.query_class[block.low : block.high], ks, knn_ks)
+
+    table = run_blocks(task, tiling, score, len(names), group, accelerator or "cpu")
+    layout, scored = task.layout, np.flatnonzero(task.layout.positives > 0)
+    kept = layout.query_order[scored]
+    scores = dict(zip(names, table[:, scored], strict=True))
+    return QueryScores(scores, task.query.labels[kept], task.query.ids[kept], len(layout.positives) - len(scored))
+
+
+def _check_ks(task: RankingTask, ks: Sequence[int], knn_ks: Sequence[int]) -> None:
+    available = len(task.layout.reference_order) - int((task.layout.self_at >= 0).any())
+    for name, values in (("ks", ks), ("knn_ks", knn_ks)):
+        if not values:
+            raise UserError(f"{name} is empty: give at least one k")
+        for k in values:
+            if k < 1:
+                raise UserError(f"k={k} in {name} is not positive: give whole numbers from 1 on")
+            if k > available:
+                raise UserError(f"k={k} in {name} is larger than the {available} references: give a smaller k")
+
+
+def _score_names(ks: Sequence[int], knn_ks: Sequence[int]) -> list[str]:
+    """Return the names of what `_score_block` gives, in its order."""
+    names = [*(f"recall_at_{k}" for k in ks), *(f"precision_at_{k}" for k in ks)]
+    names += ["r_precision", "map_at_r", "map", "mrr", "ndcg", "knn_accuracy"]
+    return names + ([f"knn_accuracy_at_{k}" for k in knn_ks] if len(knn_ks) > 1 else [])
+
+
+def _score_block(ranks: Ranks, near: Candidates, own: Ints, ks: Sequence[int], knn_ks: Sequence[int]) -> list[Floats]:
+    scores = [retrieval.recall_at_k(ranks, k) for k in ks] + [retrieval.precision_at_k(ranks, k) for k in ks]
+    scores += [
+        retrieval.r_precision(ranks),
+        retrieval.map_at_r(ranks),
+        retrieval.average_precision(ranks),
+        retrieval.reciprocal_rank(ranks),
+        retrieval.ndcg(ranks),
+    ]
+    votes = [own_class_chances(own, near, k) for k in knn_ks]
+    return [*(values.numpy() for values in scores), votes[0], *(votes if len(votes) > 1 else [])]

@@ -1,0 +1,100 @@
+"""The images that an encoder is probed on: those of its run, split as there, with few labels. Reads no pixels."""
+
+from argparse import ArgumentError
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from jsonargparse import ArgumentParser
+
+from dml.data import ImageData
+from dml.data.catalog import Catalog
+from dml.data.sources.detect import choose_source
+from dml.data.splits.assign import deal
+from dml.errors import UserError
+
+
+class Counts(NamedTuple):
+    """How many images train, and of the class that has fewest."""
+
+    images: int
+    smallest_class: int
+
+
+@final
+class ProbeData:
+    """The data block of the probes' recipes and the counts it gives.
+
+    The split is the run's own under every seed, so that no image the encoder was trained on is scored; the seed of a
+    probe chooses the labelled images, the head's first weights and the batches.
+
+    Args:
+        block: The `data` part of a recipe, its split named with a seed.
+        samples: The catalog of its source.
+        data: The datamodule of that block.
+
+    Raises:
+        UserError: The split keeps classes apart: no head can name a class it never saw.
+    """
+
+    def __init__(self, block: dict[str, Any], catalog: Catalog, data: ImageData) -> None:
+        self.block = block
+        self.num_classes = len(catalog.class_names)
+        self._catalog, self._data = catalog, data
+        if deal(catalog, data.split, 1.0, 0, [])[0].class_disjoint:
+            raise UserError(
+                "the run's split keeps classes apart, so no head can name the held-back ones: "
+                "give --data.split dml.data.StratifiedSplit"
+            )
+
+    def counts(self, labelled: int | float, seed: int) -> Counts:
+        """Return the counts under a number of labels and a seed.
+
+        Raises:
+            UserError: So many labels cannot be had, or a class is left empty.
+        """
+        train = deal(self._catalog, self._data.split, labelled, seed, [])[0].train
+        per_class = np.bincount(self._catalog.labels[train])
+        return Counts(len(train), int(per_class[per_class > 0].min()))
+
+
+def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
+    """Read the data part of a run's recipe, as changed by `--data.KEY VALUE` words.
+
+    Args:
+        recipe: The run's config.yaml.
+        keys: Words of the command line; other keys are passed over.
+
+    Raises:
+        UserError: A key is wrong, or the images are gone.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(ImageData, "data")
+    try:
+        parsed = parser.parse_object({"data": {k: v for k, v in recipe["data"].items() if k != "seed"}})
+        parsed = parser.parse_args(_of_data(keys), namespace=parsed)
+        data: ImageData = parser.instantiate(parsed).data
+    except ArgumentError as error:
+        raise UserError(f"the run's data cannot be opened: {' '.join(str(error).split())}") from error
+    catalog = choose_source(data.root, data.source).open()
+    block = {k: v for k, v in parsed.as_dict()["data"].items() if k not in ("seed", "labelled")}
+    if block["split"] is None:
+        kind = "OfficialSplit" if catalog.parts else "StratifiedSplit"
+        block["split"] = {"class_path": f"dml.data.{kind}", "init_args": {}}
+    arguments = block["split"].setdefault("init_args", {})
+    if arguments.get("seed") is None:
+        arguments["seed"] = int(recipe["seed_everything"])
+    block |= {"classes_per_batch": None, "drop_last": False}
+    final = parser.instantiate(parser.parse_object({"data": block})).data
+    return ProbeData(block, catalog, final)
+
+
+def _of_data(keys: Sequence[str]) -> list[str]:
+    """Return the words that belong to `--data.` keys."""
+    chosen: list[str] = []
+    for place, word in enumerate(keys):
+        if word.startswith("--data."):
+            chosen.append(word)
+            if "=" not in word and place + 1 < len(keys):
+                chosen.append(keys[place + 1])
+    return chosen

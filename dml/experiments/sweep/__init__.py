@@ -1,0 +1,1 @@
+"""Sweeps: values of any keys of a recipe, tried as trials."""

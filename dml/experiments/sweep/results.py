@@ -1,0 +1,141 @@
+"""What a sweep leaves behind: table, best recipe, plot and HParams, each made anew from the records."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from dml import runs
+from dml.experiments.sweep.objective import Goal
+from dml.experiments.sweep.search import Configuration
+from dml.experiments.sweep.space import value_of
+from dml.experiments.sweep.sweep import Sweep
+from dml.experiments.sweep.trials import Outcome
+from dml.reports import png
+from dml.reports.curves import swept_curves, swept_heatmap, swept_points
+
+TABLE, PLOT, BEST, BOARD = "sweep.csv", "sweep.png", "best.yaml", "hparams"
+_LINES = 6  # more values of a second key are a heat map
+
+
+class Best(NamedTuple):
+    """The best configuration and its score under each seed."""
+
+    values: Configuration
+    scores: list[float]
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        words = ", ".join(f"{key}={value}" for key, value in self.values.items())
+        return f"{words}: {spread(self.scores)}"
+
+
+def spread(scores: Sequence[float]) -> str:
+    """Return mean, standard deviation and number of scores.
+
+    Example:
+        >>> spread([0.5, 0.7]), spread([0.5])
+        ('0.6000 ± 0.1414 (2 seeds)', '0.5000')
+    """
+    mean = f"{statistics.mean(scores):.4f}"
+    return mean if len(scores) < 2 else f"{mean} ± {statistics.stdev(scores):.4f} ({len(scores)} seeds)"
+
+
+def find_best(sweep: Sweep, goal: Goal) -> Best | None:
+    """Return the configuration with the best mean among those that ended well under most seeds: one seed may be lucky.
+
+    Args:
+        sweep: With its records.
+        goal: The score.
+    """
+    scored = [Best(values, sweep.scores(values, goal.score)) for values in sweep.configurations]
+    most = max((len(best.scores) for best in scored), default=0)
+    whole = [best for best in scored if len(best.scores) == most > 0]
+    sign = 1 if goal.mode == "max" else -1
+    return max(whole, key=lambda best: sign * statistics.mean(best.scores), default=None)
+
+
+def write_results(sweep: Sweep, goal: Goal) -> Best | None:
+    """Write `sweep.csv`, HParams, `sweep.png` and `best.yaml`; return the best, None where no trial ended well."""
+    write_table(sweep)
+    for outcome in sweep.outcomes:
+        if outcome.status == "done":
+            write_board(sweep.folder, outcome)
+    best = find_best(sweep, goal)
+    if best is None:
+        return None
+    runs.write_bytes(sweep.folder / PLOT, png(draw(sweep, goal)))
+    first = next(o for o in sweep.outcomes if o.values == best.values and o.status == "done")
+    recipe = (sweep.folder / first.run / runs.CONFIG).read_text(encoding="utf-8")
+    tried = f"the best of {len(sweep.configurations)} configurations of the sweep {sweep.folder.name}"
+    runs.write_bytes(sweep.folder / BEST, f"# {tried}, by {goal.score}\n# {best}\n{recipe}".encode())
+    return best
+
+
+def write_table(sweep: Sweep) -> None:
+    """Write `sweep.csv`: a row a trial, its keys, seed, status, seconds, scores, and why it failed."""
+    names = sorted({name for outcome in sweep.outcomes for name in outcome.scores})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*sweep.keys, "seed", "status", "seconds", *names, "run", "reason"])
+    for o in sorted(sweep.outcomes, key=lambda o: (sweep.configurations.index(o.values), o.seed)):
+        scores = [o.scores.get(name, "") for name in names]
+        writer.writerow([*(o.values[k] for k in sweep.keys), o.seed, o.status, o.seconds, *scores, o.run, o.reason])
+    runs.write_bytes(sweep.folder / TABLE, text.getvalue().encode())
+
+
+def draw(sweep: Sweep, goal: Goal) -> Figure:
+    """Draw the score against the keys: lines for one key or few values of a second, a heat map, or a panel a key.
+
+    Args:
+        sweep: With at least one finished trial.
+        goal: The score; beside a `val/` score the references' own (`train/`) is drawn where there is one.
+    """
+    scored = [values for values in sweep.configurations if sweep.scores(values, goal.score)]
+    columns = {key: [value_of(values[key]) for values in scored] for key in sweep.keys}
+    twin = goal.score.replace("val/", "train/")
+    names = [goal.score, twin] if any(twin in o.scores for o in sweep.outcomes) and twin != goal.score else [goal.score]
+    scores = {name: [sweep.scores(values, name) for values in scored] for name in names}
+    counts = {key: len(set(column)) for key, column in columns.items()}
+    if len(columns) == 1:
+        return swept_curves(columns[sweep.keys[0]], scores, sweep.keys[0])
+    is_grid = len(set(zip(*columns.values(), strict=True))) == _product(list(counts.values()))
+    if len(columns) == 2 and is_grid:
+        x, line = sorted(columns, key=lambda key: -counts[key])  # stable: the first key is the axis
+        if counts[line] > _LINES:
+            return swept_heatmap(columns[x], columns[line], scores[goal.score], (x, line), goal.score)
+        return swept_curves(columns[x], {goal.score: scores[goal.score]}, x, (line, columns[line]))
+    return swept_points(columns, scores[goal.score], goal.score)
+
+
+def write_board(folder: Path, outcome: Outcome) -> None:
+    """Write a trial's keys and scores for TensorBoard's HParams page, `tensorboard --logdir SWEEP/hparams`.
+
+    Args:
+        folder: The sweep's folder.
+        outcome: A trial that came to an end.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    place = folder / BOARD / outcome.run
+    if place.exists():
+        return
+    keys = {key: value_of(value) for key, value in outcome.values.items()} | {"seed": outcome.seed}
+    keys = {key: "null" if value is None else value for key, value in keys.items()}
+    with SummaryWriter(str(place)) as writer:
+        for summary in hparams(keys, outcome.scores):
+            writer.file_writer.add_summary(summary)
+        for name, score in outcome.scores.items():
+            writer.add_scalar(name, score)
+
+
+def _product(counts: Sequence[int]) -> int:
+    product = 1
+    for count in counts:
+        product *= count
+    return product

@@ -1,0 +1,19 @@
+"""The exact ranking engine: the ranks of every query's positives among all references, in bounded memory."""
+
+from dml.neighbors.ranking.device import find_device, rank_block_on
+from dml.neighbors.ranking.layout import RankingTask
+from dml.neighbors.ranking.nearest import Candidates
+from dml.neighbors.ranking.parallel import run_blocks
+from dml.neighbors.ranking.rank import rank_block
+from dml.neighbors.ranking.tiles import Block, make_tiling
+
+__all__ = [
+    "Block",
+    "Candidates",
+    "RankingTask",
+    "find_device",
+    "make_tiling",
+    "rank_block",
+    "rank_block_on",
+    "run_blocks",
+]

@@ -1,0 +1,73 @@
+"""Works through independent blocks of queries on several threads, and on several processes."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from dml.functional.distributed import gather_rows
+from dml.neighbors.ranking.layout import RankingTask
+from dml.neighbors.ranking.tiles import Block, Tiling
+
+Table = NDArray[np.float64]
+
+
+def run_blocks(
+    task: RankingTask,
+    tiling: Tiling,
+    score: Callable[[Block], Sequence[Table]],
+    num_scores: int,
+    group: dist.ProcessGroup | None = None,
+    device: torch.device | str = "cpu",
+) -> Table:
+    """Return the scores of all queries (num_scores,Q); columns of queries in no block stay zero.
+
+    Args:
+        task: What the blocks belong to; prepared here once where the tiling says so.
+        tiling: The blocks.
+        score: The work on one block of B queries: `num_scores` arrays (B,); blocks do not depend on one another.
+        num_scores: Number of scores.
+        group: Processes that hold the same task and share the blocks; None: this one alone.
+        device: Where the processes exchange tensors: `cpu` for gloo, the own GPU for NCCL.
+    """
+    rank, size = (0, 1) if group is None else (dist.get_rank(group), dist.get_world_size(group))
+    if group is not None:
+        tiling = _first_of(tiling, group)
+    mine = tiling.blocks[rank::size]
+    if tiling.keep:
+        for products in {block.products for block in mine}:
+            task.keep(np.float32 if products else np.float64)
+    # one table from the start: small results kept between large temporaries would hold the allocator's memory
+    table = np.zeros((num_scores, len(task.layout.query_order)))
+
+    def fill(block: Block) -> None:
+        for row, values in zip(table, score(block), strict=True):
+            row[block.low : block.high] = values
+
+    with threadpool_limits(1), ThreadPoolExecutor(tiling.workers) as pool:  # one product per thread, not all on one
+        list(pool.map(fill, mine))
+    if group is not None:
+        _exchange(table, tiling.blocks, group, device)
+    return table
+
+
+def _first_of(tiling: Tiling, group: dist.ProcessGroup) -> Tiling:
+    """Return the first process's tiling: processes with other numbers of threads would cut other blocks."""
+    tilings: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(tilings, tiling, group=group)
+    first: Tiling = tilings[0]
+    return first
+
+
+def _exchange(table: Table, blocks: Sequence[Block], group: dist.ProcessGroup, device: torch.device | str) -> None:
+    """Fill in the columns that the other processes have worked out."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    columns = [[i for block in blocks[r::size] for i in range(block.low, block.high)] for r in range(size)]
+    own = torch.from_numpy(np.ascontiguousarray(table[:, columns[rank]].T)).to(device)  # (queries, num_scores)
+    everyone = gather_rows(own, group).cpu().numpy()
+    table[:, [i for part in columns for i in part]] = everyone.T

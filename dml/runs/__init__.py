@@ -1,0 +1,34 @@
+"""The run folder: where its files lie, and how they are written and read; no torch."""
+
+from dml.runs.files import read_arrays, read_json, write_arrays, write_bytes, write_json
+from dml.runs.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    PICTURES,
+    PROTOCOL,
+    find_checkpoint,
+    find_run,
+    neighbors_path,
+    new_run,
+    queries_path,
+)
+from dml.runs.scores import SCORES, write_scores
+
+__all__ = [
+    "CHECKPOINTS",
+    "CONFIG",
+    "PICTURES",
+    "PROTOCOL",
+    "SCORES",
+    "find_checkpoint",
+    "find_run",
+    "neighbors_path",
+    "new_run",
+    "queries_path",
+    "read_arrays",
+    "read_json",
+    "write_arrays",
+    "write_bytes",
+    "write_json",
+    "write_scores",
+]

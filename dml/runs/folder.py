@@ -1,0 +1,115 @@
+"""Finds and names run folders and the files in them.
+
+A run is `RUNS_DIR/NAME/` with `config.yaml`, `checkpoints/{best,last}.ckpt`, `scores.json`, `protocol.json`,
+`queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `pictures/`, TensorBoard events.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from dml.errors import UserError
+
+CONFIG = "config.yaml"
+PROTOCOL = "protocol.json"
+CHECKPOINTS = "checkpoints"
+PICTURES = "pictures"
+
+
+def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
+    """Return the path a new run will have; nothing is created yet.
+
+    Args:
+        runs_dir: The folder that holds the runs.
+        name: One folder name; None takes the date and time.
+
+    Raises:
+        UserError: The name is not a plain folder name, or such a run exists.
+
+    Example:
+        >>> new_run("no_runs_yet", "first").as_posix()
+        'no_runs_yet/first'
+    """
+    if name is None:
+        name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if name != Path(name).name or name in {"", ".", ".."}:
+        raise UserError(f"run name {name!r} is not a plain folder name: put the folder into --runs_dir")
+    run = Path(runs_dir) / name
+    if run.exists():
+        resumable = (run / CHECKPOINTS / "last.ckpt").exists()
+        mend = f"go on with it by --name {name} --ckpt_path last" if resumable else "remove it (it holds no checkpoint)"
+        raise UserError(f"run {name!r} exists in {runs_dir}: choose another --name, or {mend}")
+    return run
+
+
+def find_run(run: str | Path, runs_dir: str | Path = "runs") -> Path:
+    """Return the folder of an existing run, given by its path, its name in `runs_dir`, or `latest`.
+
+    Args:
+        run: A path to a run folder, a name, or `latest`.
+        runs_dir: The folder that holds the runs.
+
+    Raises:
+        UserError: There is no such run, or the folder holds no `config.yaml`.
+
+    Example:
+        >>> find_run("nowhere", "no_runs_yet")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no run 'nowhere': neither a folder of that path nor a run in no_runs_yet
+    """
+    if str(run) == "latest":
+        return _latest_run(runs_dir)
+    folders = [folder for folder in (Path(runs_dir) / run, Path(run)) if folder.is_dir()]
+    for folder in folders:
+        if (folder / CONFIG).is_file():
+            return folder
+    if folders:
+        raise UserError(f"{folders[0]} is not a run: it holds no {CONFIG}; give a folder written by `dml fit`")
+    raise UserError(f"no run {str(run)!r}: neither a folder of that path nor a run in {runs_dir}")
+
+
+def find_checkpoint(run: Path, which: str) -> Path:
+    """Return the path of a run's checkpoint `best` or `last`.
+
+    Raises:
+        UserError: The run has no such checkpoint.
+
+    Example:
+        >>> find_checkpoint(Path("no_runs_yet/first"), "best")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: run no_runs_yet/first has no checkpoint 'best': it ended before one was saved; train again
+    """
+    path = run / CHECKPOINTS / f"{which}.ckpt"
+    if not path.is_file():
+        raise UserError(f"run {run} has no checkpoint {which!r}: it ended before one was saved; train again")
+    return path
+
+
+def queries_path(run: Path, split: str) -> Path:
+    """Return where a run keeps the scores of the single queries of a split.
+
+    Example:
+        >>> queries_path(Path("runs/first"), "val").as_posix()
+        'runs/first/queries_val.npz'
+    """
+    return run / f"queries_{split}.npz"
+
+
+def neighbors_path(run: Path, split: str) -> Path:
+    """Return where a run keeps the nearest references of the queries of a split.
+
+    Example:
+        >>> neighbors_path(Path("runs/first"), "val").as_posix()
+        'runs/first/neighbors_val.npz'
+    """
+    return run / f"neighbors_{split}.npz"
+
+
+def _latest_run(runs_dir: str | Path) -> Path:
+    configs = list(Path(runs_dir).glob(f"*/{CONFIG}"))
+    if not configs:
+        raise UserError(
+            f"no runs in {runs_dir}: start one with `python -m dml fit`, or name its folder with --runs_dir"
+        )
+    return max(configs, key=lambda config: config.stat().st_mtime).parent
