@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
 from dml.callbacks import CollapseWatch, KNNEvaluation, RandomState
 from dml.callbacks.collector import Collector
-from dml.callbacks.evaluation import Embedded
-from dml.callbacks.pictures import _half_worst, _spread_evenly, _without_self
+from dml.callbacks.pictures import _half_worst
 from dml.data import Batch
 
 
@@ -26,28 +26,12 @@ def test_samples_are_kept_once_and_ordered_by_id():
     assert rows.labels.tolist() == [1, 1, 0]
 
 
-def test_a_query_is_no_neighbour_of_its_own_by_identity():
-    reference_ids = torch.tensor([10, 11, 12, 13])
-    found = torch.tensor([[0, 1, 2], [3, 1, 0], [2, 3, 1]])
-    distances = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 2.0], [0.5, 1.0, 2.0]])
-    near, rows = _without_self(distances, found, reference_ids, torch.tensor([11, 13, 99]))
-    assert rows.tolist() == [[0, 2], [1, 0], [2, 3]]
-    assert near.tolist() == [[0.0, 1.0], [1.0, 2.0], [0.5, 1.0]]
-
-
 def test_half_of_the_gallery_are_the_worst_queries():
-    right = torch.ones(10, 4, dtype=torch.bool)
+    right = np.ones((10, 4), dtype=bool)
     right[6, :3] = False
     right[3, 0] = False
     assert _half_worst(right, 4).tolist() == [0, 9, 6, 3]
     assert sorted(_half_worst(right[:2], 8).tolist()) == [0, 1]
-
-
-def test_every_class_is_among_few_shown_samples():
-    labels = torch.arange(1000) % 10
-    shown = _spread_evenly(Embedded(torch.zeros(1000, 2), labels, torch.arange(1000)), 20)
-    assert set(shown.labels.tolist()) == set(range(10))
-    assert len(shown.ids) == 20
 
 
 class _Logged(nn.Module):
@@ -57,11 +41,17 @@ class _Logged(nn.Module):
 
 def test_a_collapse_is_told_once():
     watch, module = CollapseWatch(threshold=0.01), _Logged()
+    trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
     spread_out = torch.tensor(np.random.default_rng(0).normal(size=(20, 3)))
-    watch.on_validation_batch_end(None, module, spread_out, None, 0)
+
+    def validate(embeddings):
+        watch.on_validation_batch_end(trainer, module, embeddings, None, 0)
+        watch.on_validation_epoch_end(trainer, module)
+
+    validate(spread_out)
     with pytest.warns(UserWarning, match="the embedding collapses"):
-        watch.on_validation_batch_end(None, module, 0.001 * spread_out, None, 0)
-    watch.on_validation_batch_end(None, module, 0.001 * spread_out, None, 0)  # no second warning, or it were an error
+        validate(0.001 * spread_out)
+    validate(0.001 * spread_out)  # a second warning would be an error
 
 
 def test_baselines_and_random_state_travel_with_the_checkpoint():

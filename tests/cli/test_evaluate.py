@@ -48,7 +48,7 @@ def test_references_and_an_estimator(files):
         (["--embeddings", "no.npy", "--labels", "y.npy"], "no file no.npy"),
         (["--embeddings", "x.npy", "--labels", "x.npy"], "give one for each row"),
         (["--embeddings", "x.npy", "--labels", "y.npy", "--ks", "99"], "k=99 in ks is larger than the 59 references"),
-        (["--embeddings", "x.npy", "--labels", "y.npy", "--ks", "a"], "no list of whole numbers"),
+        (["--embeddings", "x.npy", "--labels", "y.npy", "--ks", "a"], "not a list of whole numbers"),
         (["--embeddings", "x.npy", "--labels", "y.npy", "--metric", "l3"], "invalid choice"),
         (["--embeddings", "x.npy", "--labels", "y.npy", "--run", "r"], "neither a run nor a recipe"),
         (["--embeddings", "x.npy", "--labels", "y.npy", "--max_memory", "1kB"], "too small"),

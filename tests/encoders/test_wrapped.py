@@ -8,7 +8,7 @@ from torchvision.models import get_model, get_model_weights
 from dml.data import ImageData
 from dml.encoders import TimmEncoder, TorchvisionEncoder, encoder_hash, layers_of, materialize
 from dml.errors import UserError
-from dml.modules.base import fit_to_data
+from dml.modules.base import check_scale
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +95,8 @@ def test_a_file_that_holds_no_weights(tmp_path):
 
 def test_images_are_not_normalised_twice():
     data = ImageData(mean=[0.485], std=[0.229])
-    data.setup()
     with pytest.raises(UserError, match=r"normalises images itself: leave data\.mean and data\.std"):
-        fit_to_data(TorchvisionEncoder("resnet18"), data)
+        check_scale(TorchvisionEncoder("resnet18"), data)
 
 
 def test_timm_without_timm(monkeypatch):

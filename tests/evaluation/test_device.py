@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dml.errors import UserError
-from dml.evaluation import query_scores, retrieval_scores, scores
+from dml.evaluation import query_scores, retrieval, retrieval_scores
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -17,7 +17,7 @@ def test_same_scores_as_on_the_cpu(monkeypatch, classes):
     x = (rng.standard_normal((classes, 8))[y] + rng.standard_normal((400, 8))).astype(np.float32)
     x[100:150] = x[:50]
     truth = query_scores(x, y, knn_ks=(1, 5))
-    monkeypatch.setattr(scores, "find_device", lambda device: torch.device(DEVICE))
+    monkeypatch.setattr(retrieval, "find_device", lambda device: torch.device(DEVICE))
     for memory in ("2GiB", "2MB"):
         found = query_scores(x, y, knn_ks=(1, 5), max_memory=memory)
         for name, values in truth.scores.items():

@@ -11,7 +11,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from dml.evaluation import gather_samples, retrieval_scores
+from dml.embeddings import EmbeddingSet
+from dml.evaluation import retrieval_scores
 
 
 def samples():
@@ -28,7 +29,7 @@ def write_scores(rank, size, port, folder):
     x, y = samples()
     padded = np.resize(np.arange(len(x)), -(-len(x) // size) * size)
     mine = padded[rank::size]
-    merged = gather_samples(x[mine], y[mine], mine, dist.group.WORLD)
+    merged = EmbeddingSet.gather(x[mine], y[mine], mine, dist.group.WORLD)
     scores = retrieval_scores(
         merged.embeddings, merged.labels, query_ids=merged.ids, knn_ks=(1, 5), group=dist.group.WORLD, max_memory="40MB"
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
 from dml.evaluation.hubs import (
     Neighborhoods,
@@ -16,16 +17,16 @@ from dml.evaluation.hubs import (
 
 def _side(rng, count, first_id):
     rows = rng.normal(size=(count, 3)).astype(np.float32)
-    return rows, rng.integers(0, 4, count), np.arange(first_id, first_id + count)
+    return EmbeddingSet(rows, rng.integers(0, 4, count), np.arange(first_id, first_id + count))
 
 
 def _loop(query, reference, k):
     """Ids of the k nearest of each query, itself left out."""
     found = []
-    for row, own in zip(query[0].astype(np.float64), query[2], strict=True):
-        distances = np.sqrt(((reference[0].astype(np.float64) - row) ** 2).sum(axis=1))
-        order = [i for i in np.argsort(distances, kind="stable") if reference[2][i] != own]
-        found.append([reference[2][i] for i in order[:k]])
+    for row, own in zip(query.embeddings.astype(np.float64), query.ids, strict=True):
+        distances = np.sqrt(((reference.embeddings.astype(np.float64) - row) ** 2).sum(axis=1))
+        order = [i for i in np.argsort(distances, kind="stable") if reference.ids[i] != own]
+        found.append([reference.ids[i] for i in order[:k]])
     return np.array(found)
 
 
@@ -36,12 +37,12 @@ def test_neighbours_are_those_of_a_loop(own):
     reference = query if own else _side(rng, 60, 500)
     near = find_neighborhoods(query, reference, 7)
     np.testing.assert_array_equal(near.neighbor_ids, _loop(query, reference, 7))
-    label_of = dict(zip(reference[2], reference[1], strict=True))
+    label_of = dict(zip(reference.ids, reference.labels, strict=True))
     assert (near.neighbor_labels == np.vectorize(label_of.get)(near.neighbor_ids)).all()
-    assert near.num_references == len(reference[2])
+    assert near.num_references == len(reference)
     assert (np.diff(near.distances, axis=1) >= 0).all()
     counts = occurrences(near, 7)
-    expected = [int((near.neighbor_ids == i).sum()) for i in reference[2]]
+    expected = [int((near.neighbor_ids == i).sum()) for i in reference.ids]
     assert sorted(counts) == sorted(expected)
 
 
@@ -52,7 +53,7 @@ def test_k_is_at_most_the_number_of_references():
 
 
 def test_collapsed_embeddings_are_not_their_own_neighbours():
-    side = np.zeros((30, 2), np.float32), np.arange(30) % 3, np.arange(30)
+    side = EmbeddingSet(np.zeros((30, 2), np.float32), np.arange(30) % 3)
     near = find_neighborhoods(side, side, 4)
     assert (near.neighbor_ids != near.ids[:, None]).all()
 
@@ -64,7 +65,8 @@ def test_suspects_are_the_flipped_labels_of_well_parted_classes():
     given = labels.copy()
     flipped = np.array([4, 41, 77])
     given[flipped] = (labels[flipped] + 1) % 3
-    near = find_neighborhoods((rows, given, np.arange(90)), (rows, given, np.arange(90)), 10)
+    scored = EmbeddingSet(rows, given)
+    near = find_neighborhoods(scored, scored, 10)
     suspects = find_suspects(near)
     assert set(suspects.positions) == set(flipped)
     assert dict(zip(suspects.positions, suspects.proposed, strict=True)) == {i: labels[i] for i in flipped}
@@ -90,5 +92,8 @@ def test_a_record_is_read_back_with_what_goes_with_it(tmp_path):
 
 def test_a_file_that_holds_none_is_told(tmp_path):
     (tmp_path / "n.npz").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is not a NumPy archive"):
+        read_neighborhoods(tmp_path / "n.npz")
+    np.savez(tmp_path / "n.npz", labels=np.arange(3))
     with pytest.raises(UserError, match="holds no neighbours: write it with `dml evaluate"):
         read_neighborhoods(tmp_path / "n.npz")

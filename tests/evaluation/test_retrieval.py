@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dml.errors import UserError
-from dml.evaluation import plan, query_scores, retrieval_scores
+from dml.evaluation import query_scores, retrieval_scores
+from dml.neighbors.ranking import tiles
 
 
 def scores_of_order(classes, own, ks, knn_k):
@@ -170,7 +171,7 @@ def test_both_ways_of_counting_agree_to_the_last_bit(monkeypatch, blobs, kind, m
     y = np.concatenate([y, y[30:90]])
     found = []
     for products in (False, True):
-        monkeypatch.setattr(plan, "takes_products", lambda *_, products=products: products)
+        monkeypatch.setattr(tiles, "takes_products", lambda *_, products=products: products)
         found.append(query_scores(x, y, ks=(1, 7), knn_ks=(1, 9), max_memory=memory))
     for name, values in found[0].scores.items():
         np.testing.assert_array_equal(found[1].scores[name], values, err_msg=name)

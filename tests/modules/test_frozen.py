@@ -189,15 +189,12 @@ def test_the_hash_tells_classes_settings_and_weights_apart_and_nothing_else():
 
 
 def test_unchanged_embeddings_are_scored_once(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(KNNEvaluation, "_score", lambda self, sets, device: calls.append(sets) or {"val": {}})
+    calls, score = [], KNNEvaluation._score
+    monkeypatch.setattr(KNNEvaluation, "_score", lambda self, *sets: calls.append(sets) or score(self, *sets))
     fit(make_module(), make_data(tmp_path), callbacks=[KNNEvaluation(baselines=False)])
     assert len(calls) == 1
-    fit(
-        ClassifierModule(ConvEncoder(8, channels=[4]), LinearHead(10)),
-        make_data(tmp_path),
-        callbacks=[KNNEvaluation(baselines=False)],
-    )
+    module = ClassifierModule(ConvEncoder(8, channels=[4]), LinearHead(10))
+    fit(module, make_data(tmp_path), callbacks=[KNNEvaluation(baselines=False)])
     assert len(calls) == 1 + 3
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from dml.errors import UserError
-from dml.neighbors import NeighborIndex, tiled
+from dml.neighbors import NeighborIndex, torch_search
 
 NAMES = {"l1": "cityblock", "l2": "euclidean", "linf": "chebyshev", "cosine": "cosine"}
 BACKENDS = ["faiss", "torch"]
@@ -55,9 +55,9 @@ def test_collapsed_rows_are_still_told_apart(backend):
 def test_products_are_never_rounded_to_half_precision(monkeypatch):
     x = np.random.default_rng(3).standard_normal((60, 8)).astype(np.float32)
     seen = []
-    distances = tiled._distances
+    distances = torch_search._distances
     monkeypatch.setattr(
-        tiled, "_distances", lambda *given: seen.append(torch.get_float32_matmul_precision()) or distances(*given)
+        torch_search, "_distances", lambda *given: seen.append(torch.get_float32_matmul_precision()) or distances(*given)
     )
     torch.set_float32_matmul_precision("medium")  # bfloat16 on some CPUs, TF32 on GPUs: no error bound would hold
     try:
