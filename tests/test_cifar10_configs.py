@@ -10,7 +10,6 @@ from dml.cli import main
 from dml.encoders import pretrained_encoder
 
 FOLDER = Path(__file__).parents[1] / "configs" / "cifar10"
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 SMALL = ("--trainer.accelerator=cpu", "--data.batch_size=16", "--data.split.val=40", "--evaluation.k=5")
 
 

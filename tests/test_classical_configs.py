@@ -8,8 +8,6 @@ import torch
 
 from dml.cli import main
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 CONFIGS = Path(__file__).parent.parent / "configs"
 QUICK = ("--trainer.fast_dev_run=true", "--trainer.accelerator=cpu")
 

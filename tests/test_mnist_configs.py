@@ -10,7 +10,6 @@ from dml.cli.trainer import TrainerCLI
 from dml.data import ImageData
 from dml.modules import AutoencoderModule, ClassifierModule
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 FILES = sorted((Path(__file__).parents[1] / "configs" / "mnist").glob("*.yaml"))
 SCRATCH = ("--model.encoder=dml.encoders.StridedConvEncoder", "--model.encoder.embedding_dim=15")  # no run is at hand
 

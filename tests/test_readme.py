@@ -12,8 +12,6 @@ from dml.cli import VERBS, main
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def _blocks(section, language):
     text = README.partition(f"## {section}\n")[2].partition("\n## ")[0]

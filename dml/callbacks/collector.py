@@ -1,13 +1,13 @@
 """Collects embeddings over the batches of an evaluation loop, and over processes."""
 
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from dml.data import Batch
+from dml.data import BatchNumbering
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder
 from dml.errors import UserError
@@ -32,18 +32,24 @@ def encoder_of(module: LightningModule) -> Encoder:
 class Collector:
     """Gathers batches and returns every sample once, over all processes and without their padding.
 
+    Args:
+        loader: The number of the loader the batches come from.
+
     Example:
+        >>> from dml.data import Batch
         >>> collector = Collector()
         >>> collector.add(torch.ones(2, 3), Batch(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), torch.tensor([7, 5])))
         >>> collector.collect().ids
         array([5, 7])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loader: int = 0) -> None:
         self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._numbered = BatchNumbering(loader)
 
-    def add(self, embeddings: Tensor, batch: Batch) -> None:
-        """Keep the embeddings (B,D) of a batch."""
+    def add(self, embeddings: Tensor, batch: Any) -> None:
+        """Keep the embeddings (B,D) of a batch, ours or a plain loader's."""
+        batch = self._numbered(batch)
         self._parts.append((embeddings.detach().float().cpu(), batch.labels.cpu(), batch.ids.cpu()))
 
     def collect(self, device: torch.device | str = "cpu") -> EmbeddingSet:

@@ -130,7 +130,7 @@ class KNNEvaluation(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep a batch's embeddings."""
-        self._collectors.setdefault(dataloader_idx, Collector()).add(outputs, batch)
+        self._collectors.setdefault(dataloader_idx, Collector(dataloader_idx)).add(outputs, batch)
 
     def on_test_batch_end(
         self,
@@ -142,7 +142,7 @@ class KNNEvaluation(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep a batch's embeddings."""
-        self._collectors.setdefault(dataloader_idx, Collector()).add(outputs, batch)
+        self._collectors.setdefault(dataloader_idx, Collector(dataloader_idx)).add(outputs, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores of the validation images."""

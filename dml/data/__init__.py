@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dml.data.batch import Batch, as_batch
+from dml.data.batch import Batch, BatchNumbering
 from dml.data.catalog import Catalog, Source
 from dml.data.datamodule import ImageData
 from dml.data.labelled_data import LabelledData, datamodule_of
@@ -27,6 +27,7 @@ __all__ = [
     "Arrays",
     "Augmentation",
     "Batch",
+    "BatchNumbering",
     "Cars196",
     "Catalog",
     "ClassDisjointSplit",
@@ -50,7 +51,6 @@ __all__ = [
     "StratifiedSplit",
     "TorchDataset",
     "TorchvisionSet",
-    "as_batch",
     "balanced_batches",
     "datamodule_of",
     "random_batches",

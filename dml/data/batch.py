@@ -1,11 +1,12 @@
 """What a loader yields."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from dml.errors import UserError
+from dml.functional.distributed import rank, world_size
 
 
 class Batch(NamedTuple):
@@ -24,26 +25,40 @@ class Batch(NamedTuple):
     embeddings: Tensor | None = None
 
 
-def as_batch(batch: Any, first_id: int = 0, step: int = 1) -> Batch:
-    """Return a `Batch` of what any torch DataLoader of (images, labels) yields.
+@final
+class BatchNumbering:
+    """Turns what any torch DataLoader of (images, labels) yields into `Batch`es, ids given in the order they come.
+
+    Samples of different loaders are different samples; where several processes each see a share, as Lightning's
+    distributed sampler deals it, ids are those of one process that sees all.
 
     Args:
-        batch: A `Batch`, returned as it is, or a pair of tensors; further entries are passed over.
-        first_id: The id of the first sample of a pair.
-        step: From each sample's id to the next one's.
-
-    Raises:
-        UserError: It is something else.
+        loader: The number of the loader.
 
     Example:
-        >>> as_batch((torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])), first_id=6).ids
-        tensor([6, 7])
+        >>> number = BatchNumbering()
+        >>> pair = torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])
+        >>> number(pair).ids, number(pair).ids
+        (tensor([0, 1]), tensor([2, 3]))
     """
-    if isinstance(batch, Batch):
-        return batch
-    if not isinstance(batch, tuple | list) or len(batch) < 2 or not all(isinstance(x, Tensor) for x in batch[:2]):
-        raise UserError(
-            f"a loader yields {type(batch).__name__}, not (images, labels): wrap its data set to give pairs"
-        )
-    images, labels = batch[:2]
-    return Batch(images, labels, first_id + step * torch.arange(len(labels), device=labels.device))
+
+    def __init__(self, loader: int = 0) -> None:
+        self._first = loader << 40
+        self._served = 0
+
+    def __call__(self, batch: Any) -> Batch:
+        """Return a `Batch`, as it is, or made of a pair of tensors; further entries are passed over.
+
+        Raises:
+            UserError: It is something else.
+        """
+        if isinstance(batch, Batch):
+            return batch
+        if not isinstance(batch, tuple | list) or len(batch) < 2 or not all(isinstance(x, Tensor) for x in batch[:2]):
+            raise UserError(
+                f"a loader yields a {type(batch).__name__}, not (images, labels): have its data set give pairs"
+            )
+        images, labels = batch[:2]
+        places = self._served + torch.arange(len(labels), device=labels.device)
+        self._served += len(labels)
+        return Batch(images, labels, self._first + world_size() * places + rank())

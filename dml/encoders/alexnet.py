@@ -22,6 +22,7 @@ class AlexNetEncoder(Encoder):
         channels: Widths of the five convolutions.
         hidden_sizes: Widths of the fully connected layers before the last.
         dropout: Share of the inputs of each fully connected layer dropped while training, in [0, 1).
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
 
@@ -37,8 +38,9 @@ class AlexNetEncoder(Encoder):
         channels: tuple[int, int, int, int, int] = (64, 192, 384, 256, 256),
         hidden_sizes: Sequence[int] = (1024, 1024),
         dropout: float = 0.5,
+        normalize: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(normalize)
         check_embedding_dim(embedding_dim)
         self.features = nn.Sequential()
         for number, width in enumerate(channels):
@@ -55,5 +57,4 @@ class AlexNetEncoder(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
         images = images.contiguous(memory_format=torch.channels_last)  # a third faster on processors with bfloat16
-        embeddings: Tensor = self.layers(self.features(images))
-        return embeddings
+        return self.finish(self.layers(self.features(images)))

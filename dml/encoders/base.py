@@ -1,8 +1,9 @@
-"""What every encoder is: a network from images to embeddings; it knows nothing of losses or data sets."""
+"""What every encoder is: a network from images to embeddings."""
 
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dml.errors import UserError
@@ -13,11 +14,22 @@ class Encoder(nn.Module, ABC):
 
     Encoders name the sizes of what they give, not of what they take: input sizes are read from the first images they
     see (`materialize` shows them some), as PyTorch's lazy layers do.
+
+    Args:
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
     """
+
+    def __init__(self, normalize: bool = False) -> None:
+        super().__init__()
+        self.normalize = normalize
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings (B,D) of images (B,C,H,W)."""
+        """Return the embeddings (B,D) of images (B,C,H,W); a subclass returns them through `finish`."""
+
+    def finish(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings (B,D) as they are, or of length one where `normalize` is set."""
+        return F.normalize(embeddings.float(), dim=1) if self.normalize else embeddings
 
 
 def check_embedding_dim(embedding_dim: int) -> None:
@@ -30,10 +42,10 @@ def check_embedding_dim(embedding_dim: int) -> None:
         >>> check_embedding_dim(0)
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: embedding_dim=0: an embedding has at least one dimension
+        dml.errors.UserError: embedding_dim=0: give at least one dimension
     """
     if embedding_dim < 1:
-        raise UserError(f"embedding_dim={embedding_dim}: an embedding has at least one dimension")
+        raise UserError(f"embedding_dim={embedding_dim}: give at least one dimension")
 
 
 @torch.no_grad()
@@ -61,7 +73,7 @@ def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{type(network).__name__} cannot take inputs of shape {tuple(input_shape)} ({reason}): "
-            "set --data.image_size to what it was built for, or choose another encoder"
+            "set data.image_size to what it was built for, or choose another encoder"
         ) from error
     finally:
         network.train(training)

@@ -22,6 +22,7 @@ class ConvEncoder(Encoder):
         dropout: Share of the pooled features dropped while training, in [0, 1).
         first_stride: Stride of the first convolution: 2 makes the rest four times cheaper, for images of 64 pixels or
             more.
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Example:
         >>> import torch
@@ -30,9 +31,14 @@ class ConvEncoder(Encoder):
     """
 
     def __init__(
-        self, embedding_dim: int, channels: Sequence[int] = (32, 64, 128), dropout: float = 0.0, first_stride: int = 1
+        self,
+        embedding_dim: int,
+        channels: Sequence[int] = (32, 64, 128),
+        dropout: float = 0.0,
+        first_stride: int = 1,
+        normalize: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(normalize)
         check_embedding_dim(embedding_dim)
         strides = [first_stride] + [1] * (len(channels) - 1)
         self.stages = nn.ModuleList(
@@ -49,8 +55,7 @@ class ConvEncoder(Encoder):
             if number > 0 and min(features.shape[-2:]) > 1:
                 features = F.max_pool2d(features, 2)  # (B, width, H/2, W/2)
             features = stage(features)
-        embeddings: Tensor = self.projection(self.dropout(features.mean(dim=(2, 3))))
-        return embeddings
+        return self.finish(self.projection(self.dropout(features.mean(dim=(2, 3)))))
 
 
 def _conv(width: int, stride: int) -> list[nn.Module]:

@@ -17,6 +17,7 @@ class FlattenEncoder(Encoder):
     Args:
         center: Subtract the mean image of the training images. It is taken when training starts (`take_mean`) and kept
             with the weights; until then it is 0.
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Example:
         >>> FlattenEncoder()(torch.zeros(5, 3, 8, 8)).shape
@@ -25,8 +26,8 @@ class FlattenEncoder(Encoder):
 
     mean: Tensor
 
-    def __init__(self, center: bool = False) -> None:
-        super().__init__()
+    def __init__(self, center: bool = False, normalize: bool = False) -> None:
+        super().__init__(normalize)
         self.center = center
         if center:
             self.register_buffer("mean", torch.zeros(0))  # its size is that of the first images
@@ -35,10 +36,10 @@ class FlattenEncoder(Encoder):
         """Return the pixels (B, C·H·W) of images (B,C,H,W)."""
         pixels = images.flatten(1)
         if not self.center:
-            return pixels
+            return self.finish(pixels)
         if not len(self.mean):
             self.mean = pixels.new_zeros(pixels.shape[1])
-        return pixels - self.mean
+        return self.finish(pixels - self.mean)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """Take the size of the mean image from the weights, where no image has been seen yet."""

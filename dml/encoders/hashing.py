@@ -1,17 +1,23 @@
-"""Names an encoder by its content: what it is built of and every weight; it knows nothing of where these came from."""
+"""Names an encoder by its content: what it is built of, and every weight."""
 
+import ast
 import hashlib
 import inspect
+import textwrap
 
 import torch
 from torch import nn
 
 _PLAIN = (int, float, str, bool, tuple, list, type(None))
+_LIBRARIES = frozenset({"torch", "torchvision", "timm", "transformers", "kornia"})
 _OF_TORCH = frozenset(vars(nn.Module()))  # the mode and the registries
 
 
 def encoder_hash(network: nn.Module) -> str:
-    """Return 32 hexadecimal digits that change with any weight, buffer, class (its code too) or setting of a network.
+    """Return 32 hexadecimal digits that change with any weight, buffer, class or setting of a network.
+
+    Of classes that a user may be writing the code counts, but not its comments, docstrings or layout; torch's own, and
+    those of the libraries of networks, count by their names, so that another release gives the same hash.
 
     Args:
         network: Any network whose lazy sizes are fixed. Whether it is in training mode, which of its weights are
@@ -46,8 +52,14 @@ def _named(value: object) -> object:
 
 
 def _source(kind: type) -> str:
-    """Return the code of a class, empty where it has none to read."""
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):
+    """Return the code of a class without comments and docstrings; empty where there is none, or a library has it."""
+    if kind.__module__.partition(".")[0] in _LIBRARIES:
         return ""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, TypeError, SyntaxError):
+        return ""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

@@ -1,4 +1,4 @@
-"""Takes an encoder apart into its layers, first to last. Knows nothing of learning rates or of training."""
+"""Takes an encoder apart into its layers, first to last."""
 
 from typing import NamedTuple
 

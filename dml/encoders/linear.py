@@ -51,6 +51,7 @@ class LinearEncoder(Encoder):
         embedding_dim: D, the size of the embedding, ≥ 1.
         bias: Whether a bias is added; distances between embeddings do not depend on it.
         initialisation: `torch` (PyTorch's own) or `normal` (N(0, 1/(in+out)), as in the reference experiments).
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Example:
         >>> import torch
@@ -58,12 +59,13 @@ class LinearEncoder(Encoder):
         torch.Size([5, 64])
     """
 
-    def __init__(self, embedding_dim: int, bias: bool = False, initialisation: Initialisation = "torch") -> None:
-        super().__init__()
+    def __init__(
+        self, embedding_dim: int, bias: bool = False, initialisation: Initialisation = "torch", normalize: bool = False
+    ) -> None:
+        super().__init__(normalize)
         check_embedding_dim(embedding_dim)
         self.projection = linear_layer(embedding_dim, bias, initialisation)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
-        embeddings: Tensor = self.projection(images.flatten(1))
-        return embeddings
+        return self.finish(self.projection(images.flatten(1)))

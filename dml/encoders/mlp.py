@@ -21,6 +21,7 @@ class MLPEncoder(Encoder):
         batch_norm: Whether BatchNorm stands before each ReLU.
         dropout: Share of each hidden layer's units dropped while training, in [0, 1).
         initialisation: `torch` or `normal` (N(0, 1/(in+out)), as in the reference experiments).
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Example:
         >>> import torch
@@ -38,8 +39,9 @@ class MLPEncoder(Encoder):
         batch_norm: bool = False,
         dropout: float = 0.0,
         initialisation: Initialisation = "torch",
+        normalize: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(normalize)
         check_embedding_dim(embedding_dim)
         self.layers = nn.Sequential()
         for size in hidden_sizes:
@@ -53,5 +55,4 @@ class MLPEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
-        embeddings: Tensor = self.layers(images.flatten(1))
-        return embeddings
+        return self.finish(self.layers(images.flatten(1)))

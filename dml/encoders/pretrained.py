@@ -37,7 +37,7 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
     path = runs.find_checkpoint(folder, checkpoint)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:  # whatever a broken file makes the reader stumble over
+    except Exception as error:  # a damaged file fails in many ways
         raise UserError(f"{path} is a broken checkpoint: train the run again") from error
     own = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     try:

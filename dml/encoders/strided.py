@@ -20,6 +20,7 @@ class StridedConvEncoder(Encoder):
         channels: Width of each convolution, first to last.
         hidden_sizes: Widths of the fully connected layers before the last.
         sigmoid: Whether the embedding passes a sigmoid, which keeps it within 0..1.
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Example:
         >>> import torch
@@ -33,8 +34,9 @@ class StridedConvEncoder(Encoder):
         channels: Sequence[int] = (16, 32, 64),
         hidden_sizes: Sequence[int] = (128,),
         sigmoid: bool = False,
+        normalize: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(normalize)
         check_embedding_dim(embedding_dim)
         self.layers = nn.Sequential()
         for width in channels:
@@ -48,5 +50,4 @@ class StridedConvEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
-        embeddings: Tensor = self.layers(images)
-        return embeddings
+        return self.finish(self.layers(images))

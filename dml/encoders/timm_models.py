@@ -22,17 +22,23 @@ class TimmEncoder(WrappedEncoder):
         embedding_dim: D of a linear projection; None: the network's own features.
         image_size: Side in pixels that images are resized to inside; None: what the weights were trained at where there
             are weights, else as they come. A vision transformer takes its own size alone.
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Raises:
         UserError: timm is missing, or there is no such network, file or download, or the file is of another network.
     """
 
     def __init__(
-        self, name: str, weights: str | None = None, embedding_dim: int | None = None, image_size: int | None = None
+        self,
+        name: str,
+        weights: str | None = None,
+        embedding_dim: int | None = None,
+        image_size: int | None = None,
+        normalize: bool = False,
     ) -> None:
         network, card = _build(name, weights)
         size = card.image_size if image_size is None and weights is not None else image_size
-        super().__init__(network, card, size, embedding_dim)
+        super().__init__(network, card, size, embedding_dim, normalize)
 
 
 def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:

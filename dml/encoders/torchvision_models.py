@@ -22,6 +22,7 @@ class TorchvisionEncoder(WrappedEncoder):
         embedding_dim: D of a linear projection; None: the network's own features.
         image_size: Side in pixels that images are resized to inside; None: what the weights were trained at where there
             are weights, else as they come.
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Raises:
         UserError: There is no such network, file or download, or the file is of another network.
@@ -33,12 +34,17 @@ class TorchvisionEncoder(WrappedEncoder):
     """
 
     def __init__(
-        self, name: str, weights: str | None = None, embedding_dim: int | None = None, image_size: int | None = None
+        self,
+        name: str,
+        weights: str | None = None,
+        embedding_dim: int | None = None,
+        image_size: int | None = None,
+        normalize: bool = False,
     ) -> None:
         network, card = _build(name, weights)
         _drop_last_layer(network, name)
         size = card.image_size if image_size is None and weights is not None else image_size
-        super().__init__(network, card, size, embedding_dim)
+        super().__init__(network, card, size, embedding_dim, normalize)
 
 
 def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
@@ -51,7 +57,7 @@ def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
     cards = get_model_weights(name)
     card = cards["DEFAULT"].transforms()
     if not hasattr(card, "crop_size"):
-        raise UserError(f"{name!r} is no network for images of one class each: choose a classification network")
+        raise UserError(f"{name!r} is not a network for images of one class each: choose a classification network")
     named = None if weights is None or weights not in cards.__members__ else weights
     try:
         network: nn.Module = get_model(name, weights=named)

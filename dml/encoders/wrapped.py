@@ -1,4 +1,4 @@
-"""What encoders around other libraries' networks share: preprocessing, weights from a file, projection. No library."""
+"""What encoders around other libraries' networks share: preprocessing, weights from a file, projection."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -39,15 +39,21 @@ class WrappedEncoder(Encoder):
         preprocessing: What its weights expect.
         image_size: Side in pixels that images are resized to (bilinear, antialiased); None: as they come.
         embedding_dim: D of a linear projection of the features; None: the features are the embedding.
+        normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, preprocessing: Preprocessing, image_size: int | None, embedding_dim: int | None
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        image_size: int | None,
+        embedding_dim: int | None,
+        normalize: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(normalize)
         if image_size is not None and image_size < 1:
             raise UserError(f"image_size={image_size} of the encoder: give a side of at least one pixel")
         if embedding_dim is not None:
@@ -68,8 +74,7 @@ class WrappedEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,1|3,H,W)."""
-        embeddings: Tensor = self.projection(self.network(self.preprocess(images)).flatten(1))
-        return embeddings
+        return self.finish(self.projection(self.network(self.preprocess(images)).flatten(1)))
 
 
 def load_weights(network: nn.Module, path: str, name: str) -> None:
@@ -109,8 +114,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise UserError(f"{path} needs the package safetensors: `pip install safetensors`") from error
-    except Exception as error:  # whatever a file that is none makes the reader stumble over
-        raise UserError(f"{path} is no file of weights, or a broken one: give one written by torch.save") from error
+    except Exception as error:  # a file of another kind fails in many ways
+        raise UserError(f"{path} is not a file of weights, or is damaged: give one written by torch.save") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

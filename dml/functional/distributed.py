@@ -23,6 +23,16 @@ def world_size(group: Group = None) -> int:
     return distributed.get_world_size(group) if together else 1
 
 
+def rank() -> int:
+    """Return this process's number among those that train together, 0 outside a process group.
+
+    Example:
+        >>> rank()
+        0
+    """
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
 def gather_rows(rows: Tensor, group: Group = None) -> Tensor:
     """Return the rows of all processes in the order of their ranks, the same on every rank; without gradient.
 

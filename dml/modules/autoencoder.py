@@ -129,6 +129,7 @@ class AutoencoderModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
+        batch = self.numbered(batch)
         pixels = self.pixels(batch.images)
         seen = (corrupt(pixels, self.noise_std, self.masking) - self.mean) / self.std
         codes, penalty = self._draw(self.encoder(seen))
@@ -138,15 +139,15 @@ class AutoencoderModule(TrainableModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; loss and error of queries are logged, those of references are not."""
-        return self._evaluate(batch, dataloader_idx)
+        return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; loss and error of queries are logged, those of references are not."""
-        return self._evaluate(batch, dataloader_idx)
+        return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the embeddings (B,D) of a batch."""
-        embeddings: Tensor = self.encoder(batch.images)
+        embeddings: Tensor = self.encoder(self.numbered(batch).images)
         return embeddings
 
     def _draw(self, embeddings: Tensor) -> tuple[Tensor, Tensor | float]:

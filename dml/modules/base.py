@@ -9,16 +9,15 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 
-from dml.data import Batch, LabelledData, as_batch, datamodule_of
+from dml.data import Batch, BatchNumbering, LabelledData, datamodule_of
 from dml.encoders import FlattenEncoder, WrappedEncoder
 from dml.errors import UserError
-from dml.functional.distributed import gather_rows, world_size
+from dml.functional.distributed import gather_rows
 from dml.modules.param_groups import check_rates
 from dml.modules.plain_loaders import sample_shape
 
 Interval = Literal["epoch", "step"]
 ImageShape = tuple[int, ...]
-_LOADER = 1 << 40  # ids of samples of different plain loaders are this far apart: they are different samples
 
 
 class TrainableModule(LightningModule, ABC):
@@ -42,7 +41,7 @@ class TrainableModule(LightningModule, ABC):
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
-        self._served: dict[int, int] = {}  # samples of each plain loader in this pass
+        self._numberings: dict[int, BatchNumbering] = {}
         self._query_means: list[tuple[int, int, dict[str, float]]] = []  # (first id, samples, means) of each batch
 
     @abstractmethod
@@ -98,14 +97,9 @@ class TrainableModule(LightningModule, ABC):
             if isinstance(part, FlattenEncoder) and part.center and part.training and data is not None:
                 part.take_mean(batch.images for batch in data.ordered_dataloader(data.parts.train))
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Give the samples of a plain loader ids, in the order they come."""
-        if isinstance(batch, Batch):
-            return batch
-        start, ranks = self._served.get(dataloader_idx, 0), world_size()
-        numbered = as_batch(batch, dataloader_idx * _LOADER + start * ranks + self.global_rank, ranks)
-        self._served[dataloader_idx] = start + len(numbered.labels)
-        return numbered
+    def numbered(self, batch: Any, dataloader_idx: int = 0) -> Batch:
+        """Return a batch as ours: a plain loader's samples get ids in the order they come."""
+        return self._numberings.setdefault(dataloader_idx, BatchNumbering(dataloader_idx))(batch)
 
     def on_validation_epoch_start(self) -> None:
         """Begin a pass."""
@@ -144,7 +138,7 @@ class TrainableModule(LightningModule, ABC):
         check_fits(self, checkpoint["state_dict"])
 
     def _begin_pass(self) -> None:
-        self._served, self._query_means = {}, []
+        self._numberings, self._query_means = {}, []
 
     def _log_query_means(self, split: str) -> None:
         """Log means whose bits do not depend on how many processes shared the batches."""

@@ -193,6 +193,7 @@ class ClassifierModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
+        batch = self.numbered(batch)
         logits = self.head(self._embed(batch))
         loss: Tensor = self.loss(logits, batch.labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
@@ -202,15 +203,15 @@ class ClassifierModule(TrainableModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it is of queries."""
-        return self._evaluate(batch, dataloader_idx)
+        return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it is of queries."""
-        return self._evaluate(batch, dataloader_idx)
+        return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the class probabilities (B,num_classes) of a batch."""
-        logits: Tensor = self.head(self._embed(batch))
+        logits: Tensor = self.head(self._embed(self.numbered(batch)))
         return logits.softmax(dim=1)
 
     def _embed(self, batch: Batch) -> Tensor:

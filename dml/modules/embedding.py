@@ -89,6 +89,7 @@ class EmbeddingModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
+        batch = self.numbered(batch)
         embeddings, labels = gather_with_gradient(self._embed(batch.images)), gather_rows(batch.labels)
         loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
@@ -110,15 +111,15 @@ class EmbeddingModule(TrainableModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; the loss of queries is logged, that of references is not."""
-        return self._evaluate(batch, dataloader_idx)
+        return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; the loss of queries is logged, that of references is not."""
-        return self._evaluate(batch, dataloader_idx)
+        return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the embeddings (B,D) of a batch."""
-        return self.forward(batch.images)
+        return self.forward(self.numbered(batch).images)
 
     def _embed(self, images: Tensor) -> Tensor:
         if self.chunk_size is None:

@@ -4,7 +4,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.random import fork_rng
 
-from dml.data import as_batch
+from dml.data import BatchNumbering
 
 
 def sample_shape(trainer: Trainer) -> tuple[int, ...] | None:
@@ -36,5 +36,5 @@ def sample_shape(trainer: Trainer) -> tuple[int, ...] | None:
     loaders = source.dataloader()
     loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
     with fork_rng(devices=[]):  # a shuffled loader draws its seed
-        images: Tensor = as_batch(next(iter(loader))).images
+        images: Tensor = BatchNumbering()(next(iter(loader))).images
     return tuple(images.shape[1:])

@@ -12,8 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dml import runs
 from dml.callbacks import GracefulInterrupt
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def _weights(name, checkpoint="last"):
     return torch.load(f"runs/{name}/checkpoints/{checkpoint}.ckpt", weights_only=True)["state_dict"]

@@ -9,8 +9,6 @@ from PIL import Image
 
 from dml.cli import main
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def _photos(root, classes=("daisy", "iris"), each=8):
     generator = np.random.default_rng(0)

@@ -13,7 +13,6 @@ from dml.cli import main
 from dml.experiments.lock import held
 from dml.experiments.probe import _untrained
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 QUICK = ("--steps", "4", "--trainer.accelerator", "cpu")
 
 

@@ -9,8 +9,6 @@ import pytest
 from dml.errors import UserError
 from dml.evaluation.projection import project
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def test_a_run_and_a_file(dml, small):
     code, _, err = dml("fit", "--name", "first", "--trainer.max_epochs=1", *small[1:])

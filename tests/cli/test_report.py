@@ -9,8 +9,6 @@ from dml import runs
 from dml.evaluation.hubs import neighborhoods_path, read_neighborhoods
 from dml.experiments.report import SECTIONS
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def test_a_run_is_reported_and_evaluate_adds_what_was_missing(dml, small):
     assert dml("fit", "--name", "first", *small, "--evaluation.k=7")[0] == 0

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from dml.encoders import AlexNetEncoder, ConvEncoder, FlattenEncoder, LinearEncoder, MLPEncoder, materialize
+from dml.encoders import (
+    AlexNetEncoder,
+    ConvEncoder,
+    FlattenEncoder,
+    LinearEncoder,
+    MLPEncoder,
+    StridedConvEncoder,
+    TorchvisionEncoder,
+    materialize,
+)
 from dml.errors import UserError
 from dml.heads import LinearHead, MLPHead
 
@@ -96,3 +105,25 @@ def test_a_head_with_batch_norm_does_not_see_the_scale_of_the_embedding(head):
     logits = head(embeddings)
     assert torch.allclose(head(1e3 * embeddings + 7), logits, atol=1e-3)
     assert not any("norm" in name for name, _ in head.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [LinearEncoder(7), MLPEncoder(7), ConvEncoder(7), AlexNetEncoder(7), StridedConvEncoder(7), FlattenEncoder()],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_normalize_puts_embeddings_on_the_unit_sphere(encoder):
+    images = torch.rand(6, 3, 32, 32)
+    plain = encoder.eval()
+    expected = nn.functional.normalize(plain(images), dim=1)
+    encoder.normalize = True
+    torch.testing.assert_close(encoder(images), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(encoder(images).norm(dim=1), torch.ones(6))
+
+
+def test_every_encoder_takes_the_key_normalize():
+    built = [LinearEncoder, MLPEncoder, ConvEncoder, AlexNetEncoder, StridedConvEncoder]
+    assert all(kind(7, normalize=True).normalize for kind in built)
+    assert FlattenEncoder(normalize=True).normalize
+    assert TorchvisionEncoder("resnet18", normalize=True).normalize

@@ -40,3 +40,24 @@ def test_stored_functions_count(tmp_path):
         encoder.activation = activation
         hashes.append(encoder_hash(encoder))
     assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_comments_docstrings_and_layout_do_not_count(tmp_path):
+    plain = _make(tmp_path / "a", 2)
+    text = CODE.format(times=2).replace("(Encoder):", '(Encoder):\n    """Says what it does."""\n    # and why\n')
+    hashes = [encoder_hash(plain)]
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "own.py").write_text(text.replace("* images", "*   images"))
+    spec = importlib.util.spec_from_file_location("own", tmp_path / "b" / "own.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules["own"] = module
+    hashes.append(encoder_hash(module.Scaled()))
+    assert hashes[0] == hashes[1]
+
+
+def test_another_release_of_torch_gives_the_same_hash(monkeypatch):
+    layer = torch.nn.Linear(2, 2)
+    before = encoder_hash(layer)
+    monkeypatch.setattr("inspect.getsource", lambda kind: "class Linear: pass  # another release")
+    assert encoder_hash(layer) == before

@@ -88,7 +88,7 @@ def test_mistakes_are_told_in_one_line(file, name, weights, words):
 def test_a_file_that_holds_no_weights(tmp_path):
     (tmp_path / "text.pth").write_text("no weights")
     torch.save([1, 2], tmp_path / "list.pth")
-    for name, words in (("text", "no file of weights, or a broken one"), ("list", "holds no weights by name")):
+    for name, words in (("text", "not a file of weights, or is damaged"), ("list", "holds no weights by name")):
         with pytest.raises(UserError, match=words):
             TorchvisionEncoder("resnet18", weights=str(tmp_path / f"{name}.pth"))
 

@@ -21,8 +21,6 @@ from dml.encoders import ConvEncoder, LinearEncoder, MLPEncoder, StridedConvEnco
 from dml.errors import UserError
 from dml.modules import AutoencoderModule
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def _data(**keys):
     return ImageData(split=StratifiedSplit(val=100, test=200), batch_size=100, **keys)

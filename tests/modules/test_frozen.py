@@ -14,8 +14,6 @@ from dml.encoders import ConvEncoder, Encoder, FlattenEncoder, encoder_hash
 from dml.heads import LinearHead, MLPHead
 from dml.modules import ClassifierModule
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 class CountingEncoder(Encoder):
     """Counts the images it sees; each row depends on its own image alone, whatever the batch."""

@@ -14,8 +14,6 @@ from dml.heads import LinearHead
 from dml.losses import TripletLoss
 from dml.modules import ClassifierModule, EmbeddingModule
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def _fit(module, epochs=1, **trainer):
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}

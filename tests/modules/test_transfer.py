@@ -14,8 +14,6 @@ from dml.errors import UserError
 from dml.heads import LinearHead
 from dml.modules import ClassifierModule
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 def sgd(parameters):
     return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.01)

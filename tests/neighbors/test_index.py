@@ -57,7 +57,9 @@ def test_products_are_never_rounded_to_half_precision(monkeypatch):
     seen = []
     distances = torch_search._distances
     monkeypatch.setattr(
-        torch_search, "_distances", lambda *given: seen.append(torch.get_float32_matmul_precision()) or distances(*given)
+        torch_search,
+        "_distances",
+        lambda *given: seen.append(torch.get_float32_matmul_precision()) or distances(*given),
     )
     torch.set_float32_matmul_precision("medium")  # bfloat16 on some CPUs, TF32 on GPUs: no error bound would hold
     try:

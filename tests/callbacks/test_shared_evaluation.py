@@ -1,0 +1,78 @@
+"""Several processes share an evaluation: each embeds its part, all rank together, and the scores keep their bytes."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from lightning.pytorch import Trainer
+
+from dml.callbacks import KNNEvaluation
+from dml.data import ClassDisjointSplit, ImageData, StratifiedSplit
+from dml.encoders import Encoder
+from dml.heads import LinearHead
+from dml.modules import ClassifierModule
+
+SPLITS = {
+    "references apart": StratifiedSplit(val=0.3, test=0.2),
+    "leave-one-out": ClassDisjointSplit(val=3, test=3),
+}
+
+
+class CountingEncoder(Encoder):
+    """A fixed projection that counts the images it embeds."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(64, 5, generator=torch.Generator().manual_seed(0)))
+        self.seen = 0
+
+    def forward(self, images):
+        self.seen += len(images) * bool(images.any())  # what fixes the sizes does not count
+        return self.finish(images.flatten(1) @ self.weight)
+
+
+def evaluate(rank, size, port, folder, name):
+    torch.set_num_threads(1)
+    if size > 1:
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    data = ImageData(split=SPLITS[name], eval_batch_size=50, seed=1)
+    encoder, evaluation = CountingEncoder(), KNNEvaluation(baselines=False)
+    module = ClassifierModule(encoder, LinearHead(10))
+    with torch.no_grad():
+        module.head(torch.zeros(1, 5))
+        for p in module.head.parameters():
+            p.copy_(torch.linspace(-1, 1, p.numel()).view_as(p))
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", devices=1, callbacks=[evaluation], **quiet)
+    if size > 1:  # the processes are there already: Lightning would start them by the command line
+        trainer.strategy.__class__.world_size = property(lambda self: size)
+        trainer.strategy.__class__.global_rank = property(lambda self: rank)
+    trainer.validate(module, datamodule=data, verbose=False)
+    scores = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    found = {"scores": scores, "seen": encoder.seen}
+    Path(folder, f"{name}-{size}-{rank}.json").write_text(json.dumps(found, sort_keys=True))
+    if size > 1:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_scores_are_the_same_on_1_2_and_3_processes_and_the_forward_count_falls(tmp_path, name):
+    for size in (1, 2, 3):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        mp.spawn(evaluate, (size, port, str(tmp_path), name), nprocs=size)
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert len(found) == 6
+    alone = found[f"{name}-1-0"]
+    assert {"val/loss", "val/accuracy", "val/map_at_r"} <= alone["scores"].keys()
+    for each in found.values():
+        assert each["scores"] == alone["scores"]
+    for size in (2, 3):
+        seen = [found[f"{name}-{size}-{rank}"]["seen"] for rank in range(size)]
+        assert sum(seen) == alone["seen"]  # each image is embedded once
+        assert max(seen) <= alone["seen"] / size + 2 * 50
