@@ -1,4 +1,4 @@
-"""Decoders: networks from embeddings (B,D) to images (B,C,H,W); they know nothing of encoders or losses."""
+"""Decoders: networks from embeddings (B,D) to images (B,C,H,W)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Decoder(nn.Module, ABC):
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return images (B,C,H,W) for embeddings (B,D)."""
         if self.image_shape is None:
-            raise UserError(f"{type(self).__name__} does not know the shape of its images yet: call build((C, H, W))")
+            raise UserError(f"{type(self).__name__} has no image shape yet: call build((C, H, W))")
         images = self._decode(embeddings)
         return images.sigmoid() if self.sigmoid else images
 

@@ -113,7 +113,7 @@ class KNNEvaluation(Callback):
         if not self.with_baselines or self.baselines:
             return
         compared: dict[str, Encoder] = {"pixels": FlattenEncoder()}
-        if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # else it is no less trained at the end
+        if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one is the same at the end
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
             sets = [_embed(encoder, loader, pl_module.device) for loader in loaders]

@@ -1,4 +1,4 @@
-"""Where pictures go: the run's folder and TensorBoard; it draws none."""
+"""Where pictures go: the run's folder and TensorBoard."""
 
 from pathlib import Path
 

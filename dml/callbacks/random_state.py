@@ -1,4 +1,4 @@
-"""Keeps the random state of layers (dropout) in checkpoints; that of batches and augmentation is addressed."""
+"""Keeps the random state of layers (dropout) in checkpoints; that of batches and transforms is addressed."""
 
 from typing import Any, final
 

@@ -183,7 +183,7 @@ def _print(
 
 
 def interval_table(scores: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
-    """Return scores, one a line, with their intervals where they have one.
+    """Return scores, one per line, with their intervals where they have one.
 
     Example:
         >>> print(interval_table({"map_at_r": 0.5, "num_lone_queries": 3.0}, {"map_at_r": (0.45, 0.55)}))

@@ -43,7 +43,7 @@ def user_errors() -> Iterator[None]:
 
 
 def check_checkpoint(checkpoint: Path | None) -> None:
-    """Refuse a file that is no checkpoint before the data is read; None is none and fine.
+    """Refuse a file that is not a checkpoint before the data is read; None stands for no file.
 
     Raises:
         UserError: The file cannot be read as a checkpoint.
@@ -55,8 +55,8 @@ def check_checkpoint(checkpoint: Path | None) -> None:
         return
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a file that is none makes the reader stumble over
-        raise UserError(f"{checkpoint} is no checkpoint, or a broken one: give a file written by `dml fit`") from error
+    except Exception as error:  # a file of another kind fails in many ways
+        raise UserError(f"{checkpoint} is not a checkpoint, or is damaged: give a file written by `dml fit`") from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise UserError(f"{checkpoint} holds no weights of a module: give a file written by `dml fit`")
 

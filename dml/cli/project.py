@@ -9,7 +9,7 @@ from dml.errors import UserError
 
 def main(arguments: list[str]) -> int:
     """Draw the map and write it; return 0."""
-    parser = scored_parser("project", "Draw embeddings in two dimensions, a point an image, coloured by class.")
+    parser = scored_parser("project", "Draw embeddings in two dimensions, one point per image, coloured by class.")
     parser.add_argument("--method", choices=("tsne", "pca", "umap"), default="tsne", help="(tsne); umap: umap-learn")
     parser.add_argument("--embeddings", metavar="FILE", help="an archive of `dml predict` instead of a run")
     parser.add_argument("--max_points", type=int, default=2000, metavar="N", help="evenly over the classes (2000)")

@@ -6,7 +6,7 @@ _SHOWN = ("knn_accuracy", "recall_at_1", "map_at_r", "accuracy", "loss")
 
 
 def score_table(rows: Mapping[str, Mapping[str, float]], columns: Sequence[str] = _SHOWN) -> str:
-    """Return scores as an aligned table: a row an encoder, a column a score that at least one of them has.
+    """Return scores as an aligned table: one row per encoder, one column per score that at least one of them has.
 
     Example:
         >>> print(score_table({"pixels": {"map_at_r": 0.5}, "trained": {"map_at_r": 0.75, "loss": 0.1}}))

@@ -1,4 +1,4 @@
-"""The chance that the k nearest references vote for a query's own class; it knows only classes and which distances tie.
+"""The chance that the k nearest references vote for a query's own class.
 
 Equal distances at the border of the k nearest are drawn in random order, and classes with equally many votes win
 equally often. Both expectations are exact.

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, to look at: t-SNE, PCA, UMAP. Knows no images and draws nothing."""
+"""Embeddings in two dimensions, to look at: t-SNE, PCA, UMAP."""
 
 from importlib import import_module
 from typing import Any, Literal

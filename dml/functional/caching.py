@@ -1,4 +1,4 @@
-"""Embeddings of a batch too large for one pass, with the gradient of the whole batch; it knows no loss."""
+"""Embeddings of a batch too large for one pass, with the gradient of the whole batch."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Pairwise distances that stay right where embeddings have collapsed; it knows nothing of labels or losses."""
+"""Pairwise distances that stay right where embeddings have collapsed."""
 
 import torch
 from torch import Tensor

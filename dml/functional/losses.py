@@ -1,4 +1,4 @@
-"""The metric losses as pure functions of embeddings and labels, exact at any batch size; they keep no state."""
+"""The metric losses as pure functions of embeddings and labels, exact at any batch size."""
 
 from collections.abc import Sequence
 from typing import get_args

@@ -1,4 +1,4 @@
-"""Sums of a function of all pairwise distances, and their gradients, chunked over anchors; it knows no loss by name."""
+"""Sums of a function of all pairwise distances, and their gradients, chunked over anchors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args

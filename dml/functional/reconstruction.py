@@ -1,4 +1,4 @@
-"""What an autoencoder computes beside its networks: corruption, error and divergence; no state, no networks."""
+"""What an autoencoder computes beside its networks: corruption, error and divergence."""
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ def corrupt(images: Tensor, noise_std: float = 0.0, masking: float = 0.0) -> Ten
 
 
 def check_corruption(noise_std: float, masking: float) -> None:
-    """Refuse a corruption that cannot be had, for `corrupt`.
+    """Refuse settings of `corrupt` that are out of range.
 
     Raises:
         UserError: A number is out of its range.

@@ -1,4 +1,4 @@
-"""Retrieval scores of queries from the ranks of their positives; it knows nothing of embeddings, distances or labels.
+"""Retrieval scores of queries from the ranks of their positives.
 
 Equal distances are scored by their expectation: a tie group is thought of in random order, and each function returns
 the mean over all orders, in closed form.

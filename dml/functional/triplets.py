@@ -1,4 +1,4 @@
-"""What the triplets of a batch cost and how that changes with each distance; it lists none and forms no gradients."""
+"""What the triplets of a batch cost and how that changes with each distance."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Verification scores from two histograms of distances, same-class and different-class pairs; it sees no embedding."""
+"""Verification scores from two histograms of distances, same-class and different-class pairs."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""A memory of earlier batches for any tuple loss; the loss itself and the gathering across processes lie elsewhere."""
+"""A memory of earlier batches for any tuple loss."""
 
 import inspect
 from typing import final

@@ -1,4 +1,4 @@
-"""What losses of pytorch-metric-learning need to train in a loop and from a recipe; it computes nothing itself."""
+"""What losses of pytorch-metric-learning need to train in a loop and from a recipe."""
 
 from torch import Tensor, nn
 

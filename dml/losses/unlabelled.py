@@ -1,4 +1,4 @@
-"""Losses that know no labels, made callable with labels; what they compute is theirs."""
+"""Losses that take no labels, made callable with labels."""
 
 from typing import Literal, final
 

@@ -1,4 +1,4 @@
-"""Gradual unfreezing: which layers of an encoder move in which epoch. A function of the epoch, so it needs no state."""
+"""Gradual unfreezing: which layers of an encoder move in which epoch."""
 
 from dml.encoders import Encoder, layers_of
 from dml.errors import UserError

@@ -1,4 +1,4 @@
-"""A k-NN classifier with scikit-learn's manners over the exact index; it knows nothing of embeddings or images."""
+"""A k-NN classifier with scikit-learn's interface over the exact index."""
 
 from typing import Any, Literal, Self
 

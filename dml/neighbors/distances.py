@@ -1,4 +1,4 @@
-"""The four metrics: their exact order, and how far a float32 search may be off; nothing is searched here."""
+"""The four metrics: their exact order, and how far a float32 search may be off."""
 
 from collections.abc import Callable
 from functools import partial

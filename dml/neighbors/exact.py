@@ -1,4 +1,4 @@
-"""Exact squared distances of tiles at the speed of a matrix product; it knows nothing of labels or of neighbours.
+"""Exact squared distances of tiles at the speed of a matrix product.
 
 The exact squared distance of two rows is the float32 nearest to their float64 sum of squared differences, so it never
 depends on tile shapes, thread counts or a BLAS. A float64 matrix product with an error bound certifies almost every

@@ -1,4 +1,4 @@
-"""Candidate neighbours by tiles of torch distances, on the CPU or CUDA: float32, to be refined; it holds no index."""
+"""Candidate neighbours by tiles of torch distances, on the CPU or CUDA: float32, to be refined."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -52,7 +52,7 @@ def parse_memory(memory: str | int) -> int:
     except (ValueError, KeyError, OverflowError):
         size = 0
     if size <= 0:
-        raise UserError(f"max_memory {memory!r} is no amount of memory: write for instance '2GiB' or '500MB'")
+        raise UserError(f"max_memory {memory!r} is not an amount of memory: write '2GiB' or '500MB'")
     return size
 
 
