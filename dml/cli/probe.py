@@ -33,8 +33,8 @@ def main(arguments: list[str]) -> int:
     run = runs.find_run(options.run, options.runs_dir)
     runs.find_checkpoint(run, "best")
 
+    from dml.experiments.jobs import run_here
     from dml.experiments.probe import Probe, Settings, cells_of, run_probe
-    from dml.experiments.sweep.trials import run_here
 
     settings = Settings(options.steps, options.batch_size, options.lr, options.encoder_lr, options.hidden, options.k)
     probe = Probe(run, settings, keys)

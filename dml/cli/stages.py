@@ -25,9 +25,8 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--name {name!r} is not a plain folder name: put the folder into --runs_dir")
 
     from dml.cli.table import score_table  # the rest loads torch, which --help must not
-    from dml.experiments.lock import held
+    from dml.experiments.jobs import held, run_here
     from dml.experiments.stages import Stages, read_stages
-    from dml.experiments.sweep.trials import run_here
 
     stages = Stages(Path(options.runs_dir) / name, read_stages(file), keys)
     start = run_here(cli.main)

@@ -12,11 +12,11 @@ from dml.cli.options import KEYS, Parser, as_keys, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
+    from dml.experiments.jobs import Start
     from dml.experiments.sweep.objective import Goal
     from dml.experiments.sweep.search import Configuration, Mode, Search
     from dml.experiments.sweep.space import Dimension
     from dml.experiments.sweep.sweep import Plan, Sweep
-    from dml.experiments.sweep.trials import Start
 
 SOME_FAILED, INTERRUPTED = 1, 130  # exit codes
 TRIALS = 20
@@ -152,7 +152,7 @@ def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
     """
     import torch
 
-    from dml.experiments.sweep.trials import RunApart, run_here
+    from dml.experiments.jobs import RunApart, run_here
 
     gpus = torch.cuda.device_count()
     slots = parallel or max(1, gpus)

@@ -18,9 +18,8 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
-from dml.experiments.lock import held
+from dml.experiments.jobs import JobError, Start, held, run_fit, run_job
 from dml.experiments.probe_data import Counts, ProbeData, open_data
-from dml.experiments.sweep.trials import INTERRUPTED, Start
 
 FOLDER = "probe"
 METHODS = ("knn", "linear", "mlp", "finetune")
@@ -110,25 +109,23 @@ class Probe:
             UserError: It failed; the line says where its output lies.
         """
         counts = self.data.counts(cell.labelled, cell.seed)
-        work, log = self.run / FOLDER / "work", self.run / FOLDER / "log.txt"
-        shutil.rmtree(work, ignore_errors=True)
-        recipe = work / "recipe.yaml"
+        folder, log = self.run / FOLDER / "cell", self.run / FOLDER / "log.txt"
+        shutil.rmtree(folder, ignore_errors=True)
+        recipe, run = folder / "recipe.yaml", folder / "run"
         runs.write_bytes(recipe, yaml.safe_dump(self.recipe(cell, counts)).encode())
-        scores = work / "cell" / runs.SCORES
-        if cell.method == "knn":
-            words = ["validate", "--config", str(recipe), "--output", str(scores)]
-        else:
-            words = ["fit", "--config", str(recipe), "--runs_dir", str(work), "--name", "cell"]
-        code = start([*words, *self.keys], log)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        if code:
-            raise UserError(f"{cell.row} at {cell.labelled} labels failed: {_last_line(log)}")
+        words, scores = ["--config", str(recipe), *self.keys], run / runs.SCORES
+        try:
+            if cell.method == "knn":
+                run_job(["validate", *words, "--output", str(scores)], log, start)
+            else:
+                run_fit(run, words, log, start)
+        except JobError as error:
+            raise UserError(f"{cell.row} at {cell.labelled} labels failed: {error} (log: {log})") from error
         score = runs.read_json(scores)["val"]["knn_accuracy" if cell.method == "knn" else "accuracy"]
         record = {**cell._asdict(), "images": counts.images, "accuracy": score}
         self.records[self.key(cell)] = record
         runs.write_json(self.path, {"encoder": self.identity, "cells": self.records})
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def recipe(self, cell: Cell, counts: Counts) -> dict[str, Any]:
         """Return the recipe of a cell."""
@@ -258,8 +255,3 @@ def _untrained(block: Any, image_size: int | None) -> Any:
     if arguments.get("weights") is not None:
         arguments |= {"weights": None} | ({"image_size": image_size} if "image_size" in arguments else {})
     return block
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return f"{lines[-1].removeprefix('dml: ')} (all of it: {log})" if lines else f"it left no word in {log}"

@@ -4,7 +4,6 @@ Training is the front door's business. Every stage is a run of its own; what has
 """
 
 import copy
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -13,7 +12,7 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
-from dml.experiments.sweep.trials import INTERRUPTED, Start
+from dml.experiments.jobs import JobError, Start, run_fit
 
 RECORD = "stages.json"
 
@@ -99,22 +98,12 @@ class Stages:
         """
         name, stage = self._name(chain, place), self.chains[chain][place]
         handed = self._handed(chain, place)
-        where = ["--runs_dir", str(self.folder), "--name", name]
-        if (self.folder / name / runs.CHECKPOINTS / "last.ckpt").exists():
-            words = ["fit", *where, "--ckpt_path", "last"]
-        else:
-            shutil.rmtree(self.folder / name, ignore_errors=True)  # killed before its first checkpoint
-            path = self.folder / "recipes" / f"{name}.yaml"
-            runs.write_bytes(path, yaml.safe_dump(self._recipe(stage, handed)).encode())
-            words = ["fit", "--config", str(path), *self.keys, *where]
-        log = self.folder / "logs" / f"{name}.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        code = start(words, log)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        if code:
-            lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-            raise UserError(f"stage {name} failed: {lines[-1].removeprefix('dml: ') if lines else 'see'} ({log})")
+        recipe, log = self.folder / "recipes" / f"{name}.yaml", self.folder / "logs" / f"{name}.txt"
+        runs.write_bytes(recipe, yaml.safe_dump(self._recipe(stage, handed)).encode())
+        try:
+            run_fit(self.folder / name, ["--config", str(recipe), *self.keys], log, start)
+        except JobError as error:
+            raise UserError(f"stage {name} failed: {error} (log: {log})") from error
         self._record(name, stage, handed)
         return name
 

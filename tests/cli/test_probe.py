@@ -10,7 +10,7 @@ import yaml
 
 from dml import runs
 from dml.cli import main
-from dml.experiments.lock import held
+from dml.experiments.jobs import held
 from dml.experiments.probe import _untrained
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -48,7 +48,7 @@ def test_the_table_the_records_and_the_picture(dml, run):
     assert [line["row"] for line in lines] == rows
     assert {(line["labelled"], line["images"]) for line in lines} == {("1", "10")}
     assert (run / "pictures" / "probe.png").read_bytes()[1:4] == b"PNG"
-    assert not (run / "probe" / "work").exists()
+    assert not (run / "probe" / "cell").exists()
 
     before = json.loads((run / "probe" / "probe.json").read_text())
     dropped = dict(list(before["cells"].items())[:-1])  # as if it had been stopped before its last cell

@@ -14,12 +14,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dml import runs
 from dml.errors import UserError
+from dml.experiments.jobs import RunApart, run_here
 from dml.experiments.sweep.objective import Goal, default_goal
 from dml.experiments.sweep.results import draw, find_best, write_results
 from dml.experiments.sweep.search import RandomSearch, grid
 from dml.experiments.sweep.space import read_space
 from dml.experiments.sweep.sweep import Plan, Sweep, run_sweep
-from dml.experiments.sweep.trials import RunApart, run_here
 
 RECIPE = {"seed_everything": 0, "model": {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.1}}}
 GOAL = Goal("val/knn_accuracy", "max")

@@ -12,9 +12,10 @@ from typing import Any, final
 import yaml
 
 from dml.errors import UserError
+from dml.experiments.jobs import FrontDoor
 from dml.experiments.sweep.search import Mode
 from dml.experiments.sweep.space import Dimension, number_text
-from dml.experiments.sweep.trials import FrontDoor, Outcome
+from dml.experiments.sweep.trials import Outcome
 
 Recipe = dict[str, Any]
 

@@ -11,10 +11,10 @@ from typing import Any, final
 
 from dml import runs
 from dml.errors import UserError
-from dml.experiments.lock import held
+from dml.experiments.jobs import Start, held
 from dml.experiments.sweep.objective import Goal, Recipe, check_score
 from dml.experiments.sweep.search import Configuration, Search
-from dml.experiments.sweep.trials import Outcome, Start, Trial, run_trials
+from dml.experiments.sweep.trials import Outcome, Trial, run_trials
 
 SWEEP = "sweep.json"
 
