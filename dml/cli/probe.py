@@ -82,7 +82,8 @@ def _tell(cell: "Cell", accuracy: float) -> None:
 
 
 def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
-    from dml.experiments.probe import FOLDER, csv_of, spread, table_of
+    from dml.experiments.mean_sd import mean_sd
+    from dml.experiments.probe import FOLDER, csv_of, table_of
     from dml.reports import png, probe_curves
     from dml.reports.probe import label_of
 
@@ -91,7 +92,9 @@ def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
     width = max(map(len, table))
     print(f"\n{'':<{width}}" + "".join(f"  {label_of(amount):>12}" for amount in amounts))
     for row, scores in table.items():
-        print(f"{row:<{width}}" + "".join(f"  {spread(scores[amount]):>12}" for amount in amounts))
+        print(
+            f"{row:<{width}}" + "".join(f"  {mean_sd(scores[amount], 3, leading_zero=False):>12}" for amount in amounts)
+        )
     runs.write_bytes(run / FOLDER / "probe.csv", csv_of(probe, cells).encode())
     picture = run / runs.PICTURES / "probe.png"
     runs.write_bytes(picture, png(probe_curves(table, f"Probe of {run.name}")))

@@ -13,10 +13,10 @@ from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.experiments.jobs import Start
-    from dml.experiments.sweep.objective import Goal
+    from dml.experiments.sweep.objective import Objective
     from dml.experiments.sweep.search import Configuration, Mode, Search
     from dml.experiments.sweep.space import Dimension
-    from dml.experiments.sweep.sweep import Plan, Sweep
+    from dml.experiments.sweep.sweep import Sweep, SweepSettings
 
 SOME_FAILED, INTERRUPTED = 1, 130  # exit codes
 TRIALS = 20
@@ -51,49 +51,52 @@ def main(arguments: list[str]) -> int:
     if options.search == "grid" and options.trials is not None:
         raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
 
-    from dml.experiments.sweep.objective import check_space, complete_recipe, default_goal
-    from dml.experiments.sweep.sweep import Plan, Sweep
+    from dml.experiments.sweep.objective import check_space, complete_recipe, default_objective
+    from dml.experiments.sweep.sweep import Sweep, SweepSettings
 
     recipe = complete_recipe(cli.main, words)  # loads torch, which --help must not
-    goal = default_goal(recipe, options.score, options.mode)
+    objective = default_objective(recipe, options.score, options.mode)
     sweep = Sweep(folder, recipe, [dimension.key for dimension in space])
-    search = _search(options, space, goal.mode)
+    search = _search(options, space, objective.mode)
     check_space(cli.main, words, space)
     if options.retry_failed:
         sweep.forget_failed()
     count = len(search) if isinstance(search, list) else options.trials or TRIALS
-    plan = Plan(words, options.seeds or (int(recipe["seed_everything"]),), search, count, goal)
+    settings = SweepSettings(words, options.seeds or (int(recipe["seed_everything"]),), search, count, objective)
     start, slots = _start(options.parallel, alone=str(recipe["trainer"]["devices"]) in {"auto", "1"})
-    return _run(sweep, plan, start, slots)
+    return _run(sweep, settings, start, slots)
 
 
-def _run(sweep: "Sweep", plan: "Plan", start: "Start", slots: int) -> int:
-    from dml.experiments.sweep.progress import Display
+def _run(sweep: "Sweep", settings: "SweepSettings", start: "Start", slots: int) -> int:
+    from dml.experiments.sweep.progress import SweepProgress
     from dml.experiments.sweep.sweep import run_sweep
 
-    ended, seeds = len(sweep.outcomes), len(plan.seeds)
-    left = len(sweep.left(plan.seeds, plan.search)) if isinstance(plan.search, list) else plan.count * seeds - ended
+    ended = len(sweep.outcomes)
+    if isinstance(settings.search, list):
+        left = len(sweep.left(settings.seeds, settings.search))
+    else:
+        left = settings.count * len(settings.seeds) - ended
     code = 0
-    with Display(ended, ended + max(0, left), plan.goal.score) as display:
+    with SweepProgress(ended, ended + max(0, left), settings.objective.score) as progress:
         try:
-            run_sweep(sweep, plan, start, slots, display.tell)
+            run_sweep(sweep, settings, start, slots, progress.tell)
         except KeyboardInterrupt:
             code = INTERRUPTED
-    return _finish(sweep, plan.goal, code) if sweep.outcomes else code
+    return _finish(sweep, settings.objective, code) if sweep.outcomes else code
 
 
-def _finish(sweep: "Sweep", goal: "Goal", code: int) -> int:
+def _finish(sweep: "Sweep", objective: "Objective", code: int) -> int:
     """Write the results, say where they lie, and return the exit code."""
     from dml.experiments.sweep.results import write_results
 
-    best = write_results(sweep, goal)
+    best = write_results(sweep, objective)
     failed = [outcome for outcome in sweep.outcomes if outcome.status == "failed"]
     if best is None and not code:
         raise UserError(f"all {len(failed)} trials failed, the first by: {failed[0].reason}")
     print(f"\ntable    {sweep.folder / 'sweep.csv'}\nplot     {sweep.folder / 'sweep.png'}")
     print(f"compare  tensorboard --logdir {sweep.folder / 'hparams'}")
     if best is not None:
-        print(f"best     {best} by {goal.score}\n         dml fit --config {sweep.folder / 'best.yaml'}")
+        print(f"best     {best} by {objective.score}\n         dml fit --config {sweep.folder / 'best.yaml'}")
     if failed:
         print(f"{len(failed)} of {len(sweep.outcomes)} trials failed: {sweep.folder / 'sweep.csv'} says why")
     if code:

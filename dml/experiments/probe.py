@@ -7,7 +7,6 @@ import copy
 import hashlib
 import json
 import shutil
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,17 +219,6 @@ def table_of(probe: Probe, cells: Sequence[Cell]) -> dict[str, dict[Labelled, li
         if accuracy is not None:
             table.setdefault(cell.row, {}).setdefault(cell.labelled, []).append(accuracy)
     return table
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return mean and standard deviation as text.
-
-    Example:
-        >>> spread([0.5, 0.7]), spread([0.5])
-        ('.600 ± .141', '.500')
-    """
-    mean = f"{statistics.mean(values):.3f}".removeprefix("0")
-    return mean if len(values) < 2 else f"{mean} ± {f'{statistics.stdev(values):.3f}'.removeprefix('0')}"
 
 
 def csv_of(probe: Probe, cells: Sequence[Cell]) -> str:

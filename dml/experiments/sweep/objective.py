@@ -22,7 +22,7 @@ Recipe = dict[str, Any]
 
 @final
 @dataclass(frozen=True)
-class Goal:
+class Objective:
     """The score a sweep is judged by, as `section/name`, and whether more or less of it is better."""
 
     score: str
@@ -66,8 +66,8 @@ def _examples(dimension: Dimension) -> Sequence[str]:
     return dimension.choices or [number_text(value, dimension.whole) for value in (low, middle, high)]
 
 
-def default_goal(recipe: Recipe, score: str | None, mode: Mode | None) -> Goal:
-    """Return the goal: what is given, else what the recipe's best checkpoint is chosen by, else its module's choice.
+def default_objective(recipe: Recipe, score: str | None, mode: Mode | None) -> Objective:
+    """Return what is given, else what the recipe's best checkpoint is chosen by, else its module's choice.
 
     Raises:
         UserError: A score is given whose mode nobody knows, or that has no section.
@@ -81,7 +81,7 @@ def default_goal(recipe: Recipe, score: str | None, mode: Mode | None) -> Goal:
         raise UserError(f"--score {chosen}: give one that a trial writes, e.g. val/knn_accuracy or train/knn_accuracy")
     if mode is None:
         mode = named.get("mode") or module.monitor_mode if chosen == monitor else guess_mode(chosen)
-    return Goal(chosen, mode)
+    return Objective(chosen, mode)
 
 
 def guess_mode(score: str) -> Mode:
@@ -95,7 +95,7 @@ def guess_mode(score: str) -> Mode:
 
 
 def check_score(outcome: Outcome, score: str) -> None:
-    """Refuse a goal that a finished trial has no score of.
+    """Refuse a score that a finished trial does not have.
 
     Raises:
         UserError: It names the scores there are.

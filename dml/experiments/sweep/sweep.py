@@ -12,7 +12,7 @@ from typing import Any, final
 from dml import runs
 from dml.errors import UserError
 from dml.experiments.jobs import Start, held
-from dml.experiments.sweep.objective import Goal, Recipe, check_score
+from dml.experiments.sweep.objective import Objective, Recipe, check_score
 from dml.experiments.sweep.search import Configuration, Search
 from dml.experiments.sweep.trials import Outcome, Trial, run_trials
 
@@ -64,7 +64,7 @@ class Sweep:
                 shutil.rmtree(self.folder / outcome.run, ignore_errors=True)
         self.outcomes = [outcome for outcome in self.outcomes if outcome.status == "done"]
 
-    def plan(self, configurations: Iterable[Configuration]) -> None:
+    def add(self, configurations: Iterable[Configuration]) -> None:
         """Keep configurations that are about to be tried, on disk at once: a proposal is not made twice."""
         self.configurations += [values for values in configurations if values not in self.configurations]
         self.write()
@@ -103,7 +103,7 @@ class Sweep:
 
 @final
 @dataclass(frozen=True)
-class Plan:
+class SweepSettings:
     """What a sweep runs.
 
     Args:
@@ -111,61 +111,63 @@ class Plan:
         seeds: Each configuration is run under each.
         search: All configurations, or what proposes them.
         count: How many configurations are tried, those of earlier starts included.
-        goal: What a search learns from.
+        objective: What a search learns from.
     """
 
     recipe: Sequence[str]
     seeds: Sequence[int]
     search: Search | Sequence[Configuration]
     count: int
-    goal: Goal
+    objective: Objective
 
 
-def run_sweep(sweep: Sweep, plan: Plan, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
+def run_sweep(sweep: Sweep, settings: SweepSettings, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
     """Run what is left of a sweep, recording each trial as it ends.
 
     Args:
         sweep: The folder and its records.
-        plan: What is to be run.
+        settings: What is to be run.
         start: Runs `dml` with given words.
         slots: How many trials run at once.
         tell: Called with each outcome.
 
     Raises:
-        UserError: A trial ended without the goal's score, or another process runs this sweep.
+        UserError: A trial ended without the objective's score, or another process runs this sweep.
         KeyboardInterrupt: Ctrl-C; the same call goes on with what is left.
     """
     for outcome in sweep.outcomes:
-        check_score(outcome, plan.goal.score)
+        check_score(outcome, settings.objective.score)
     with held(sweep.folder):
-        _run_batches(sweep, plan, start, slots, tell)
+        _run_batches(sweep, settings, start, slots, tell)
 
 
-def _run_batches(sweep: Sweep, plan: Plan, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
-    for batch in _batches(sweep, plan, slots):
-        sweep.plan(batch)
-        left = sweep.left(plan.seeds, batch)
-        for outcome in run_trials(sweep.folder, plan.recipe, left, start, slots):
+def _run_batches(
+    sweep: Sweep, settings: SweepSettings, start: Start, slots: int, tell: Callable[[Outcome], None]
+) -> None:
+    for batch in _batches(sweep, settings, slots):
+        sweep.add(batch)
+        left = sweep.left(settings.seeds, batch)
+        for outcome in run_trials(sweep.folder, settings.recipe, left, start, slots):
             sweep.record(outcome)
             tell(outcome)
-            check_score(outcome, plan.goal.score)
-        if isinstance(plan.search, Search):
+            check_score(outcome, settings.objective.score)
+        if isinstance(settings.search, Search):
             for values in batch:
-                plan.search.learn(values, mean_or_none(sweep.scores(values, plan.goal.score)))
+                settings.search.learn(values, mean_or_none(sweep.scores(values, settings.objective.score)))
 
 
-def _batches(sweep: Sweep, plan: Plan, slots: int) -> Iterable[Sequence[Configuration]]:
+def _batches(sweep: Sweep, settings: SweepSettings, slots: int) -> Iterable[Sequence[Configuration]]:
     """Yield what is tried next: a grid whole; else what is known already, then as many proposals as run at once."""
-    if not isinstance(plan.search, Search):
-        yield plan.search
+    if not isinstance(settings.search, Search):
+        yield settings.search
         return
     yield list(sweep.configurations)
-    for _ in range(20 * plan.count):  # a small space may hold fewer configurations than asked for
+    for _ in range(20 * settings.count):  # a small space may hold fewer configurations than asked for
         batch: list[Configuration] = []
-        for _ in range(min(slots, plan.count - len(sweep.configurations))):
-            values = plan.search.propose()
+        for _ in range(min(slots, settings.count - len(sweep.configurations))):
+            values = settings.search.propose()
             if values in sweep.configurations or values in batch:
-                plan.search.learn(values, mean_or_none(sweep.scores(values, plan.goal.score)))
+                settings.search.learn(values, mean_or_none(sweep.scores(values, settings.objective.score)))
             else:
                 batch.append(values)
         if batch:
