@@ -29,7 +29,7 @@ examples:
 
 def main(arguments: list[str]) -> int:
     """Run what is missing, print one table, write the records and one picture; return 0."""
-    options, keys = _parser().parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     run = runs.find_run(options.run, options.runs_dir)
     runs.find_checkpoint(run, "best")
 
@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml probe",
         description="Tell what a run's encoder is worth with few and with many labels.",

@@ -41,7 +41,7 @@ Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mist
 
 def main(arguments: list[str]) -> int:
     """Run what is left of a sweep and write its results; return 0, 1 where a trial failed, or 130 after Ctrl-C."""
-    options, keys = _parser().parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     folder = _folder(options)
     words = as_keys(with_default(options.config, keys), keys)
 
@@ -104,7 +104,8 @@ def _finish(sweep: "Sweep", objective: "Objective", code: int) -> int:
     return code or (SOME_FAILED if failed else 0)
 
 
-def _parser() -> Parser:
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml sweep",
         description="Try values of any keys of a recipe: grid, random or Bayesian search, over several seeds.",

@@ -1,8 +1,8 @@
 """Densities and class probabilities from nearest neighbours, in any number of dimensions.
 
 p(x) = k / (N·V), where V is the volume of the smallest ball around x that holds the k nearest of N rows. Right in the
-limit of many rows and neighbours; but for any k it is k/(k − 1) too large on average, and it is not a density: its tails
-fall as 1/r^D, so its integral over all space diverges.
+limit of many rows and neighbours; but for any k it is k/(k − 1) too large on average, and it is not a density: its
+tails fall as 1/r^D, so its integral over all space diverges.
 """
 
 from typing import Any, Self, final
