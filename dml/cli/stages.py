@@ -1,4 +1,4 @@
-"""`dml stages`: train in stages from one file, each handing its encoder on, beside the same without the first."""
+"""`dml stages`: train in stages from one file, each handing its encoder on, and the same without the first stage."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ EPILOG = """values of a key:
   model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly over the logarithm
   model.encoder.embedding_dim=8,16,64       these
   model.optimizer.lr=1e-4:1e-1:log          a range to draw from (--search random, bayes)
-  data.batch_size=32:256:int                whole numbers alone
+  data.batch_size=32:256:int                whole numbers only
 
 examples:
   dml sweep --over model.loss.margin=0.1:2.0:15 --seeds 0,1,2 --name margins
@@ -47,7 +47,10 @@ def main(arguments: list[str]) -> int:
 
     from dml.experiments.sweep.space import read_space
 
-    space = read_space(options.over, ranges=options.search != "grid")
+    try:
+        space = read_space(options.over, ranges=options.search != "grid")
+    except UserError as error:
+        raise UserError(f"--over: {error}") from error
     if options.search == "grid" and options.trials is not None:
         raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
 
@@ -173,12 +176,12 @@ def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdigit() for word in words) or len(set(words)) < len(words):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of different whole numbers like 0,1,2")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different whole numbers like 0,1,2")
     return tuple(map(int, words))

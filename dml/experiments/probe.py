@@ -1,6 +1,6 @@
-"""Probes an encoder: which cells (encoder, method, labels, seed) there are, their recipes, their records and the table.
+"""Probes an encoder: a table of cells (encoder, method, labels, seed), each trained by a recipe of its own.
 
-Training is the front door's business. A cell is recorded when it has ended; a second call runs what is missing.
+A cell is recorded when it has ended; a second call runs what is missing.
 """
 
 import copy
@@ -50,7 +50,7 @@ class Settings:
 
     Attributes:
         steps: training steps of a cell, rounded up to whole epochs.
-        batch_size: images a step.
+        batch_size: images per step.
         lr: of heads, and of encoders trained from scratch (AdamW).
         encoder_lr: of the trained encoder while it is fine-tuned.
         hidden: width of the MLP head's hidden layer.
@@ -197,7 +197,8 @@ def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[
         tell: Called with each cell and its accuracy.
 
     Raises:
-        UserError: So many labels cannot be had (before any cell runs), a cell failed, or another process is at work.
+        UserError: There are fewer labels than a cell asks for (told before any cell runs), a cell failed, or another
+            process is at work.
     """
     for cell in cells:
         probe.data.counts(cell.labelled, cell.seed)
@@ -212,7 +213,7 @@ def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[
 
 
 def table_of(probe: Probe, cells: Sequence[Cell]) -> dict[str, dict[Labelled, list[float]]]:
-    """Return the accuracies by row and labels, one a seed."""
+    """Return the accuracies by row and labels, one per seed."""
     table: dict[str, dict[Labelled, list[float]]] = {}
     for cell in cells:
         accuracy = probe.accuracy(cell)
@@ -222,7 +223,7 @@ def table_of(probe: Probe, cells: Sequence[Cell]) -> dict[str, dict[Labelled, li
 
 
 def csv_of(probe: Probe, cells: Sequence[Cell]) -> str:
-    """Return the recorded cells as CSV, one a line."""
+    """Return the recorded cells as CSV, one per line."""
     lines = ["row,encoder,method,labelled,seed,images,accuracy"]
     for cell in cells:
         record: Mapping[str, Any] | None = probe.records.get(probe.key(cell))

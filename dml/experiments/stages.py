@@ -1,6 +1,6 @@
 """Trains in stages, each handing its encoder on to the next by the hash of its weights, with and without the first.
 
-Training is the front door's business. Every stage is a run of its own; what has ended is recorded and not run again.
+Every stage is a run of its own; one that has ended is recorded and not run again.
 """
 
 import copy
@@ -82,7 +82,7 @@ class Stages:
         recipes = {stage.name: stage.recipe for stage in stages}
         known = runs.read_json(self.path) if self.path.exists() else {"recipes": recipes, "keys": keys, "runs": {}}
         if known["recipes"] != recipes or known["keys"] != keys:
-            raise UserError(f"{folder} holds other stages or other keys: choose another --name")
+            raise UserError(f"{folder} holds other stages or other keys: choose another folder")
         self.content: dict[str, Any] = known
 
     def left(self) -> list[tuple[str, int]]:
@@ -128,7 +128,7 @@ class Stages:
         if found != recorded:
             raise UserError(
                 f"the encoder of {self.folder / name} is {found}, recorded was {recorded}: it was changed since; "
-                "choose another --name to train all stages again"
+                "choose another folder to train all stages again"
             )
         return {"run": name, "encoder": recorded}
 
@@ -151,4 +151,4 @@ def _read(file: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"no file {file}: give a YAML file with `stages:`") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error

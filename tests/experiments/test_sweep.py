@@ -194,11 +194,11 @@ def test_a_folder_of_another_sweep_or_of_anything_else_is_refused(tmp_path):
         _sweep(tmp_path / "s", over=("lr=1,2",))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("seed_everything: 0\n")
-    with pytest.raises(UserError, match="is no sweep"):
+    with pytest.raises(UserError, match="is not a sweep"):
         _sweep(tmp_path / "run")
 
 
-def test_a_key_that_a_later_version_knows_is_no_other_recipe(tmp_path):
+def test_a_key_that_a_later_version_knows_is_not_another_recipe(tmp_path):
     _run(tmp_path / "s", FrontDoor())
     later = RECIPE | {"evaluation": {"retrieval": True}}
     sweep, configurations = _sweep(tmp_path / "s", recipe=later)

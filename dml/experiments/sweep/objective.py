@@ -1,4 +1,4 @@
-"""What a sweep is judged by, and the complete recipe behind its command line; it runs no trial."""
+"""The objective of a sweep, and the complete recipe behind the words that all its trials share."""
 
 import io
 import math
@@ -70,7 +70,7 @@ def default_objective(recipe: Recipe, score: str | None, mode: Mode | None) -> O
     """Return what is given, else what the recipe's best checkpoint is chosen by, else its module's choice.
 
     Raises:
-        UserError: A score is given whose mode nobody knows, or that has no section.
+        UserError: The score has no section.
     """
     module_path, _, name = str(recipe["model"]["class_path"]).rpartition(".")
     module = getattr(import_module(module_path), name)
@@ -78,7 +78,7 @@ def default_objective(recipe: Recipe, score: str | None, mode: Mode | None) -> O
     monitor = named.get("monitor") if named.get("monitor") not in {None, "none"} else module.monitor
     chosen = score or monitor
     if not re.fullmatch(r"(val|train)/\w+", chosen):
-        raise UserError(f"--score {chosen}: give one that a trial writes, e.g. val/knn_accuracy or train/knn_accuracy")
+        raise UserError(f"score {chosen!r}: give one that a trial writes, e.g. val/knn_accuracy or train/knn_accuracy")
     if mode is None:
         mode = named.get("mode") or module.monitor_mode if chosen == monitor else guess_mode(chosen)
     return Objective(chosen, mode)
@@ -101,4 +101,4 @@ def check_score(outcome: Outcome, score: str) -> None:
         UserError: It names the scores there are.
     """
     if outcome.status == "done" and score not in outcome.scores:
-        raise UserError(f"no score {score!r} in the trials: give --score one of {', '.join(sorted(outcome.scores))}")
+        raise UserError(f"no score {score!r} in the trials: choose one of {', '.join(sorted(outcome.scores))}")

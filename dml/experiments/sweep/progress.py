@@ -1,4 +1,4 @@
-"""Shows a sweep while it runs: a line a finished trial, and a bar where the terminal can show one."""
+"""Shows a sweep while it runs: one line per finished trial, and a bar where the terminal can show one."""
 
 import sys
 from types import TracebackType

@@ -68,7 +68,7 @@ def write_results(sweep: Sweep, objective: Objective) -> Best | None:
 
 
 def write_table(sweep: Sweep) -> None:
-    """Write `sweep.csv`: a row a trial, its keys, seed, status, seconds, scores, and why it failed."""
+    """Write `sweep.csv`: one row per trial: its keys, seed, status, seconds, scores, and why it failed."""
     names = sorted({name for outcome in sweep.outcomes for name in outcome.scores})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -80,7 +80,7 @@ def write_table(sweep: Sweep) -> None:
 
 
 def draw(sweep: Sweep, objective: Objective) -> Figure:
-    """Draw the score against the keys: lines for one key or few values of a second, a heat map, or a panel a key.
+    """Draw the score against the keys: lines for one key or few values of a second, a heat map, or one panel per key.
 
     Args:
         sweep: With at least one finished trial.

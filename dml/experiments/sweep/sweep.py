@@ -1,4 +1,4 @@
-"""Sweeps keys of a recipe: which trials are left, their records, the result; training is the front door's business."""
+"""Sweeps keys of a recipe: runs the trials that are left and records each as it ends."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ class Sweep:
         if (folder / SWEEP).exists():
             self._take_up(runs.read_json(folder / SWEEP))
         elif folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
-            raise UserError(f"{folder} exists and is no sweep: choose another --name")
+            raise UserError(f"{folder} exists and is not a sweep: choose another folder")
 
     def trial(self, values: Configuration, seed: int) -> Trial:
         """Return the trial of a configuration and a seed; its name holds a digest of the exact configuration."""
@@ -91,11 +91,11 @@ class Sweep:
 
     def _take_up(self, known: dict[str, Any]) -> None:
         if known["keys"] != self.keys:
-            raise UserError(f"{self.folder} is a sweep over {', '.join(known['keys'])}: choose another --name")
+            raise UserError(f"{self.folder} is a sweep over {', '.join(known['keys'])}: choose another folder")
         if differing := _difference(known["recipe"], json.loads(json.dumps(self._recipe))):
             if all(trial["status"] == "failed" for trial in known["trials"]):
                 return  # nothing is lost: begin anew with the mended recipe
-            raise UserError(f"{self.folder} is a sweep of another recipe ({differing}): choose another --name")
+            raise UserError(f"{self.folder} is a sweep of another recipe ({differing}): choose another folder")
         self._recipe = known["recipe"]  # of which the names of trials are digests
         self.configurations = known["configurations"]
         self.outcomes = [Outcome(**trial) for trial in known["trials"]]

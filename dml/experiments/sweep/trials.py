@@ -64,7 +64,7 @@ def run_trials(
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:  # Ctrl-C, or whoever reads the outcomes has had enough
+        except BaseException:  # Ctrl-C, or the reader of the outcomes stopped
             for future in futures:
                 future.cancel()
             if isinstance(start, RunApart):
