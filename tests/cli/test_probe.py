@@ -13,7 +13,6 @@ from dml.cli import main
 from dml.experiments.jobs import held
 from dml.experiments.probe import _untrained
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 QUICK = ("--steps", "4", "--trainer.accelerator", "cpu")
 
 
@@ -44,7 +43,7 @@ def test_the_table_the_records_and_the_picture(dml, run):
     rows = ["knn, frozen", "knn, random encoder", "linear, frozen", "linear, random encoder"]
     rows += ["mlp, frozen", "mlp, random encoder", "fine-tuned", "from scratch"]
     assert all(out.partition("per class")[2].count(row) == 1 for row in rows)
-    lines = list(csv.DictReader((run / "probe" / "probe.csv").open()))
+    lines = list(csv.DictReader((run / "probe" / "probe.csv").read_text().splitlines()))
     assert [line["row"] for line in lines] == rows
     assert {(line["labelled"], line["images"]) for line in lines} == {("1", "10")}
     assert (run / "pictures" / "probe.png").read_bytes()[1:4] == b"PNG"

@@ -10,7 +10,6 @@ import torch
 from dml import runs
 from dml.callbacks import GracefulInterrupt
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 SWEEP = ("--over", "model.loss.margin=0.2,0.5", "--name", "s")
 
 
