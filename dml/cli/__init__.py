@@ -7,7 +7,7 @@ from importlib import import_module
 from dml import __version__
 from dml.errors import UserError
 
-# verb -> what it does; its code is the module dml.cli.VERB, its entry `main(arguments) -> exit code`
+# verb -> what it does; its code is the module dml.cli.VERB: `build_parser()` and `main(arguments) -> exit code`
 VERBS = {
     "fit": "train an encoder; without arguments: on the handwritten digits that ship with scikit-learn",
     "validate": "score a run on its validation images",
@@ -21,7 +21,7 @@ VERBS = {
     "project": "draw embeddings in two dimensions: t-SNE, PCA or UMAP, of a run or a file",
     "audit": "look the images over: counts, lone classes, unreadable files, duplicates across parts",
     "predict": "write the embeddings of every image of a source to a file",
-    "completion": "print a script that completes verbs and common options in bash or zsh",
+    "completion": "print a script that completes verbs, their options and files in bash, zsh or tcsh",
 }
 
 USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)

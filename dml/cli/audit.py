@@ -31,7 +31,7 @@ examples:
 
 def main(arguments: list[str]) -> int:
     """Print what was found; return 0, or 3 where the same or almost the same image is in two parts."""
-    options, keys = _parser().parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     configs = list(options.config)
     if options.run is not None:
         configs.insert(0, str(runs.find_run(options.run, options.runs_dir) / runs.CONFIG))
@@ -46,7 +46,8 @@ def main(arguments: list[str]) -> int:
     return LEAKS if found.leaks else 0
 
 
-def _parser() -> Parser:
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml audit",
         description="Class counts, lone classes, unreadable files, and duplicates across parts (exit code 3).",

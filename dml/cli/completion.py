@@ -1,41 +1,60 @@
-"""`dml completion`: a script that completes verbs and options in bash and zsh; it needs nothing installed."""
+"""`dml completion`: a script with which a shell completes verbs, each verb's options, and files."""
 
+import argparse
 import re
+from importlib import import_module
 
 from dml.cli import VERBS
-from dml.cli.options import KEYS, Parser
+from dml.cli.options import Parser
 
-_SCRIPT = """{prelude}_dml() {{
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "{verbs}" -- "${{COMP_WORDS[1]}}"))
-        return
-    fi
-    case "${{COMP_WORDS[COMP_CWORD]}}" in
-        -*) COMPREPLY=($(compgen -W "{options}" -- "${{COMP_WORDS[COMP_CWORD]}}")) ;;
-        *) COMPREPLY=($(compgen -f -- "${{COMP_WORDS[COMP_CWORD]}}")) ;;
-    esac
-}}
-complete -o filenames -F _dml dml"""
+SHELLS = ("bash", "zsh", "tcsh")
 
 
 def main(arguments: list[str]) -> int:
     """Print the script; return 0."""
-    parser = Parser(prog="dml completion", description='Complete `dml` by: eval "$(dml completion bash)"')
-    parser.add_argument("shell", choices=["bash", "zsh"])
-    print(script(parser.parse_args(arguments).shell))
+    print(script(build_parser().parse_args(arguments).shell))
     return 0
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    parser = Parser(
+        prog="dml completion",
+        description="Print a script that completes verbs, their options and files.",
+        epilog='bash and zsh: eval "$(dml completion bash)", at best in the file the shell starts with',
+    )
+    parser.add_argument("shell", choices=SHELLS, help="the shell")
+    return parser
 
 
 def script(shell: str) -> str:
     """Return the completion script of a shell.
 
     Args:
-        shell: `bash` or `zsh`.
+        shell: `bash`, `zsh` or `tcsh`.
 
     Example:
-        >>> "complete -o filenames -F _dml dml" in script("bash")
+        >>> "-F _shtab_dml dml" in script("bash")
         True
     """
-    options = ["--config", "--runs_dir", "--name", "--ckpt_path", "--run", "--help", *re.findall(r"--[\w.]+", KEYS)]
-    prelude = "autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else ""
-    return _SCRIPT.format(prelude=prelude, verbs=" ".join(VERBS), options=" ".join(dict.fromkeys(options)))
+    import shtab  # nothing else needs it
+
+    files = {"FILE": shtab.FILE, "PATH": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}
+    whole = Parser(prog="dml")
+    verbs = whole.add_subparsers(dest="verb")
+    for verb, summary in VERBS.items():
+        own: Parser = import_module(f"dml.cli.{verb}").build_parser()
+        parser = verbs.add_parser(verb, help=summary, parents=[own], add_help=False)
+        _add_keys(parser, own.epilog or "")
+        for action in parser._actions:
+            if action.metavar in files:
+                action.complete = files[action.metavar]  # type: ignore[attr-defined]
+    return str(shtab.complete(whole, shell))
+
+
+def _add_keys(parser: argparse.ArgumentParser, epilog: str) -> None:
+    """Add the keys of the recipe that the verb's help lists; it reads them, though its own parser does not."""
+    for key, metavar, summary in re.findall(r"^  (--[\w.]+)(?: ([A-Z_]+))?  +(.+)$", epilog, re.MULTILINE):
+        if key not in parser._option_string_actions:
+            value = {"metavar": metavar} if metavar else {"action": "store_true"}
+            parser.add_argument(key, help=summary.replace("%", "%%"), **value)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.options import as_keys, find_recipe, scored_parser, with_default
+from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, with_default
 from dml.cli.scoring import record_scores
 from dml.errors import UserError
 
@@ -26,7 +26,7 @@ EXAMPLES = """examples:
 
 def main(arguments: list[str]) -> int:
     """Score, write `scores.json` and the scores of single queries, print a table; return 0."""
-    options, keys = _parser().parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     if options.embeddings is None:
         return _score_recipe(options, keys)
     if keys or options.run or options.config:
@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> int:
     return _score_files(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
     parser = scored_parser("evaluate", "Score embeddings: a run's, a recipe's untrained encoder's, or those of a file.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose images are the queries (val)")

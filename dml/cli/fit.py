@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import runs
-from dml.cli.options import as_keys, trainer_parser, with_default
+from dml.cli.options import Parser, as_keys, trainer_parser, with_default
 from dml.cli.scoring import record_scores
 from dml.cli.table import score_table
 from dml.errors import UserError
@@ -16,10 +16,7 @@ if TYPE_CHECKING:  # importing it loads torch, which --help must not
 
 def main(arguments: list[str]) -> int:
     """Train a recipe; return 0, or 130 after Ctrl-C."""
-    parser = trainer_parser("fit", "Train an encoder. Without arguments: on scikit-learn's handwritten digits.")
-    parser.add_argument("--name", help="the run's folder in runs_dir (date and time)")
-    parser.add_argument("--ckpt_path", metavar="FILE", help="go on from a checkpoint; `last`: from the run's own")
-    options, keys = parser.parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     run, checkpoint, configs = _resolve(options)
     configs = with_default(configs, keys)
 
@@ -32,6 +29,14 @@ def main(arguments: list[str]) -> int:
     if cli.trainer.is_global_zero and not cli.rehearsal:
         _report(cli, run)
     return 0
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    parser = trainer_parser("fit", "Train an encoder. Without arguments: on scikit-learn's handwritten digits.")
+    parser.add_argument("--name", help="the run's folder in runs_dir (date and time)")
+    parser.add_argument("--ckpt_path", metavar="FILE", help="go on from a checkpoint; `last`: from the run's own")
+    return parser
 
 
 def _resolve(options: argparse.Namespace) -> tuple[Path, Path | None, list[str]]:

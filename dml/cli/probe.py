@@ -29,12 +29,12 @@ examples:
 
 def main(arguments: list[str]) -> int:
     """Run what is missing, print one table, write the records and one picture; return 0."""
-    options, keys = _parser().parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     run = runs.find_run(options.run, options.runs_dir)
     runs.find_checkpoint(run, "best")
 
+    from dml.experiments.jobs import run_here
     from dml.experiments.probe import Probe, Settings, cells_of, run_probe
-    from dml.experiments.sweep.trials import run_here
 
     settings = Settings(options.steps, options.batch_size, options.lr, options.encoder_lr, options.hidden, options.k)
     probe = Probe(run, settings, keys)
@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml probe",
         description="Tell what a run's encoder is worth with few and with many labels.",
@@ -82,7 +83,8 @@ def _tell(cell: "Cell", accuracy: float) -> None:
 
 
 def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
-    from dml.experiments.probe import FOLDER, csv_of, spread, table_of
+    from dml.experiments.mean_sd import mean_sd
+    from dml.experiments.probe import FOLDER, csv_of, table_of
     from dml.reports import png, probe_curves
     from dml.reports.probe import label_of
 
@@ -91,7 +93,9 @@ def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
     width = max(map(len, table))
     print(f"\n{'':<{width}}" + "".join(f"  {label_of(amount):>12}" for amount in amounts))
     for row, scores in table.items():
-        print(f"{row:<{width}}" + "".join(f"  {spread(scores[amount]):>12}" for amount in amounts))
+        print(
+            f"{row:<{width}}" + "".join(f"  {mean_sd(scores[amount], 3, leading_zero=False):>12}" for amount in amounts)
+        )
     runs.write_bytes(run / FOLDER / "probe.csv", csv_of(probe, cells).encode())
     picture = run / runs.PICTURES / "probe.png"
     runs.write_bytes(picture, png(probe_curves(table, f"Probe of {run.name}")))

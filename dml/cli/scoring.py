@@ -1,11 +1,12 @@
 """What the verbs that score share: the table, and the one place that records scores in a run."""
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dml import runs
-from dml.cli.options import as_keys, find_recipe, scored_parser
+from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
 from dml.cli.table import score_table
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
@@ -14,20 +15,28 @@ if TYPE_CHECKING:  # importing it loads torch, which --help must not
 Split = Literal["val", "test"]
 
 
-def score(split: Split, verb: str, description: str, arguments: list[str]) -> int:
+def score_parser(verb: str, images: str) -> Parser:
+    """Return the parser of a verb that scores one split.
+
+    Args:
+        verb: `validate` or `test`.
+        images: What is scored, for the help.
+    """
+    parser = scored_parser(verb, f"Score a run, or a recipe that needs no training, on its {images}.")
+    parser.add_argument(
+        "--output", metavar="FILE", help="where the scores go (the run's scores.json, unless a key is changed)"
+    )
+    return parser
+
+
+def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
     """Score one split and print the table; return 0.
 
     Args:
         split: The images that are queries.
-        verb: The verb, for its help.
-        description: What the verb does, for its help.
-        arguments: The command line after the verb.
+        options: Of `score_parser`.
+        keys: `--KEY VALUE` of the recipe.
     """
-    parser = scored_parser(verb, description)
-    parser.add_argument(
-        "--output", metavar="FILE", help="where the scores go (the run's scores.json, unless a key is changed)"
-    )
-    options, keys = parser.parse_known_args(arguments)
     run, checkpoint, configs = find_recipe(options)
 
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not

@@ -1,4 +1,4 @@
-"""`dml stages`: train in stages from one file, each handing its encoder on, beside the same without the first."""
+"""`dml stages`: train in stages from one file, each handing its encoder on, and the same without the first stage."""
 
 from pathlib import Path
 
@@ -9,25 +9,15 @@ from dml.errors import UserError
 
 def main(arguments: list[str]) -> int:
     """Run what is missing and print one table; return 0."""
-    parser = Parser(
-        prog="dml stages",
-        description="Train in stages (autoencode, metric, probe ...); the same command goes on where it was stopped.",
-        epilog="Other words are keys of every stage's recipe: --data.root photos, --trainer.accelerator cpu.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="a YAML file with `stages:`")
-    parser.add_argument("--name", help="the folder in runs_dir (the file's name)")
-    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    options, keys = parser.parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     file = Path(options.config)
     name = options.name or file.stem
     if name != Path(name).name:
         raise UserError(f"--name {name!r} is not a plain folder name: put the folder into --runs_dir")
 
     from dml.cli.table import score_table  # the rest loads torch, which --help must not
-    from dml.experiments.lock import held
+    from dml.experiments.jobs import held, run_here
     from dml.experiments.stages import Stages, read_stages
-    from dml.experiments.sweep.trials import run_here
 
     stages = Stages(Path(options.runs_dir) / name, read_stages(file), keys)
     start = run_here(cli.main)
@@ -39,3 +29,17 @@ def main(arguments: list[str]) -> int:
     print("\n" + score_table({run: record["val"] for run, record in stages.content["runs"].items()}, shown))
     print(f"\nvalidation scores; runs and encoder hashes in {stages.path}")
     return 0
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    parser = Parser(
+        prog="dml stages",
+        description="Train in stages (autoencode, metric, probe ...); the same command goes on where it was stopped.",
+        epilog="Other words are keys of every stage's recipe: --data.root photos, --trainer.accelerator cpu.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="a YAML file with `stages:`")
+    parser.add_argument("--name", help="the folder in runs_dir (the file's name)")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    return parser

@@ -12,11 +12,11 @@ from dml.cli.options import KEYS, Parser, as_keys, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
-    from dml.experiments.sweep.objective import Goal
+    from dml.experiments.jobs import Start
+    from dml.experiments.sweep.objective import Objective
     from dml.experiments.sweep.search import Configuration, Mode, Search
     from dml.experiments.sweep.space import Dimension
-    from dml.experiments.sweep.sweep import Plan, Sweep
-    from dml.experiments.sweep.trials import Start
+    from dml.experiments.sweep.sweep import Sweep, SweepSettings
 
 SOME_FAILED, INTERRUPTED = 1, 130  # exit codes
 TRIALS = 20
@@ -26,7 +26,7 @@ EPILOG = """values of a key:
   model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly over the logarithm
   model.encoder.embedding_dim=8,16,64       these
   model.optimizer.lr=1e-4:1e-1:log          a range to draw from (--search random, bayes)
-  data.batch_size=32:256:int                whole numbers alone
+  data.batch_size=32:256:int                whole numbers only
 
 examples:
   dml sweep --over model.loss.margin=0.1:2.0:15 --seeds 0,1,2 --name margins
@@ -41,59 +41,65 @@ Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mist
 
 def main(arguments: list[str]) -> int:
     """Run what is left of a sweep and write its results; return 0, 1 where a trial failed, or 130 after Ctrl-C."""
-    options, keys = _parser().parse_known_args(arguments)
+    options, keys = build_parser().parse_known_args(arguments)
     folder = _folder(options)
     words = as_keys(with_default(options.config, keys), keys)
 
     from dml.experiments.sweep.space import read_space
 
-    space = read_space(options.over, ranges=options.search != "grid")
+    try:
+        space = read_space(options.over, ranges=options.search != "grid")
+    except UserError as error:
+        raise UserError(f"--over: {error}") from error
     if options.search == "grid" and options.trials is not None:
         raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
 
-    from dml.experiments.sweep.objective import check_space, complete_recipe, default_goal
-    from dml.experiments.sweep.sweep import Plan, Sweep
+    from dml.experiments.sweep.objective import check_space, complete_recipe, default_objective
+    from dml.experiments.sweep.sweep import Sweep, SweepSettings
 
     recipe = complete_recipe(cli.main, words)  # loads torch, which --help must not
-    goal = default_goal(recipe, options.score, options.mode)
+    objective = default_objective(recipe, options.score, options.mode)
     sweep = Sweep(folder, recipe, [dimension.key for dimension in space])
-    search = _search(options, space, goal.mode)
+    search = _search(options, space, objective.mode)
     check_space(cli.main, words, space)
     if options.retry_failed:
         sweep.forget_failed()
     count = len(search) if isinstance(search, list) else options.trials or TRIALS
-    plan = Plan(words, options.seeds or (int(recipe["seed_everything"]),), search, count, goal)
+    settings = SweepSettings(words, options.seeds or (int(recipe["seed_everything"]),), search, count, objective)
     start, slots = _start(options.parallel, alone=str(recipe["trainer"]["devices"]) in {"auto", "1"})
-    return _run(sweep, plan, start, slots)
+    return _run(sweep, settings, start, slots)
 
 
-def _run(sweep: "Sweep", plan: "Plan", start: "Start", slots: int) -> int:
-    from dml.experiments.sweep.progress import Display
+def _run(sweep: "Sweep", settings: "SweepSettings", start: "Start", slots: int) -> int:
+    from dml.experiments.sweep.progress import SweepProgress
     from dml.experiments.sweep.sweep import run_sweep
 
-    ended, seeds = len(sweep.outcomes), len(plan.seeds)
-    left = len(sweep.left(plan.seeds, plan.search)) if isinstance(plan.search, list) else plan.count * seeds - ended
+    ended = len(sweep.outcomes)
+    if isinstance(settings.search, list):
+        left = len(sweep.left(settings.seeds, settings.search))
+    else:
+        left = settings.count * len(settings.seeds) - ended
     code = 0
-    with Display(ended, ended + max(0, left), plan.goal.score) as display:
+    with SweepProgress(ended, ended + max(0, left), settings.objective.score) as progress:
         try:
-            run_sweep(sweep, plan, start, slots, display.tell)
+            run_sweep(sweep, settings, start, slots, progress.tell)
         except KeyboardInterrupt:
             code = INTERRUPTED
-    return _finish(sweep, plan.goal, code) if sweep.outcomes else code
+    return _finish(sweep, settings.objective, code) if sweep.outcomes else code
 
 
-def _finish(sweep: "Sweep", goal: "Goal", code: int) -> int:
+def _finish(sweep: "Sweep", objective: "Objective", code: int) -> int:
     """Write the results, say where they lie, and return the exit code."""
     from dml.experiments.sweep.results import write_results
 
-    best = write_results(sweep, goal)
+    best = write_results(sweep, objective)
     failed = [outcome for outcome in sweep.outcomes if outcome.status == "failed"]
     if best is None and not code:
         raise UserError(f"all {len(failed)} trials failed, the first by: {failed[0].reason}")
     print(f"\ntable    {sweep.folder / 'sweep.csv'}\nplot     {sweep.folder / 'sweep.png'}")
     print(f"compare  tensorboard --logdir {sweep.folder / 'hparams'}")
     if best is not None:
-        print(f"best     {best} by {goal.score}\n         dml fit --config {sweep.folder / 'best.yaml'}")
+        print(f"best     {best} by {objective.score}\n         dml fit --config {sweep.folder / 'best.yaml'}")
     if failed:
         print(f"{len(failed)} of {len(sweep.outcomes)} trials failed: {sweep.folder / 'sweep.csv'} says why")
     if code:
@@ -101,7 +107,8 @@ def _finish(sweep: "Sweep", goal: "Goal", code: int) -> int:
     return code or (SOME_FAILED if failed else 0)
 
 
-def _parser() -> Parser:
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml sweep",
         description="Try values of any keys of a recipe: grid, random or Bayesian search, over several seeds.",
@@ -152,7 +159,7 @@ def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
     """
     import torch
 
-    from dml.experiments.sweep.trials import RunApart, run_here
+    from dml.experiments.jobs import RunApart, run_here
 
     gpus = torch.cuda.device_count()
     slots = parallel or max(1, gpus)
@@ -169,12 +176,12 @@ def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdigit() for word in words) or len(set(words)) < len(words):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of different whole numbers like 0,1,2")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different whole numbers like 0,1,2")
     return tuple(map(int, words))

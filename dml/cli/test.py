@@ -1,8 +1,14 @@
 """`dml test`: score a run, or a recipe that needs no training, on its test images."""
 
-from dml.cli.scoring import score
+from dml.cli.options import Parser
+from dml.cli.scoring import score, score_parser
 
 
 def main(arguments: list[str]) -> int:
     """Score and print; return 0."""
-    return score("test", "test", "Score a run, or a recipe that needs no training, on its test images.", arguments)
+    return score("test", *build_parser().parse_known_args(arguments))
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    return score_parser("test", "test images")

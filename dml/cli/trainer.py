@@ -190,7 +190,7 @@ class TrainerCLI(LightningCLI):
         mode = self.config.checkpoint.mode or self.model.monitor_mode
         self.interrupt = GracefulInterrupt(run / CHECKPOINTS / "last.ckpt")
         self.best, last = run_checkpoints(run, monitor, mode)
-        recipe = self.parser.dump(self.config, skip_none=False)
+        recipe = self.parser.dump(self.config, skip_unset=False)
         folder = RunFolder(
             run, recipe, seed=int(self.config.seed_everything), monitor=monitor, metric=self.evaluation.metric
         )

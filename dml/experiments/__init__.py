@@ -1,1 +1,1 @@
-"""Experiments over whole runs: comparing two of them. Read result files; train nothing themselves."""
+"""Experiments over whole runs: sweeps, stages, probes, comparisons and reports; they train by running `dml`."""

@@ -1,4 +1,4 @@
-"""Compares two runs query by query; scores that are not on disk yet are asked for through the front door."""
+"""Compares two runs query by query; a run without scores of its queries is evaluated first."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,13 +1,12 @@
-"""Probes an encoder: which cells (encoder, method, labels, seed) there are, their recipes, their records and the table.
+"""Probes an encoder: a table of cells (encoder, method, labels, seed), each trained by a recipe of its own.
 
-Training is the front door's business. A cell is recorded when it has ended; a second call runs what is missing.
+A cell is recorded when it has ended; a second call runs what is missing.
 """
 
 import copy
 import hashlib
 import json
 import shutil
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,8 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
-from dml.experiments.lock import held
+from dml.experiments.jobs import JobError, Start, held, run_fit, run_job
 from dml.experiments.probe_data import Counts, ProbeData, open_data
-from dml.experiments.sweep.trials import INTERRUPTED, Start
 
 FOLDER = "probe"
 METHODS = ("knn", "linear", "mlp", "finetune")
@@ -52,7 +50,7 @@ class Settings:
 
     Attributes:
         steps: training steps of a cell, rounded up to whole epochs.
-        batch_size: images a step.
+        batch_size: images per step.
         lr: of heads, and of encoders trained from scratch (AdamW).
         encoder_lr: of the trained encoder while it is fine-tuned.
         hidden: width of the MLP head's hidden layer.
@@ -110,25 +108,23 @@ class Probe:
             UserError: It failed; the line says where its output lies.
         """
         counts = self.data.counts(cell.labelled, cell.seed)
-        work, log = self.run / FOLDER / "work", self.run / FOLDER / "log.txt"
-        shutil.rmtree(work, ignore_errors=True)
-        recipe = work / "recipe.yaml"
+        folder, log = self.run / FOLDER / "cell", self.run / FOLDER / "log.txt"
+        shutil.rmtree(folder, ignore_errors=True)
+        recipe, run = folder / "recipe.yaml", folder / "run"
         runs.write_bytes(recipe, yaml.safe_dump(self.recipe(cell, counts)).encode())
-        scores = work / "cell" / runs.SCORES
-        if cell.method == "knn":
-            words = ["validate", "--config", str(recipe), "--output", str(scores)]
-        else:
-            words = ["fit", "--config", str(recipe), "--runs_dir", str(work), "--name", "cell"]
-        code = start([*words, *self.keys], log)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        if code:
-            raise UserError(f"{cell.row} at {cell.labelled} labels failed: {_last_line(log)}")
+        words, scores = ["--config", str(recipe), *self.keys], run / runs.SCORES
+        try:
+            if cell.method == "knn":
+                run_job(["validate", *words, "--output", str(scores)], log, start)
+            else:
+                run_fit(run, words, log, start)
+        except JobError as error:
+            raise UserError(f"{cell.row} at {cell.labelled} labels failed: {error} (log: {log})") from error
         score = runs.read_json(scores)["val"]["knn_accuracy" if cell.method == "knn" else "accuracy"]
         record = {**cell._asdict(), "images": counts.images, "accuracy": score}
         self.records[self.key(cell)] = record
         runs.write_json(self.path, {"encoder": self.identity, "cells": self.records})
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def recipe(self, cell: Cell, counts: Counts) -> dict[str, Any]:
         """Return the recipe of a cell."""
@@ -201,7 +197,8 @@ def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[
         tell: Called with each cell and its accuracy.
 
     Raises:
-        UserError: So many labels cannot be had (before any cell runs), a cell failed, or another process is at work.
+        UserError: There are fewer labels than a cell asks for (told before any cell runs), a cell failed, or another
+            process is at work.
     """
     for cell in cells:
         probe.data.counts(cell.labelled, cell.seed)
@@ -216,7 +213,7 @@ def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[
 
 
 def table_of(probe: Probe, cells: Sequence[Cell]) -> dict[str, dict[Labelled, list[float]]]:
-    """Return the accuracies by row and labels, one a seed."""
+    """Return the accuracies by row and labels, one per seed."""
     table: dict[str, dict[Labelled, list[float]]] = {}
     for cell in cells:
         accuracy = probe.accuracy(cell)
@@ -225,19 +222,8 @@ def table_of(probe: Probe, cells: Sequence[Cell]) -> dict[str, dict[Labelled, li
     return table
 
 
-def spread(values: Sequence[float]) -> str:
-    """Return mean and standard deviation as text.
-
-    Example:
-        >>> spread([0.5, 0.7]), spread([0.5])
-        ('.600 ± .141', '.500')
-    """
-    mean = f"{statistics.mean(values):.3f}".removeprefix("0")
-    return mean if len(values) < 2 else f"{mean} ± {f'{statistics.stdev(values):.3f}'.removeprefix('0')}"
-
-
 def csv_of(probe: Probe, cells: Sequence[Cell]) -> str:
-    """Return the recorded cells as CSV, one a line."""
+    """Return the recorded cells as CSV, one per line."""
     lines = ["row,encoder,method,labelled,seed,images,accuracy"]
     for cell in cells:
         record: Mapping[str, Any] | None = probe.records.get(probe.key(cell))
@@ -258,8 +244,3 @@ def _untrained(block: Any, image_size: int | None) -> Any:
     if arguments.get("weights") is not None:
         arguments |= {"weights": None} | ({"image_size": image_size} if "image_size" in arguments else {})
     return block
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return f"{lines[-1].removeprefix('dml: ')} (all of it: {log})" if lines else f"it left no word in {log}"

@@ -1,4 +1,4 @@
-"""The images that an encoder is probed on: those of its run, split as there, with few labels. Reads no pixels."""
+"""The images that an encoder is probed on: those of its run, split as there, with few labels; pixels are not read."""
 
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -44,14 +44,14 @@ class ProbeData:
         if deal(catalog, data.split, 1.0, 0, [])[0].class_disjoint:
             raise UserError(
                 "the run's split keeps classes apart, so no head can name the held-back ones: "
-                "give --data.split dml.data.StratifiedSplit"
+                "set data.split to dml.data.StratifiedSplit"
             )
 
     def counts(self, labelled: int | float, seed: int) -> Counts:
         """Return the counts under a number of labels and a seed.
 
         Raises:
-            UserError: So many labels cannot be had, or a class is left empty.
+            UserError: There are fewer labels than that, or a class is left empty.
         """
         train = deal(self._catalog, self._data.split, labelled, seed, [])[0].train
         per_class = np.bincount(self._catalog.labels[train])

@@ -1,31 +1,25 @@
-"""Composes the report of a run from the files it left: what each says, and which command makes one that is missing."""
+"""Writes the page of a run: reads the files it left, computes what they don't hold, and composes the sections."""
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dml import __version__, runs
 from dml.errors import UserError
-from dml.experiments.neighbors_report import confusion_section, hubness_section, suspects_section
-from dml.reports import html
-from dml.reports.curves import training_curves
-from dml.reports.events import Curve, read_curves
-from dml.reports.evidence import score_intervals
+from dml.evaluation import Neighborhoods, confusion_matrix, find_suspects, occurrences
+from dml.evaluation.hubs import read_neighborhoods
+from dml.reports import html, run_page
+from dml.reports.events import read_curves
+from dml.reports.neighbors_page import Suspect, confusion_section, hubness_section, suspects_section
+from dml.reports.run_page import Run
 
 REPORT = "report.html"
-_HEADLINE = ("knn_accuracy", "recall_at_1", "map_at_r", "r_precision", "accuracy", "loss")
-_PROJECTIONS = {"tsne": "t-SNE of the embedding", "pca": "the embedding's two principal components"}
+_K = 10  # neighbours asked for hubs and suspects
 
-
-class Run(NamedTuple):
-    """The files of a run, read."""
-
-    folder: Path
-    recipe: str
-    protocol: dict[str, Any]
-    scores: dict[str, Any]
-    curves: dict[str, Curve]
+Arrays = dict[str, NDArray[Any]]
 
 
 def write_report(folder: Path, output: Path | None = None) -> Path:
@@ -36,16 +30,22 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         output: The file; None takes `report.html` in the run.
 
     Raises:
-        UserError: The run holds no recipe, a file of it is broken, or the report cannot be written.
+        UserError: The folder holds no recipe, a file in it is broken, or the report cannot be written.
     """
     run = read_run(folder)
-    held = run.protocol.get("data", {})
-    images = held.get("trained_on", {}).get("images")
-    about = f"{held.get('source', 'unknown data')}, {images} training images; " if images else ""
-    subtitle = f"{about}written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by dml {__version__}"
-    sections = {heading: list(pieces(run)) for heading, pieces in SECTIONS.items()}
+    about = [run_page.subtitle(run), f"written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by dml {__version__}"]
+    sections = {
+        "Scores": run_page.scores_section(run),
+        "Curves": run_page.curves_section(run),
+        "Gallery and projection": run_page.pictures_section(run),
+        **_neighbor_sections(folder),
+        "Time and memory": run_page.cost_section(run),
+        "Protocol": run_page.protocol_section(run),
+        "Recipe": run_page.recipe_section(run),
+    }
     path = output or folder / REPORT
-    runs.write_bytes(path, html.page(f"Run {folder.resolve().name}", subtitle, sections).encode())
+    page = html.page(f"Run {folder.resolve().name}", "; ".join(filter(None, about)), sections)
+    runs.write_bytes(path, page.encode())
     return path
 
 
@@ -58,164 +58,52 @@ def read_run(folder: Path) -> Run:
     try:
         recipe = (folder / runs.CONFIG).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder} is no run: it holds no readable {runs.CONFIG}") from error
+        raise UserError(f"{folder} is not a run: it holds no readable {runs.CONFIG}") from error
     protocol, scores = (_read_if_there(folder / name) for name in (runs.PROTOCOL, runs.SCORES))
     try:
         curves = read_curves(folder)
     except Exception as error:  # whatever a broken event file makes TensorBoard stumble over
         raise UserError(f"the events in {folder} cannot be read ({error}): move them away") from error
-    return Run(folder, recipe, protocol, scores, curves)
+    pictures = {path.stem: path.read_bytes() for path in sorted((folder / runs.PICTURES).glob("*.png"))}
+    return Run(folder, recipe, protocol, scores, curves, pictures)
 
 
-def recipe_section(run: Run) -> list[str]:
-    """Return the recipe and the command that runs it again."""
-    again = html.paragraph(f"The same run again: `dml fit --config {run.folder / runs.CONFIG}`")
-    return [html.details("the complete recipe, config.yaml", run.recipe), again]
+def _neighbor_sections(folder: Path) -> dict[str, list[str]]:
+    path = runs.neighbors_path(folder, "val")
+    if not path.exists():
+        told = f"The run holds no neighbours of its validation images: `dml evaluate --run {folder}` writes them."
+        return {heading: [html.note(told)] for heading in ("Confusion", "Label-noise suspects", "Hubness")}
+    near, more = read_neighborhoods(path)
+    if missing := {"votes", "class_names", "names"} - more.keys():
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}: write it anew with `dml evaluate --run {folder}`")
+    votes, names = int(more["votes"]), list(map(str, more["class_names"]))
+    confusion = confusion_matrix(near.neighbor_labels[:, :votes], near.labels)
+    k = min(_K, near.neighbor_labels.shape[1])
+    return {
+        "Confusion": confusion_section(confusion.shares, [names[label] for label in confusion.classes], votes),
+        "Label-noise suspects": suspects_section(_suspects(near, more, k), k),
+        "Hubness": hubness_section(occurrences(near, k), len(near.labels), k),
+    }
 
 
-def protocol_section(run: Run) -> list[str]:
-    """Return what was trained on, scored against what, with which seed and versions."""
-    if not run.protocol:
-        return [html.note("This run has no protocol.json: it ended before training began, or it was removed.")]
-    rows = [[name, value] for name, value in _flat(run.protocol) if not name.startswith("cost")]
-    return [html.table([], rows, numbers=False)]
-
-
-def scores_section(run: Run) -> list[str]:
-    """Return all scores, beside raw pixels and the untrained encoder, with intervals where there are some."""
-    if not any(section in run.scores for section in ("val", "test")):
-        return [html.note(f"No scores yet: `dml validate --run {run.folder}` makes them.")]
-    pieces = []
-    for split in ("val", "test"):
-        if split in run.scores:
-            pieces += _scores_of(run, split)
-    if "test" not in run.scores:
-        pieces.append(
-            html.note(f"The test images have not been scored: `dml test --run {run.folder}`, once, at the end.")
+def _suspects(near: Neighborhoods, more: Arrays, k: int) -> list[Suspect]:
+    """Return the suspects, the surest first; the first of them have pictures where the run kept some."""
+    pictures = more.get("suspect_pictures", np.empty(0, np.uint8))
+    names, class_names = more["names"], more["class_names"]
+    return [
+        Suspect(
+            name=str(names[position]),
+            label=str(class_names[near.labels[position]]),
+            proposed=str(class_names[proposed]),
+            votes=round(share * k),
+            pictures=pictures[at] if at < len(pictures) else None,
         )
-    train = run.scores.get("train", {}).get("knn_accuracy")
-    if train is not None:
-        pieces.append(html.paragraph(f"The references' own k-NN accuracy, leave-one-out: {train:.4f}."))
-    return pieces
-
-
-def curves_section(run: Run) -> list[str]:
-    """Return losses and scores over training."""
-    losses: dict[str, Curve] = {name: run.curves[name] for name in ("train/loss", "val/loss") if name in run.curves}
-    scores = {f"val/{name}": run.curves[f"val/{name}"] for name in _HEADLINE[:3] if f"val/{name}" in run.curves}
-    scores |= {name: run.curves[name] for name in ("train/knn_accuracy", "val/accuracy") if name in run.curves}
-    rates = {name: curve for name, curve in run.curves.items() if name.startswith("lr-")}
-    pieces = []
-    if losses:
-        pieces.append(html.drawing(training_curves(losses, "loss"), "Loss over training"))
-    if scores:
-        pieces.append(html.drawing(training_curves(scores, "score (1 is best)"), "Scores over training"))
-    if any(len(set(values)) > 1 for _, values in rates.values()):
-        pieces.append(html.drawing(training_curves(rates, "learning rate"), "Learning rate over training"))
-    if len(run.curves.get("val/loss", ([], []))[0]) == 1:
-        pieces.append(html.paragraph("Validation was run once: trainer.check_val_every_n_epoch sets how often."))
-    missing = (
-        "No curves lie in the run: TensorBoard (`--trainer.logger true`, the default) or a CSVLogger leaves them there."
-    )
-    return pieces or [html.note(missing)]
-
-
-def pictures_section(run: Run) -> list[str]:
-    """Return the gallery with the worst queries, the projection, and every other picture of the run."""
-    found = {path.stem: path for path in sorted((run.folder / runs.PICTURES).glob("*.png"))}
-    if not found:
-        return [html.note("This run holds no pictures: `dml fit` draws them when training ends.")]
-    captions = {
-        "gallery": "Queries and their nearest references; the lower half are the queries with most wrong neighbours",
-        "weights": "The first weight matrix before and after training",
-    }
-    captions |= {name: f"Held-back images: {what}, a colour and marker a class" for name, what in _PROJECTIONS.items()}
-    order = [name for name in captions if name in found] + [name for name in found if name not in captions]
-    pieces = [html.picture(found[name].read_bytes(), captions.get(name, name.replace("_", " "))) for name in order]
-    if not _PROJECTIONS.keys() & found.keys():
-        pieces.append(html.note("There is no projection: train with `--pictures.projection tsne` or `pca`."))
-    return pieces
-
-
-def cost_section(run: Run) -> list[str]:
-    """Return time and memory that training took."""
-    cost = run.protocol.get("cost")
-    if not cost:
-        return [
-            html.note("Time and memory are noted when training ends: this run was stopped, or made by an older dml.")
-        ]
-    rows = [
-        ["training, with its validations and checkpoints", _duration(cost["training_seconds"])],
-        ["processor time in it, all threads", _duration(cost["processor_seconds"])],
+        for at, (position, proposed, share) in enumerate(zip(*find_suspects(near, k), strict=True))
     ]
-    memory = {
-        "peak_memory_bytes": "largest memory of the process",
-        "peak_cuda_memory_bytes": "largest memory on the GPU",
-    }
-    rows += [[what, f"{cost[key] / 2**30:.2f} GiB"] for key, what in memory.items() if cost.get(key) is not None]
-    rows.append(["device", str(run.protocol.get("device", "unknown"))])
-    return [html.table([], rows)]
-
-
-def _neighbors(section: Callable[[Path], list[str]]) -> Callable[[Run], list[str]]:
-    return lambda run: section(run.folder)
-
-
-SECTIONS: Mapping[str, Callable[[Run], list[str]]] = {
-    "Scores": scores_section,
-    "Curves": curves_section,
-    "Gallery and projection": pictures_section,
-    "Confusion": _neighbors(confusion_section),
-    "Label-noise suspects": _neighbors(suspects_section),
-    "Hubness": _neighbors(hubness_section),
-    "Time and memory": cost_section,
-    "Protocol": protocol_section,
-    "Recipe": recipe_section,
-}
-
-
-def _scores_of(run: Run, split: str) -> list[str]:
-    own = run.scores[split]
-    baselines = {name: sections.get(split, {}) for name, sections in run.scores.get("baselines", {}).items()}
-    baselines = {name: row for name, row in baselines.items() if row}
-    intervals = run.scores.get("intervals", {}).get(split, {})
-    rows = []
-    for name in [*(n for n in _HEADLINE if n in own), *(n for n in sorted(own) if n not in _HEADLINE)]:
-        low_high = "[{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
-        numbers = [_number(name, row.get(name)) for row in (own, *baselines.values())]
-        rows.append([name, numbers[0], low_high, *numbers[1:]])
-    what = {"val": "validation", "test": "test"}[split]
-    pieces = [html.table([f"{what} score", "trained", "95 % interval", *baselines], rows)]
-    shown = {**baselines, "trained": own}
-    drawn = {who: {n: row[n] for n in _HEADLINE[:4] if n in row} for who, row in shown.items()}
-    if any(drawn.values()):
-        bars = {"trained": {name: tuple(pair) for name, pair in intervals.items()}}
-        pieces.append(html.drawing(score_intervals(drawn, bars), f"The {what} scores beside those without training"))
-    if not intervals:
-        command = f"dml evaluate --run {run.folder}" + (" --split test" if split == "test" else "")
-        pieces.append(html.note(f"The {what} scores have no intervals yet: `{command}` adds them."))
-    return pieces
 
 
 def _read_if_there(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = runs.read_json(path) if path.exists() else {}
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object: restore it or run again")
+        raise UserError(f"{path} does not hold a JSON object: restore it or run again")
     return content
-
-
-def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for key, value in values.items():
-        name = f"{path}{key}".replace("_", " ")
-        rows += _flat(value, f"{name}: ") if isinstance(value, dict) else [(name, str(value))]
-    return rows
-
-
-def _number(name: str, value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}" if name.startswith("num_") else f"{value:.4f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{rest:.1f} s" if not minutes else f"{minutes:.0f} min {rest:.0f} s"

@@ -1,10 +1,9 @@
 """Trains in stages, each handing its encoder on to the next by the hash of its weights, with and without the first.
 
-Training is the front door's business. Every stage is a run of its own; what has ended is recorded and not run again.
+Every stage is a run of its own; one that has ended is recorded and not run again.
 """
 
 import copy
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -13,7 +12,7 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
-from dml.experiments.sweep.trials import INTERRUPTED, Start
+from dml.experiments.jobs import JobError, Start, run_fit
 
 RECORD = "stages.json"
 
@@ -83,7 +82,7 @@ class Stages:
         recipes = {stage.name: stage.recipe for stage in stages}
         known = runs.read_json(self.path) if self.path.exists() else {"recipes": recipes, "keys": keys, "runs": {}}
         if known["recipes"] != recipes or known["keys"] != keys:
-            raise UserError(f"{folder} holds other stages or other keys: choose another --name")
+            raise UserError(f"{folder} holds other stages or other keys: choose another folder")
         self.content: dict[str, Any] = known
 
     def left(self) -> list[tuple[str, int]]:
@@ -99,22 +98,12 @@ class Stages:
         """
         name, stage = self._name(chain, place), self.chains[chain][place]
         handed = self._handed(chain, place)
-        where = ["--runs_dir", str(self.folder), "--name", name]
-        if (self.folder / name / runs.CHECKPOINTS / "last.ckpt").exists():
-            words = ["fit", *where, "--ckpt_path", "last"]
-        else:
-            shutil.rmtree(self.folder / name, ignore_errors=True)  # killed before its first checkpoint
-            path = self.folder / "recipes" / f"{name}.yaml"
-            runs.write_bytes(path, yaml.safe_dump(self._recipe(stage, handed)).encode())
-            words = ["fit", "--config", str(path), *self.keys, *where]
-        log = self.folder / "logs" / f"{name}.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        code = start(words, log)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        if code:
-            lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-            raise UserError(f"stage {name} failed: {lines[-1].removeprefix('dml: ') if lines else 'see'} ({log})")
+        recipe, log = self.folder / "recipes" / f"{name}.yaml", self.folder / "logs" / f"{name}.txt"
+        runs.write_bytes(recipe, yaml.safe_dump(self._recipe(stage, handed)).encode())
+        try:
+            run_fit(self.folder / name, ["--config", str(recipe), *self.keys], log, start)
+        except JobError as error:
+            raise UserError(f"stage {name} failed: {error} (log: {log})") from error
         self._record(name, stage, handed)
         return name
 
@@ -139,7 +128,7 @@ class Stages:
         if found != recorded:
             raise UserError(
                 f"the encoder of {self.folder / name} is {found}, recorded was {recorded}: it was changed since; "
-                "choose another --name to train all stages again"
+                "choose another folder to train all stages again"
             )
         return {"run": name, "encoder": recorded}
 
@@ -162,4 +151,4 @@ def _read(file: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"no file {file}: give a YAML file with `stages:`") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error

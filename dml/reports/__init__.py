@@ -1,4 +1,4 @@
-"""Pictures: functions from results to matplotlib figures; they know nothing of models or training."""
+"""Figures and pages of results: functions from arrays and scores to matplotlib figures, and from these to HTML."""
 
 from dml.reports.curves import swept_curves, swept_heatmap, swept_points, training_curves
 from dml.reports.evidence import confusion_picture, hubness_histogram, score_intervals

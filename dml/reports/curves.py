@@ -36,7 +36,7 @@ def training_curves(
         x, y = np.asarray(steps, float), np.asarray(values, float)
         keep = np.isfinite(y) & ((y > 0) | (not log))
         x, y = x[keep], y[keep]
-        few = len(x) <= 30  # a marker a point would hide a longer curve
+        few = len(x) <= 30  # a marker at every point would hide a longer curve
         every = 1 if few else max(1, len(x) // 12)
         colour, line, marker = COLOURS[i % len(COLOURS)], _LINES[i % len(_LINES)], MARKERS[i % len(MARKERS)]
         axes.plot(x, y, color=colour, ls=line, lw=1.6, marker=marker, markevery=every, markersize=4, label=name)
@@ -136,7 +136,7 @@ def swept_heatmap(
 
 
 def swept_points(columns: Mapping[str, Sequence[object]], scores: Sequence[Sequence[float]], score: str) -> Figure:
-    """Draw a panel for each swept key: a point a configuration, its mean with one standard deviation over seeds.
+    """Draw a panel for each swept key: one point per configuration, its mean with one standard deviation over seeds.
 
     Args:
         columns: By key: its value of each configuration.
@@ -177,7 +177,7 @@ def _seeds(counts: Sequence[int]) -> str:
 
 
 def _places(values: Sequence[object]) -> tuple[NDArray[np.float64], list[str]]:
-    """Return where each value lies on the axis and, where values are no numbers, the names of the places."""
+    """Return where each value lies on the axis and, where values are not numbers, the names of the places."""
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(values):
         return np.asarray(numbers, float), []

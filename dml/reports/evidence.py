@@ -18,7 +18,7 @@ Interval = tuple[float, float]
 def score_intervals(
     scores: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Mapping[str, Interval]], level: str = "95 %"
 ) -> Figure:
-    """Draw scores between 0 and 1, a row a score, with their intervals where they have one.
+    """Draw scores between 0 and 1, one row per score, with their intervals where they have one.
 
     Args:
         scores: By encoder (trained, untrained, pixels): score by name.

@@ -1,6 +1,6 @@
 """A self-contained HTML page: text, tables and pictures become one file that refers to nothing outside it.
 
-It knows nothing of runs. Everything given as text is escaped.
+Everything given as text is escaped.
 """
 
 import base64
@@ -115,11 +115,11 @@ def note(text: str) -> str:
     return f'<p class="note">{_with_code(text)}</p>'
 
 
-def details(summary: str, text: str) -> str:
+def folded(summary: str, text: str) -> str:
     """Return text that keeps its lines and can be folded away.
 
     Example:
-        >>> details("recipe", "a: <b>")
+        >>> folded("recipe", "a: <b>")
         '<details open><summary>recipe</summary><pre>a: &lt;b&gt;</pre></details>'
     """
     return f"<details open><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"

@@ -1,4 +1,4 @@
-"""What an encoder is worth at several label counts: accuracy against labels, a line a way of using it."""
+"""What an encoder is worth at several label counts: accuracy against labels, one line per way of using it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ def probe_curves(scores: Mapping[str, Mapping[int | float, Sequence[float]]], ti
 
     Args:
         scores: By row, then by labels (a share of each class as float, images per class as int): accuracies in 0..1,
-            one a seed.
+            one per seed.
         title: What was probed.
 
     Example:

@@ -1,4 +1,4 @@
-"""The embedding in two dimensions, a point an image."""
+"""The embedding in two dimensions, one point per image."""
 
 from collections.abc import Sequence
 

@@ -11,7 +11,7 @@ _CELL, _GAP = 0.55, 0.05  # inches
 
 
 def reconstruction_strip(originals: Images, reconstructions: Mapping[str, Images], title: str = "") -> Figure:
-    """Draw images in a row and below them their reconstructions, a row for each model.
+    """Draw images in a row and below them their reconstructions, one row per model.
 
     Args:
         originals: (N,C,H,W), C 1 or 3, values in 0..1 (what lies outside is drawn as the nearer end).
@@ -27,7 +27,7 @@ def reconstruction_strip(originals: Images, reconstructions: Mapping[str, Images
 
 
 def interpolation_strip(paths: Mapping[str, Images], title: str = "", steps_label: str = "share of the way") -> Figure:
-    """Draw paths from one image to another, a row a path; the axis below tells how far along the way an image is.
+    """Draw paths from one image to another, one row per path; the axis below tells how far along the way an image is.
 
     Args:
         paths: By name: (steps,C,H,W), steps ≥ 2, values as in `reconstruction_strip`; the same number of steps each.

@@ -1,4 +1,4 @@
-"""The course works' own mathematics, with their figures: angles, codes, densities, cross-validation."""
+"""The course work's own mathematics, with its figures: angles, codes, densities, cross-validation."""
 
 from dml.studies.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
 from dml.studies.codes import (

@@ -1,4 +1,4 @@
-"""Codes of an autoencoder: paths between two of them, and the correlation of their dimensions; no networks."""
+"""Codes of an autoencoder: paths between two of them, and the correlation of their dimensions."""
 
 from typing import NamedTuple
 

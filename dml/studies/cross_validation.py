@@ -1,4 +1,7 @@
-"""Chooses k and the metric of a k-NN classifier on folds: one search per fold and metric serves every k."""
+"""Chooses k and the metric of a k-NN classifier on folds: one search per fold and metric serves every k.
+
+The folds are not scikit-learn's: its `KFold` shuffles by another generator, so the committed results would change.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -88,7 +91,7 @@ def errors_of_k(neighbor_codes: Ints, codes: Ints, ks: Sequence[int]) -> NDArray
 
 def _check(num_rows: int, num_labels: int, ks: Sequence[int], folds: int) -> None:
     if num_rows != num_labels:
-        raise UserError(f"{num_rows} rows but {num_labels} classes: give one class a row")
+        raise UserError(f"{num_rows} rows but {num_labels} classes: give one class per row")
     if not 2 <= folds <= num_rows:
         raise UserError(f"{folds} folds of {num_rows} rows: give between 2 and {num_rows}")
     most = num_rows - -(-num_rows // folds)

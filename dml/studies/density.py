@@ -1,8 +1,8 @@
-"""Densities and class probabilities from nearest neighbours, in any number of dimensions; it knows no pictures.
+"""Densities and class probabilities from nearest neighbours, in any number of dimensions.
 
 p(x) = k / (N·V), where V is the volume of the smallest ball around x that holds the k nearest of N rows. Right in the
-limit of many rows and neighbours; but for any k it is k/(k − 1) too large on average, and it is no density: its tails
-fall as 1/r^D, so its integral over all space diverges.
+limit of many rows and neighbours; but for any k it is k/(k − 1) too large on average, and it is not a density: its
+tails fall as 1/r^D, so its integral over all space diverges.
 """
 
 from typing import Any, Self, final
@@ -38,7 +38,7 @@ class KNNDensity:
     """The k-NN density of rows: p(x) = k / (N·V(x)), under Euclidean distance.
 
     Args:
-        k: Neighbours the ball holds, ≥ 1; more smooth more. For k = 1 the estimate is infinite at every row.
+        k: Neighbours the ball holds, ≥ 1; more of them smooth more. For k = 1 the estimate is infinite at every row.
 
     Source:
         Loftsgaarden and Quesenberry, "A nonparametric estimate of a multivariate density function" (1965).
@@ -115,7 +115,7 @@ class KNNBayes:
         """
         rows, classes = np.asarray(x), np.asarray(y)
         if len(rows) != len(classes):
-            raise UserError(f"{len(rows)} rows but {len(classes)} classes: give one class a row")
+            raise UserError(f"{len(rows)} rows but {len(classes)} classes: give one class per row")
         self.classes_, counts = np.unique(classes, return_counts=True)
         if counts.min() < self.k:
             smallest = self.classes_[counts.argmin()]

@@ -10,7 +10,7 @@ import yaml
 
 from dml import runs
 from dml.cli import main
-from dml.experiments.lock import held
+from dml.experiments.jobs import held
 from dml.experiments.probe import _untrained
 
 QUICK = ("--steps", "4", "--trainer.accelerator", "cpu")
@@ -43,11 +43,11 @@ def test_the_table_the_records_and_the_picture(dml, run):
     rows = ["knn, frozen", "knn, random encoder", "linear, frozen", "linear, random encoder"]
     rows += ["mlp, frozen", "mlp, random encoder", "fine-tuned", "from scratch"]
     assert all(out.partition("per class")[2].count(row) == 1 for row in rows)
-    lines = list(csv.DictReader((run / "probe" / "probe.csv").open()))
+    lines = list(csv.DictReader((run / "probe" / "probe.csv").read_text().splitlines()))
     assert [line["row"] for line in lines] == rows
     assert {(line["labelled"], line["images"]) for line in lines} == {("1", "10")}
     assert (run / "pictures" / "probe.png").read_bytes()[1:4] == b"PNG"
-    assert not (run / "probe" / "work").exists()
+    assert not (run / "probe" / "cell").exists()
 
     before = json.loads((run / "probe" / "probe.json").read_text())
     dropped = dict(list(before["cells"].items())[:-1])  # as if it had been stopped before its last cell

@@ -57,7 +57,7 @@ def test_the_example_runs_hands_on_verifies_and_resumes(dml):
     ("content", "told"),
     [
         (None, "no file stages.yaml"),
-        ("stages: [", "is no YAML"),
+        ("stages: [", "is not valid YAML"),
         ("model: {}", "needs `stages:`"),
         ({"stages": [{"name": "a", "recipe": {"model": {}}}]}, "at least two"),
         ({"stages": [{"name": "a"}, {"name": "b"}]}, "stage 1 of stages.yaml needs a `name`"),

@@ -59,7 +59,7 @@ def test_a_range_to_draw_from():
         (["k=1:2"], "give the number of values"),
         (["k=2:1:5"], "the range is empty"),
         (["k=1:1:5"], "the range is empty"),
-        (["k=1:2:1"], "from 2 on"),
+        (["k=1:2:1"], "at least 2"),
         (["k=1:2:x"], "in numbers"),
         (["k=1:2:3:4"], "give a:b:n"),
         (["k=0:1:5:log"], "lies above 0"),
@@ -67,8 +67,8 @@ def test_a_range_to_draw_from():
         (["k=1:3:6:int"], "given twice"),
         (["k=1,,2"], "a value is empty"),
         (["k=1,2,1"], "the value 1 is given twice"),
-        (["k=1,2", "k=3,4"], "--over k is given twice"),
-        (["seed_everything=1,2"], "--seeds"),
+        (["k=1,2", "k=3,4"], "k is given twice"),
+        (["seed_everything=1,2"], "give the seeds as `seeds`"),
     ],
 )
 def test_a_mistake_is_told(over, told):

@@ -14,15 +14,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dml import runs
 from dml.errors import UserError
-from dml.experiments.sweep.objective import Goal, default_goal
+from dml.experiments.jobs import RunApart, run_here
+from dml.experiments.sweep.objective import Objective, default_objective
 from dml.experiments.sweep.results import draw, find_best, write_results
 from dml.experiments.sweep.search import RandomSearch, grid
 from dml.experiments.sweep.space import read_space
-from dml.experiments.sweep.sweep import Plan, Sweep, run_sweep
-from dml.experiments.sweep.trials import RunApart, run_here
+from dml.experiments.sweep.sweep import Sweep, SweepSettings, run_sweep
 
 RECIPE = {"seed_everything": 0, "model": {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.1}}}
-GOAL = Goal("val/knn_accuracy", "max")
+OBJECTIVE = Objective("val/knn_accuracy", "max")
 
 
 class FrontDoor:
@@ -53,10 +53,11 @@ def _sweep(folder, over=("margin=0.1,0.5,0.9",), recipe=RECIPE):
     return Sweep(folder, recipe, [dimension.key for dimension in space]), grid(space)
 
 
-def _run(folder, door, seeds=(0, 1), over=("margin=0.1,0.5,0.9",), goal=GOAL, recipe=RECIPE):
+def _run(folder, door, seeds=(0, 1), over=("margin=0.1,0.5,0.9",), objective=OBJECTIVE, recipe=RECIPE):
     sweep, configurations = _sweep(folder, over, recipe)
     told = []
-    run_sweep(sweep, Plan([], seeds, configurations, len(configurations), goal), run_here(door), 1, told.append)
+    settings = SweepSettings([], seeds, configurations, len(configurations), objective)
+    run_sweep(sweep, settings, run_here(door), 1, told.append)
     return sweep, told
 
 
@@ -70,7 +71,7 @@ def test_every_configuration_runs_under_every_seed(tmp_path):
     sweep, told = _run(tmp_path / "s", door)
     assert [call[:2] for call in door.calls] == [(m, s) for m in ("0.1", "0.5", "0.9") for s in ("0", "1")]
     assert [outcome.status for outcome in told] == ["done"] * 6
-    best = write_results(sweep, GOAL)
+    best = write_results(sweep, OBJECTIVE)
     assert best.values == {"margin": "0.5"}
     assert best.scores == pytest.approx([1.0, 1.01])
     rows = _rows(tmp_path / "s")
@@ -84,7 +85,7 @@ def test_every_configuration_runs_under_every_seed(tmp_path):
 
 def test_hparams_hold_keys_and_scores(tmp_path):
     sweep, _ = _run(tmp_path / "s", FrontDoor(), seeds=(3,))
-    write_results(sweep, GOAL)
+    write_results(sweep, OBJECTIVE)
     boards = sorted((tmp_path / "s" / "hparams").iterdir())
     assert len(boards) == 3
     events = EventAccumulator(str(boards[0])).Reload()
@@ -118,7 +119,7 @@ def test_a_trial_killed_before_its_first_checkpoint_begins_anew(tmp_path):
     sweep, configurations = _sweep(tmp_path / "sweep")
     name = sweep.trial(configurations[0], 0).name
     runs.write_bytes(sweep.folder / name / "config.yaml", b"left by the killed trial")
-    sweep.plan([])
+    sweep.add([])
 
     class Refusing(FrontDoor):
         def __call__(self, words):
@@ -148,21 +149,21 @@ def test_a_sweep_whose_trials_all_failed_takes_a_mended_recipe(tmp_path):
 def test_the_best_is_found_among_what_ran_under_most_seeds(tmp_path):
     _run(tmp_path / "s", FrontDoor(), seeds=(1,))  # 0.5 would be the best of all
     sweep, _ = _run(tmp_path / "s", FrontDoor(), seeds=(0, 1), over=("margin=0.1,0.8",))
-    assert find_best(sweep, GOAL).values == {"margin": "0.8"}
+    assert find_best(sweep, OBJECTIVE).values == {"margin": "0.8"}
 
 
 def test_a_failed_trial_is_recorded_and_the_others_run(tmp_path):
     sweep, _ = _run(tmp_path / "s", FrontDoor(fail=("0.5",)))
-    best = write_results(sweep, GOAL)
+    best = write_results(sweep, OBJECTIVE)
     assert best.values["margin"] in {"0.1", "0.9"}
     failed = [row for row in _rows(tmp_path / "s") if row["status"] == "failed"]
     assert {row["reason"] for row in failed} == {"training diverged; lower --model.optimizer.lr"}
     door = FrontDoor()
     sweep, configurations = _sweep(tmp_path / "s")
     sweep.forget_failed()
-    run_sweep(sweep, Plan([], (0, 1), configurations, 3, GOAL), run_here(door), 1, lambda outcome: None)
+    run_sweep(sweep, SweepSettings([], (0, 1), configurations, 3, OBJECTIVE), run_here(door), 1, lambda outcome: None)
     assert [call[0] for call in door.calls] == ["0.5", "0.5"]
-    assert find_best(sweep, GOAL).values == {"margin": "0.5"}
+    assert find_best(sweep, OBJECTIVE).values == {"margin": "0.5"}
 
 
 def test_any_exception_of_a_trial_is_its_own(tmp_path):
@@ -171,14 +172,14 @@ def test_any_exception_of_a_trial_is_its_own(tmp_path):
 
     sweep, told = _run(tmp_path / "s", door, seeds=(0,))
     assert {outcome.reason for outcome in told} == {"RuntimeError: CUDA out of memory"}
-    assert write_results(sweep, GOAL) is None
+    assert write_results(sweep, OBJECTIVE) is None
 
 
 def test_a_score_that_no_trial_has_is_told_and_the_trial_is_kept(tmp_path):
     with pytest.raises(
         UserError, match=r"no score 'val/nothing' in the trials: .* train/knn_accuracy, val/knn_accuracy"
     ):
-        _run(tmp_path / "s", FrontDoor(), goal=Goal("val/nothing", "max"))
+        _run(tmp_path / "s", FrontDoor(), objective=Objective("val/nothing", "max"))
     door = FrontDoor()
     _run(tmp_path / "s", door)
     assert len(door.calls) == 5
@@ -193,11 +194,11 @@ def test_a_folder_of_another_sweep_or_of_anything_else_is_refused(tmp_path):
         _sweep(tmp_path / "s", over=("lr=1,2",))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("seed_everything: 0\n")
-    with pytest.raises(UserError, match="is no sweep"):
+    with pytest.raises(UserError, match="is not a sweep"):
         _sweep(tmp_path / "run")
 
 
-def test_a_key_that_a_later_version_knows_is_no_other_recipe(tmp_path):
+def test_a_key_that_a_later_version_knows_is_not_another_recipe(tmp_path):
     _run(tmp_path / "s", FrontDoor())
     later = RECIPE | {"evaluation": {"retrieval": True}}
     sweep, configurations = _sweep(tmp_path / "s", recipe=later)
@@ -238,15 +239,16 @@ def test_random_search_stops_when_a_small_space_is_exhausted(tmp_path):
     space = read_space(["margin=0.1,0.5"], ranges=True)
     sweep = Sweep(tmp_path / "s", RECIPE, ["margin"])
     door = FrontDoor()
-    run_sweep(sweep, Plan([], (0,), RandomSearch(space, 0), 5, GOAL), run_here(door), 1, lambda outcome: None)
+    settings = SweepSettings([], (0,), RandomSearch(space, 0), 5, OBJECTIVE)
+    run_sweep(sweep, settings, run_here(door), 1, lambda outcome: None)
     assert sorted(call[0] for call in door.calls) == ["0.1", "0.5"]
 
 
 def test_random_search_goes_on_where_it_stopped(tmp_path):
     def run(folder, door):
         space = read_space(["margin=0:1"], ranges=True)
-        plan = Plan([], (0,), RandomSearch(space, 0), 6, GOAL)
-        run_sweep(Sweep(folder, RECIPE, ["margin"]), plan, run_here(door), 1, lambda outcome: None)
+        settings = SweepSettings([], (0,), RandomSearch(space, 0), 6, OBJECTIVE)
+        run_sweep(Sweep(folder, RECIPE, ["margin"]), settings, run_here(door), 1, lambda outcome: None)
         return [c["margin"] for c in runs.read_json(folder / "sweep.json")["configurations"]]
 
     whole = run(tmp_path / "whole", FrontDoor())
@@ -274,7 +276,7 @@ def test_trials_in_parallel_have_a_device_each_and_one_may_be_killed(tmp_path):
     devices = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     start = RunApart([sys.executable, str(tmp_path / "child.py")], devices)
     sweep, configurations = _sweep(tmp_path / "s")
-    run_sweep(sweep, Plan([], (0, 1), configurations, 3, GOAL), start, 2, lambda outcome: None)
+    run_sweep(sweep, SweepSettings([], (0, 1), configurations, 3, OBJECTIVE), start, 2, lambda outcome: None)
     assert {o.scores["val/device"] for o in sweep.outcomes if o.status == "done"} == {0.0, 1.0}
     assert ["SIGKILL" in o.reason for o in sweep.outcomes if o.values["margin"] == "0.9"] == [True, True]
 
@@ -296,7 +298,7 @@ def test_ctrl_c_is_passed_on_to_the_trials_that_run(tmp_path):
 
     threading.Thread(target=press).start()
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, Plan([], (0, 1), configurations, 3, GOAL), start, 2, lambda outcome: None)
+        run_sweep(sweep, SweepSettings([], (0, 1), configurations, 3, OBJECTIVE), start, 2, lambda outcome: None)
     assert sweep.outcomes == []
 
 
@@ -309,7 +311,7 @@ def test_ctrl_c_is_passed_on_to_the_trials_that_run(tmp_path):
 )
 def test_the_plot_shows_mean_and_deviation(tmp_path, over, axes, series):
     sweep, _ = _run(tmp_path / "s", FrontDoor(), over=over)
-    plot = draw(sweep, GOAL).axes[0]
+    plot = draw(sweep, OBJECTIVE).axes[0]
     assert (plot.get_xlabel(), plot.get_ylabel()) == axes
     assert len(plot.containers) == series
     line, _, bars = plot.containers[0]
@@ -319,19 +321,19 @@ def test_the_plot_shows_mean_and_deviation(tmp_path, over, axes, series):
 
 
 @pytest.mark.parametrize(
-    ("named", "score", "mode", "goal"),
+    ("named", "score", "mode", "objective"),
     [
-        ({}, None, None, Goal("val/map_at_r", "max")),
-        ({"monitor": "none"}, None, None, Goal("val/map_at_r", "max")),
-        ({"monitor": "val/loss", "mode": "min"}, None, None, Goal("val/loss", "min")),
-        ({}, "val/loss", None, Goal("val/loss", "min")),
-        ({}, "train/knn_accuracy", "min", Goal("train/knn_accuracy", "min")),
+        ({}, None, None, Objective("val/map_at_r", "max")),
+        ({"monitor": "none"}, None, None, Objective("val/map_at_r", "max")),
+        ({"monitor": "val/loss", "mode": "min"}, None, None, Objective("val/loss", "min")),
+        ({}, "val/loss", None, Objective("val/loss", "min")),
+        ({}, "train/knn_accuracy", "min", Objective("train/knn_accuracy", "min")),
     ],
 )
-def test_the_goal_is_what_the_recipe_is_judged_by(named, score, mode, goal):
-    assert default_goal(RECIPE | {"checkpoint": named}, score, mode) == goal
+def test_the_objective_is_what_the_recipe_is_judged_by(named, score, mode, objective):
+    assert default_objective(RECIPE | {"checkpoint": named}, score, mode) == objective
 
 
 def test_a_score_without_a_section_is_told():
     with pytest.raises(UserError, match="val/knn_accuracy"):
-        default_goal(RECIPE, "knn_accuracy", None)
+        default_objective(RECIPE, "knn_accuracy", None)

@@ -1,10 +1,9 @@
-"""Strips and correlation maps: what they show, not how they look."""
+"""Strips of reconstructions and of paths between codes: what they show, not how they look."""
 
 import numpy as np
 import pytest
 
 from dml.reports import interpolation_strip, png, reconstruction_strip
-from dml.studies.figures import correlation_maps
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -35,13 +34,3 @@ def test_the_axis_below_a_path_tells_how_far_along_it_is():
     assert [text.get_text() for text in below.get_xticklabels()] == ["0", "0.25", "0.5", "0.75", "1"]
     np.testing.assert_allclose(below.get_xticks(), [3.5, 12.5, 21.5, 30.5, 39.5])
     assert below.get_xlabel()
-
-
-def test_correlation_maps_share_one_scale_and_leave_constant_dimensions_grey():
-    matrix = np.array([[1.0, 0.5, np.nan], [0.5, 1.0, np.nan], [np.nan] * 3])
-    figure = correlation_maps({f"d = {i}": matrix for i in range(6)}, "title")
-    panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
-    assert [axes.get_title() for axes in panels] == [f"d = {i}" for i in range(6)]
-    assert {axes.images[0].get_clim() for axes in panels} == {(-1, 1)}
-    assert panels[0].images[0].get_array().mask.tolist() == np.isnan(matrix).tolist()
-    assert png(figure).startswith(b"\x89PNG")

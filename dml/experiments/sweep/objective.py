@@ -1,4 +1,4 @@
-"""What a sweep is judged by, and the complete recipe behind its command line; it runs no trial."""
+"""The objective of a sweep, and the complete recipe behind the words that all its trials share."""
 
 import io
 import math
@@ -12,16 +12,17 @@ from typing import Any, final
 import yaml
 
 from dml.errors import UserError
+from dml.experiments.jobs import FrontDoor
 from dml.experiments.sweep.search import Mode
 from dml.experiments.sweep.space import Dimension, number_text
-from dml.experiments.sweep.trials import FrontDoor, Outcome
+from dml.experiments.sweep.trials import Outcome
 
 Recipe = dict[str, Any]
 
 
 @final
 @dataclass(frozen=True)
-class Goal:
+class Objective:
     """The score a sweep is judged by, as `section/name`, and whether more or less of it is better."""
 
     score: str
@@ -65,11 +66,11 @@ def _examples(dimension: Dimension) -> Sequence[str]:
     return dimension.choices or [number_text(value, dimension.whole) for value in (low, middle, high)]
 
 
-def default_goal(recipe: Recipe, score: str | None, mode: Mode | None) -> Goal:
-    """Return the goal: what is given, else what the recipe's best checkpoint is chosen by, else its module's choice.
+def default_objective(recipe: Recipe, score: str | None, mode: Mode | None) -> Objective:
+    """Return what is given, else what the recipe's best checkpoint is chosen by, else its module's choice.
 
     Raises:
-        UserError: A score is given whose mode nobody knows, or that has no section.
+        UserError: The score has no section.
     """
     module_path, _, name = str(recipe["model"]["class_path"]).rpartition(".")
     module = getattr(import_module(module_path), name)
@@ -77,10 +78,10 @@ def default_goal(recipe: Recipe, score: str | None, mode: Mode | None) -> Goal:
     monitor = named.get("monitor") if named.get("monitor") not in {None, "none"} else module.monitor
     chosen = score or monitor
     if not re.fullmatch(r"(val|train)/\w+", chosen):
-        raise UserError(f"--score {chosen}: give one that a trial writes, e.g. val/knn_accuracy or train/knn_accuracy")
+        raise UserError(f"score {chosen!r}: give one that a trial writes, e.g. val/knn_accuracy or train/knn_accuracy")
     if mode is None:
         mode = named.get("mode") or module.monitor_mode if chosen == monitor else guess_mode(chosen)
-    return Goal(chosen, mode)
+    return Objective(chosen, mode)
 
 
 def guess_mode(score: str) -> Mode:
@@ -94,10 +95,10 @@ def guess_mode(score: str) -> Mode:
 
 
 def check_score(outcome: Outcome, score: str) -> None:
-    """Refuse a goal that a finished trial has no score of.
+    """Refuse a score that a finished trial does not have.
 
     Raises:
         UserError: It names the scores there are.
     """
     if outcome.status == "done" and score not in outcome.scores:
-        raise UserError(f"no score {score!r} in the trials: give --score one of {', '.join(sorted(outcome.scores))}")
+        raise UserError(f"no score {score!r} in the trials: choose one of {', '.join(sorted(outcome.scores))}")

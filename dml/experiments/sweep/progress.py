@@ -1,4 +1,4 @@
-"""Shows a sweep while it runs: a line a finished trial, and a bar where the terminal can show one."""
+"""Shows a sweep while it runs: one line per finished trial, and a bar where the terminal can show one."""
 
 import sys
 from types import TracebackType
@@ -11,7 +11,7 @@ from dml.experiments.sweep.trials import Outcome
 
 
 @final
-class Display:
+class SweepProgress:
     """Tells of each outcome; `sys.stdout` is remembered, as trials that run here write theirs to a log.
 
     Args:
@@ -20,8 +20,8 @@ class Display:
         score: The score that is shown.
 
     Example:
-        >>> with Display(0, 2, "val/map_at_r") as display:
-        ...     display.tell(Outcome({"margin": "0.5"}, 0, "run", "done", 3.0, scores={"val/map_at_r": 0.75}))
+        >>> with SweepProgress(0, 2, "val/map_at_r") as progress:
+        ...     progress.tell(Outcome({"margin": "0.5"}, 0, "run", "done", 3.0, scores={"val/map_at_r": 0.75}))
         [1/2] margin=0.5 seed=0  val/map_at_r 0.7500  3 s
     """
 

@@ -2,15 +2,16 @@
 
 import csv
 import io
+import math
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from dml import runs
-from dml.experiments.sweep.objective import Goal
+from dml.experiments.mean_sd import mean_sd
+from dml.experiments.sweep.objective import Objective
 from dml.experiments.sweep.search import Configuration
 from dml.experiments.sweep.space import value_of
 from dml.experiments.sweep.sweep import Sweep
@@ -31,53 +32,43 @@ class Best(NamedTuple):
     def __str__(self) -> str:
         """Return it in one line."""
         words = ", ".join(f"{key}={value}" for key, value in self.values.items())
-        return f"{words}: {spread(self.scores)}"
+        seeds = f" ({len(self.scores)} seeds)" if len(self.scores) > 1 else ""
+        return f"{words}: {mean_sd(self.scores, 4)}{seeds}"
 
 
-def spread(scores: Sequence[float]) -> str:
-    """Return mean, standard deviation and number of scores.
-
-    Example:
-        >>> spread([0.5, 0.7]), spread([0.5])
-        ('0.6000 ± 0.1414 (2 seeds)', '0.5000')
-    """
-    mean = f"{statistics.mean(scores):.4f}"
-    return mean if len(scores) < 2 else f"{mean} ± {statistics.stdev(scores):.4f} ({len(scores)} seeds)"
-
-
-def find_best(sweep: Sweep, goal: Goal) -> Best | None:
+def find_best(sweep: Sweep, objective: Objective) -> Best | None:
     """Return the configuration with the best mean among those that ended well under most seeds: one seed may be lucky.
 
     Args:
         sweep: With its records.
-        goal: The score.
+        objective: The score.
     """
-    scored = [Best(values, sweep.scores(values, goal.score)) for values in sweep.configurations]
+    scored = [Best(values, sweep.scores(values, objective.score)) for values in sweep.configurations]
     most = max((len(best.scores) for best in scored), default=0)
     whole = [best for best in scored if len(best.scores) == most > 0]
-    sign = 1 if goal.mode == "max" else -1
+    sign = 1 if objective.mode == "max" else -1
     return max(whole, key=lambda best: sign * statistics.mean(best.scores), default=None)
 
 
-def write_results(sweep: Sweep, goal: Goal) -> Best | None:
+def write_results(sweep: Sweep, objective: Objective) -> Best | None:
     """Write `sweep.csv`, HParams, `sweep.png` and `best.yaml`; return the best, None where no trial ended well."""
     write_table(sweep)
     for outcome in sweep.outcomes:
         if outcome.status == "done":
             write_board(sweep.folder, outcome)
-    best = find_best(sweep, goal)
+    best = find_best(sweep, objective)
     if best is None:
         return None
-    runs.write_bytes(sweep.folder / PLOT, png(draw(sweep, goal)))
+    runs.write_bytes(sweep.folder / PLOT, png(draw(sweep, objective)))
     first = next(o for o in sweep.outcomes if o.values == best.values and o.status == "done")
     recipe = (sweep.folder / first.run / runs.CONFIG).read_text(encoding="utf-8")
     tried = f"the best of {len(sweep.configurations)} configurations of the sweep {sweep.folder.name}"
-    runs.write_bytes(sweep.folder / BEST, f"# {tried}, by {goal.score}\n# {best}\n{recipe}".encode())
+    runs.write_bytes(sweep.folder / BEST, f"# {tried}, by {objective.score}\n# {best}\n{recipe}".encode())
     return best
 
 
 def write_table(sweep: Sweep) -> None:
-    """Write `sweep.csv`: a row a trial, its keys, seed, status, seconds, scores, and why it failed."""
+    """Write `sweep.csv`: one row per trial: its keys, seed, status, seconds, scores, and why it failed."""
     names = sorted({name for outcome in sweep.outcomes for name in outcome.scores})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -88,28 +79,30 @@ def write_table(sweep: Sweep) -> None:
     runs.write_bytes(sweep.folder / TABLE, text.getvalue().encode())
 
 
-def draw(sweep: Sweep, goal: Goal) -> Figure:
-    """Draw the score against the keys: lines for one key or few values of a second, a heat map, or a panel a key.
+def draw(sweep: Sweep, objective: Objective) -> Figure:
+    """Draw the score against the keys: lines for one key or few values of a second, a heat map, or one panel per key.
 
     Args:
         sweep: With at least one finished trial.
-        goal: The score; beside a `val/` score the references' own (`train/`) is drawn where there is one.
+        objective: The score; beside a `val/` score the references' own (`train/`) is drawn where there is one.
     """
-    scored = [values for values in sweep.configurations if sweep.scores(values, goal.score)]
+    scored = [values for values in sweep.configurations if sweep.scores(values, objective.score)]
     columns = {key: [value_of(values[key]) for values in scored] for key in sweep.keys}
-    twin = goal.score.replace("val/", "train/")
-    names = [goal.score, twin] if any(twin in o.scores for o in sweep.outcomes) and twin != goal.score else [goal.score]
+    twin = objective.score.replace("val/", "train/")
+    names = [objective.score]
+    if twin != objective.score and any(twin in outcome.scores for outcome in sweep.outcomes):
+        names.append(twin)
     scores = {name: [sweep.scores(values, name) for values in scored] for name in names}
     counts = {key: len(set(column)) for key, column in columns.items()}
     if len(columns) == 1:
         return swept_curves(columns[sweep.keys[0]], scores, sweep.keys[0])
-    is_grid = len(set(zip(*columns.values(), strict=True))) == _product(list(counts.values()))
+    is_grid = len(set(zip(*columns.values(), strict=True))) == math.prod(counts.values())
     if len(columns) == 2 and is_grid:
         x, line = sorted(columns, key=lambda key: -counts[key])  # stable: the first key is the axis
         if counts[line] > _LINES:
-            return swept_heatmap(columns[x], columns[line], scores[goal.score], (x, line), goal.score)
-        return swept_curves(columns[x], {goal.score: scores[goal.score]}, x, (line, columns[line]))
-    return swept_points(columns, scores[goal.score], goal.score)
+            return swept_heatmap(columns[x], columns[line], scores[objective.score], (x, line), objective.score)
+        return swept_curves(columns[x], {objective.score: scores[objective.score]}, x, (line, columns[line]))
+    return swept_points(columns, scores[objective.score], objective.score)
 
 
 def write_board(folder: Path, outcome: Outcome) -> None:
@@ -132,10 +125,3 @@ def write_board(folder: Path, outcome: Outcome) -> None:
             writer.file_writer.add_summary(summary)
         for name, score in outcome.scores.items():
             writer.add_scalar(name, score)
-
-
-def _product(counts: Sequence[int]) -> int:
-    product = 1
-    for count in counts:
-        product *= count
-    return product

@@ -91,7 +91,7 @@ class BayesSearch(Search):
         try:
             optuna: Any = importlib.import_module("optuna")
         except ImportError:
-            raise UserError("--search bayes needs Optuna, an extra: pip install optuna") from None
+            raise UserError("a Bayesian search needs Optuna, an extra: pip install optuna") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna = optuna
         self._space = space

@@ -1,4 +1,4 @@
-"""The space of a sweep: reads `KEY=VALUES` into values or ranges; it knows nothing of recipes or training."""
+"""The space of a sweep: reads `KEY=VALUES` into values to try or ranges to draw from."""
 
 import math
 import re
@@ -41,10 +41,10 @@ def read_space(over: Sequence[str], ranges: bool) -> list[Dimension]:
 
     `KEY=a:b:n` is n values from a to b, `KEY=a:b:n:log` the same evenly over the logarithm, `KEY=v1,v2,v3` these values
     (a comma within brackets belongs to its value), and, where they are drawn, `KEY=a:b` and `KEY=a:b:log` a range;
-    a further `:int` takes whole numbers alone.
+    a further `:int` takes whole numbers only.
 
     Args:
-        over: `KEY=VALUES`, one a key.
+        over: `KEY=VALUES`, one per key.
         ranges: Whether values are drawn (random, bayes), so that a range needs no count.
 
     Raises:
@@ -55,19 +55,19 @@ def read_space(over: Sequence[str], ranges: bool) -> list[Dimension]:
         ('0.1', '0.3', '0.5')
     """
     if not over:
-        raise UserError("nothing to sweep: give --over KEY=VALUES, e.g. --over model.loss.margin=0.1:2.0:15")
+        raise UserError("nothing to sweep: give at least one KEY=VALUES, e.g. model.loss.margin=0.1:2.0:15")
     space = [_dimension(text, ranges) for text in over]
     keys = [dimension.key for dimension in space]
     for key in keys:
         if keys.count(key) > 1:
-            raise UserError(f"--over {key} is given twice: put all its values into one")
+            raise UserError(f"{key} is given twice: put all its values into one")
         if key == "seed_everything":
-            raise UserError("--over seed_everything: sweep seeds by --seeds 0,1,2")
+            raise UserError("seed_everything is not a swept key: give the seeds as `seeds`")
     return space
 
 
 def value_of(text: str) -> Value:
-    """Return a value as YAML reads it, for tables and axes; what is no scalar stays text.
+    """Return a value as YAML reads it, for tables and axes; what is not a scalar stays text.
 
     Example:
         >>> value_of("0.5"), value_of("tsne"), value_of("[8,16]"), value_of("1e-3")
@@ -96,15 +96,13 @@ def _dimension(text: str, ranges: bool) -> Dimension:
     key, equals, values = text.partition("=")
     key = key.strip().removeprefix("--")
     if not (key and equals and values.strip()):
-        raise UserError(
-            f"--over {text!r}: give KEY=VALUES, e.g. model.loss.margin=0.1:2.0:15 or data.batch_size=50,100"
-        )
+        raise UserError(f"{text!r}: give KEY=VALUES, e.g. model.loss.margin=0.1:2.0:15 or data.batch_size=50,100")
     first = values.partition(":")[0].strip()
     if ":" in values and "," not in values and _NUMBER.fullmatch(first):
         return _range(key, values, ranges)
     choices = _split(values)
     if "" in choices:
-        raise UserError(f"--over {text!r}: a value is empty; write null for none")
+        raise UserError(f"{text!r}: a value is empty; write null for none")
     return _no_twins(Dimension(key, choices))
 
 
@@ -113,21 +111,23 @@ def _range(key: str, values: str, ranges: bool) -> Dimension:
     flags = {part for part in parts if part in {"log", "int"}}
     numbers = parts[: len(parts) - len(flags)]
     if len(numbers) not in {2, 3} or not all(map(_NUMBER.fullmatch, numbers)):
-        raise UserError(f"--over {key}={values}: give a:b:n or a:b:n:log in numbers, e.g. 0.1:2.0:15")
+        raise UserError(f"{key}={values}: give a:b:n or a:b:n:log in numbers, e.g. 0.1:2.0:15")
     log, whole = "log" in flags, "int" in flags
     low, high = float(numbers[0]), float(numbers[1])
     if log and min(low, high) <= 0:
-        raise UserError(f"--over {key}={values}: a range over the logarithm lies above 0")
+        raise UserError(f"{key}={values}: a range over the logarithm lies above 0")
     if not low < high:
-        raise UserError(f"--over {key}={values}: the range is empty; its upper end lies above its lower")
+        raise UserError(f"{key}={values}: the range is empty; its upper end lies above its lower")
     if whole and not (low.is_integer() and high.is_integer()):
-        raise UserError(f"--over {key}={values}: the ends of a range of whole numbers are whole")
+        raise UserError(f"{key}={values}: the ends of a range of whole numbers are whole")
     if len(numbers) == 3:
         if not numbers[2].isdigit() or int(numbers[2]) < 2:
-            raise UserError(f"--over {key}={values}: the number of values is a whole number from 2 on")
+            raise UserError(f"{key}={values}: the number of values is a whole number of at least 2")
         return _no_twins(Dimension(key, _points(low, high, int(numbers[2]), log, whole)))
     if not ranges:
-        raise UserError(f"--over {key}={values}: give the number of values, as a:b:n, or --search random")
+        raise UserError(
+            f"{key}={values}: give the number of values, as a:b:n; only a random or Bayesian search draws from a range"
+        )
     return Dimension(key, (), low, high, log, whole)
 
 
@@ -155,5 +155,5 @@ def _split(values: str) -> tuple[str, ...]:
 def _no_twins(dimension: Dimension) -> Dimension:
     for choice in dimension.choices:
         if dimension.choices.count(choice) > 1:
-            raise UserError(f"--over {dimension.key}: the value {choice} is given twice")
+            raise UserError(f"{dimension.key}: the value {choice} is given twice")
     return dimension

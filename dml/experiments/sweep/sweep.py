@@ -1,4 +1,4 @@
-"""Sweeps keys of a recipe: which trials are left, their records, the result; training is the front door's business."""
+"""Sweeps keys of a recipe: runs the trials that are left and records each as it ends."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ from typing import Any, final
 
 from dml import runs
 from dml.errors import UserError
-from dml.experiments.lock import held
-from dml.experiments.sweep.objective import Goal, Recipe, check_score
+from dml.experiments.jobs import Start, held
+from dml.experiments.sweep.objective import Objective, Recipe, check_score
 from dml.experiments.sweep.search import Configuration, Search
-from dml.experiments.sweep.trials import Outcome, Start, Trial, run_trials
+from dml.experiments.sweep.trials import Outcome, Trial, run_trials
 
 SWEEP = "sweep.json"
 
@@ -41,7 +41,7 @@ class Sweep:
         if (folder / SWEEP).exists():
             self._take_up(runs.read_json(folder / SWEEP))
         elif folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
-            raise UserError(f"{folder} exists and is no sweep: choose another --name")
+            raise UserError(f"{folder} exists and is not a sweep: choose another folder")
 
     def trial(self, values: Configuration, seed: int) -> Trial:
         """Return the trial of a configuration and a seed; its name holds a digest of the exact configuration."""
@@ -64,7 +64,7 @@ class Sweep:
                 shutil.rmtree(self.folder / outcome.run, ignore_errors=True)
         self.outcomes = [outcome for outcome in self.outcomes if outcome.status == "done"]
 
-    def plan(self, configurations: Iterable[Configuration]) -> None:
+    def add(self, configurations: Iterable[Configuration]) -> None:
         """Keep configurations that are about to be tried, on disk at once: a proposal is not made twice."""
         self.configurations += [values for values in configurations if values not in self.configurations]
         self.write()
@@ -91,11 +91,11 @@ class Sweep:
 
     def _take_up(self, known: dict[str, Any]) -> None:
         if known["keys"] != self.keys:
-            raise UserError(f"{self.folder} is a sweep over {', '.join(known['keys'])}: choose another --name")
+            raise UserError(f"{self.folder} is a sweep over {', '.join(known['keys'])}: choose another folder")
         if differing := _difference(known["recipe"], json.loads(json.dumps(self._recipe))):
             if all(trial["status"] == "failed" for trial in known["trials"]):
                 return  # nothing is lost: begin anew with the mended recipe
-            raise UserError(f"{self.folder} is a sweep of another recipe ({differing}): choose another --name")
+            raise UserError(f"{self.folder} is a sweep of another recipe ({differing}): choose another folder")
         self._recipe = known["recipe"]  # of which the names of trials are digests
         self.configurations = known["configurations"]
         self.outcomes = [Outcome(**trial) for trial in known["trials"]]
@@ -103,7 +103,7 @@ class Sweep:
 
 @final
 @dataclass(frozen=True)
-class Plan:
+class SweepSettings:
     """What a sweep runs.
 
     Args:
@@ -111,61 +111,63 @@ class Plan:
         seeds: Each configuration is run under each.
         search: All configurations, or what proposes them.
         count: How many configurations are tried, those of earlier starts included.
-        goal: What a search learns from.
+        objective: What a search learns from.
     """
 
     recipe: Sequence[str]
     seeds: Sequence[int]
     search: Search | Sequence[Configuration]
     count: int
-    goal: Goal
+    objective: Objective
 
 
-def run_sweep(sweep: Sweep, plan: Plan, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
+def run_sweep(sweep: Sweep, settings: SweepSettings, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
     """Run what is left of a sweep, recording each trial as it ends.
 
     Args:
         sweep: The folder and its records.
-        plan: What is to be run.
+        settings: What is to be run.
         start: Runs `dml` with given words.
         slots: How many trials run at once.
         tell: Called with each outcome.
 
     Raises:
-        UserError: A trial ended without the goal's score, or another process runs this sweep.
+        UserError: A trial ended without the objective's score, or another process runs this sweep.
         KeyboardInterrupt: Ctrl-C; the same call goes on with what is left.
     """
     for outcome in sweep.outcomes:
-        check_score(outcome, plan.goal.score)
+        check_score(outcome, settings.objective.score)
     with held(sweep.folder):
-        _run_batches(sweep, plan, start, slots, tell)
+        _run_batches(sweep, settings, start, slots, tell)
 
 
-def _run_batches(sweep: Sweep, plan: Plan, start: Start, slots: int, tell: Callable[[Outcome], None]) -> None:
-    for batch in _batches(sweep, plan, slots):
-        sweep.plan(batch)
-        left = sweep.left(plan.seeds, batch)
-        for outcome in run_trials(sweep.folder, plan.recipe, left, start, slots):
+def _run_batches(
+    sweep: Sweep, settings: SweepSettings, start: Start, slots: int, tell: Callable[[Outcome], None]
+) -> None:
+    for batch in _batches(sweep, settings, slots):
+        sweep.add(batch)
+        left = sweep.left(settings.seeds, batch)
+        for outcome in run_trials(sweep.folder, settings.recipe, left, start, slots):
             sweep.record(outcome)
             tell(outcome)
-            check_score(outcome, plan.goal.score)
-        if isinstance(plan.search, Search):
+            check_score(outcome, settings.objective.score)
+        if isinstance(settings.search, Search):
             for values in batch:
-                plan.search.learn(values, mean_or_none(sweep.scores(values, plan.goal.score)))
+                settings.search.learn(values, mean_or_none(sweep.scores(values, settings.objective.score)))
 
 
-def _batches(sweep: Sweep, plan: Plan, slots: int) -> Iterable[Sequence[Configuration]]:
+def _batches(sweep: Sweep, settings: SweepSettings, slots: int) -> Iterable[Sequence[Configuration]]:
     """Yield what is tried next: a grid whole; else what is known already, then as many proposals as run at once."""
-    if not isinstance(plan.search, Search):
-        yield plan.search
+    if not isinstance(settings.search, Search):
+        yield settings.search
         return
     yield list(sweep.configurations)
-    for _ in range(20 * plan.count):  # a small space may hold fewer configurations than asked for
+    for _ in range(20 * settings.count):  # a small space may hold fewer configurations than asked for
         batch: list[Configuration] = []
-        for _ in range(min(slots, plan.count - len(sweep.configurations))):
-            values = plan.search.propose()
+        for _ in range(min(slots, settings.count - len(sweep.configurations))):
+            values = settings.search.propose()
             if values in sweep.configurations or values in batch:
-                plan.search.learn(values, mean_or_none(sweep.scores(values, plan.goal.score)))
+                settings.search.learn(values, mean_or_none(sweep.scores(values, settings.objective.score)))
             else:
                 batch.append(values)
         if batch:

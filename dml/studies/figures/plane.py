@@ -1,4 +1,4 @@
-"""Studies in the plane: the regions a classifier decides for, and maps of a density; it knows no classifier."""
+"""Studies in the plane: the regions a classifier decides for, and maps of a density."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -52,7 +52,7 @@ def decision_boundaries(
     class_names: Sequence[str],
     columns: int = 5,
 ) -> Figure:
-    """Draw what each classifier decides for all over the plane, one panel a classifier, and the points over it.
+    """Draw what each classifier decides for all over the plane, one panel per classifier, and the points over it.
 
     Args:
         grid: Where it was asked.

@@ -1,11 +1,18 @@
-"""Pictures of folds and of the plane: what they show, not how they look."""
+"""Pictures of folds, of the plane and of correlations: what they show, not how they look."""
 
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
 from dml.reports import png
-from dml.studies.figures import decision_boundaries, density_maps, error_against_k, error_bars, plane_grid
+from dml.studies.figures import (
+    correlation_maps,
+    decision_boundaries,
+    density_maps,
+    error_against_k,
+    error_bars,
+    plane_grid,
+)
 
 
 def test_error_against_k_shows_mean_and_standard_error_of_each_metric():
@@ -65,3 +72,13 @@ def test_no_strip_of_another_class_lies_between_two():
     axes = decision_boundaries(grid, {"": decided}, np.zeros((0, 2)), np.zeros(0, int), "abc").axes[0]
     filled = {tuple(c.get_facecolor()[0].round(3)) for c in axes.collections if len(c.get_facecolor())}
     assert len(filled - {tuple(c.get_facecolor()[0].round(3)) for c in axes.collections[-3:]}) == 2
+
+
+def test_correlation_maps_share_one_scale_and_leave_constant_dimensions_grey():
+    matrix = np.array([[1.0, 0.5, np.nan], [0.5, 1.0, np.nan], [np.nan] * 3])
+    figure = correlation_maps({f"d = {i}": matrix for i in range(6)}, "title")
+    panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    assert [axes.get_title() for axes in panels] == [f"d = {i}" for i in range(6)]
+    assert {axes.images[0].get_clim() for axes in panels} == {(-1, 1)}
+    assert panels[0].images[0].get_array().mask.tolist() == np.isnan(matrix).tolist()
+    assert png(figure).startswith(b"\x89PNG")

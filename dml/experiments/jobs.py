@@ -1,0 +1,193 @@
+"""Runs `dml` as a job: in this process, or in a process of its own on a device; a training that was cut off goes on.
+
+The words of a job are those after `dml` on a command line. Its output goes to a log, whose last line says why a job
+failed.
+"""
+
+import gc
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import final
+
+from filelock import FileLock, Timeout
+
+from dml.errors import UserError
+from dml.runs import CHECKPOINTS
+
+FrontDoor = Callable[[list[str]], int]  # the words after `dml` -> exit code
+Start = Callable[[list[str], Path], int]  # these words and the log file -> exit code
+INTERRUPTED = 130  # the exit code after Ctrl-C
+
+
+class JobError(UserError):
+    """A job that failed; the message is its own last line."""
+
+
+def run_job(words: Sequence[str], log: Path, start: Start) -> None:
+    """Run one job to its end.
+
+    Args:
+        words: What follows `dml` on a command line.
+        log: The file its output is appended to; the folder is made where it is missing.
+        start: Runs it and returns its exit code: `run_here(...)` or `RunApart(...)`.
+
+    Raises:
+        JobError: It failed; the message says why, in one line.
+        KeyboardInterrupt: Ctrl-C ended it.
+
+    Example:
+        >>> import tempfile
+        >>> def door(words):
+        ...     print(f"dml: no verb {words[0]!r}")
+        ...     return 2
+        >>> run_job(["frobnicate"], Path(tempfile.mkdtemp()) / "log.txt", run_here(door))
+        Traceback (most recent call last):
+        ...
+        dml.experiments.jobs.JobError: no verb 'frobnicate'
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    earlier = log.stat().st_size if log.exists() else 0  # what an earlier attempt left in the log
+    code = start(list(words), log)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code:
+        raise JobError(_reason(log, earlier, code))
+
+
+def run_fit(run: Path, recipe: Sequence[str], log: Path, start: Start) -> None:
+    """Train a run by `dml fit`, from its last checkpoint where it has one.
+
+    A run folder without a checkpoint was killed before its first one: it is removed, and training begins anew.
+
+    Args:
+        run: The run's folder.
+        recipe: `--config FILE` and `--KEY VALUE`; a run that goes on takes its own config.yaml instead.
+        log: As in `run_job`.
+        start: As in `run_job`.
+
+    Raises:
+        JobError: The training failed.
+        KeyboardInterrupt: Ctrl-C ended it.
+    """
+    where = ["--runs_dir", str(run.parent), "--name", run.name]
+    if (run / CHECKPOINTS / "last.ckpt").exists():
+        words = [*where, "--ckpt_path", "last"]
+    else:
+        shutil.rmtree(run, ignore_errors=True)
+        words = [*recipe, *where]
+    run_job(["fit", *words], log, start)
+
+
+def run_here(front_door: FrontDoor) -> Start:
+    """Return a start that runs in this process, which imports torch once for all jobs.
+
+    Args:
+        front_door: `dml.cli.main`.
+    """
+
+    def start(words: list[str], log: Path) -> int:
+        with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+            try:
+                return front_door(words)
+            except SystemExit as stop:
+                return stop.code if isinstance(stop.code, int) else 1
+            except Exception:  # a job may fail in any way; whoever runs several goes on
+                traceback.print_exc()
+                return 1
+            finally:
+                gc.collect()  # a Lightning trainer and its module hold each other
+
+    return start
+
+
+@final
+class RunApart:
+    """A start that runs in a process of its own, on the next free device.
+
+    Args:
+        command: What stands for `dml`, e.g. `[sys.executable, "-m", "dml"]`.
+        devices: Environment of each slot, e.g. `{"CUDA_VISIBLE_DEVICES": "0"}`.
+    """
+
+    def __init__(self, command: Sequence[str], devices: Sequence[dict[str, str]]) -> None:
+        self._command = list(command)
+        self._free: queue.Queue[dict[str, str]] = queue.Queue()
+        for device in devices:
+            self._free.put(device)
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def __call__(self, words: list[str], log: Path) -> int:
+        """Run, and return the exit code; that of a killed process is negative."""
+        device = self._free.get()
+        try:
+            if self._stopped:
+                return INTERRUPTED
+            with log.open("ab") as file:
+                # a session of its own: Ctrl-C in the terminal reaches it once, through `interrupt`
+                process = subprocess.Popen(
+                    [*self._command, *words],
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | device,
+                    start_new_session=True,
+                )
+            self._running.add(process)
+            code = process.wait()
+            self._running.discard(process)
+            return INTERRUPTED if code == -signal.SIGINT else code
+        finally:
+            self._free.put(device)
+
+    def interrupt(self) -> None:
+        """Pass Ctrl-C on to all that run; nothing more is started."""
+        self._stopped = True
+        for process in list(self._running):
+            process.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes; the system frees it when this one ends, however it ends.
+
+    Args:
+        folder: The folder, which is made where it is missing.
+
+    Raises:
+        UserError: Another process holds it, or it cannot be locked.
+
+    Example:
+        >>> import tempfile
+        >>> with held(Path(tempfile.mkdtemp()) / "sweep"):
+        ...     print("alone")
+        alone
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another process is at work in {folder}: wait for it, or choose another folder") from None
+    except (OSError, NotImplementedError) as error:
+        raise UserError(f"{folder} cannot be locked ({error}): choose a folder that can be written to") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _reason(log: Path, earlier: int, code: int) -> str:
+    """Return in one line why a job failed: the front door's own line, or the last of a traceback."""
+    if code < 0:
+        return f"killed by signal {-code} ({signal.Signals(-code).name}): out of memory?"
+    text = log.read_bytes()[earlier:].decode(errors="replace") if log.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line.removeprefix("dml: ") for line in lines if line.startswith("dml: ")]
+    return (told or lines or [f"exit code {code}"])[-1]

@@ -1,0 +1,116 @@
+"""Jobs: how a training begins or goes on, why one failed, and who may work in a folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dml import runs
+from dml.errors import UserError
+from dml.experiments.jobs import JobError, RunApart, held, run_fit, run_here, run_job
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def start(calls):
+    return run_here(lambda words: calls.append(words) or 0)
+
+
+def test_a_new_run_is_trained_by_its_recipe(tmp_path, calls, start):
+    run_fit(tmp_path / "runs" / "a", ["--config", "a.yaml"], tmp_path / "log.txt", start)
+    assert calls == [["fit", "--config", "a.yaml", "--runs_dir", str(tmp_path / "runs"), "--name", "a"]]
+
+
+def test_a_run_with_a_checkpoint_goes_on_by_its_own_recipe(tmp_path, calls, start):
+    runs.write_bytes(tmp_path / "a" / "checkpoints" / "last.ckpt", b"weights")
+    run_fit(tmp_path / "a", ["--config", "a.yaml"], tmp_path / "log.txt", start)
+    assert calls == [["fit", "--runs_dir", str(tmp_path), "--name", "a", "--ckpt_path", "last"]]
+    assert (tmp_path / "a" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_cleared(tmp_path, start):
+    runs.write_bytes(tmp_path / "a" / "config.yaml", b"half")
+    run_fit(tmp_path / "a", [], tmp_path / "log.txt", start)
+    assert not (tmp_path / "a").exists()
+
+
+def _print(text, code):
+    return run_here(lambda words: print(text) or code)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("one\ndml: no file x: give another\nhint\n", "no file x: give another"),
+        ("Traceback\nRuntimeError: CUDA out of memory\n\n", "RuntimeError: CUDA out of memory"),
+        ("", "exit code 3"),
+    ],
+)
+def test_the_last_line_of_the_log_is_the_reason(tmp_path, text, reason):
+    with pytest.raises(JobError) as failed:
+        run_job(["fit"], tmp_path / "logs" / "a.txt", _print(text, 3))
+    assert str(failed.value) == reason
+
+
+def test_an_earlier_attempt_in_the_same_log_gives_no_reason(tmp_path):
+    log = tmp_path / "log.txt"
+    for text in ("dml: the first reason", "the second reason"):
+        with pytest.raises(JobError, match=text.removeprefix("dml: ")):
+            run_job(["fit"], log, _print(text, 1))
+    assert log.read_text().splitlines() == ["dml: the first reason", "the second reason"]
+
+
+def test_an_exception_and_an_exit_are_failures_and_130_is_an_interrupt(tmp_path):
+    def crash(words):
+        raise RuntimeError("broken")
+
+    def leave(words):
+        raise SystemExit("no more")
+
+    with pytest.raises(JobError, match="RuntimeError: broken"):
+        run_job([], tmp_path / "log.txt", run_here(crash))
+    with pytest.raises(JobError, match="exit code 1"):
+        run_job([], tmp_path / "other.txt", run_here(leave))
+    with pytest.raises(KeyboardInterrupt):
+        run_job([], tmp_path / "log.txt", _print("dml: interrupted", 130))
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"), [("sys.exit('dml: wrong key')", "wrong key"), ("os.kill(os.getpid(), 9)", "SIGKILL")]
+)
+def test_a_process_of_its_own_says_why_it_failed(tmp_path, ended, told):
+    start = RunApart([sys.executable, "-c", f"import os, sys; {ended}"], [{}])
+    with pytest.raises(JobError, match=told):
+        run_job(["fit"], tmp_path / "log.txt", start)
+
+
+_SECOND = """
+import sys
+from pathlib import Path
+from dml.experiments.jobs import held
+with held(Path(sys.argv[1])):
+    print("held")
+"""
+
+
+def _second(folder):
+    return subprocess.run([sys.executable, "-c", _SECOND, str(folder)], capture_output=True, text=True, timeout=120)
+
+
+def test_one_process_at_a_time_holds_a_folder(tmp_path):
+    with held(tmp_path / "new"):
+        refused = _second(tmp_path / "new")
+        with pytest.raises(UserError, match="another process is at work"), held(tmp_path / "new"):
+            pass
+    assert "another process is at work" in refused.stderr
+    assert _second(tmp_path / "new").stdout == "held\n"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be locked"), held(tmp_path / "file" / "sweep"):
+        pass
