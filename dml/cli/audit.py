@@ -80,7 +80,7 @@ def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
     from dml.data import ImageData
 
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(ImageData, "data")
+    parser.add_class_arguments(ImageData, "data", fail_untyped=False)  # other libraries' samplers name no types
     parser.set_defaults({"data.on_error": "skip"})
     words = []
     for config in configs:

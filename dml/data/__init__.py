@@ -6,7 +6,8 @@ from dml.data.batch import Batch, BatchNumbering
 from dml.data.catalog import Catalog, Source
 from dml.data.datamodule import ImageData
 from dml.data.labelled_data import LabelledData, datamodule_of
-from dml.data.samplers.layouts import balanced_batches, random_batches
+from dml.data.samplers.class_balanced import balanced_batches
+from dml.data.samplers.random import random_batches
 from dml.data.sources.arrays import ArrayFile, Arrays
 from dml.data.sources.digits import Digits
 from dml.data.sources.folder import ImageFolder

@@ -16,7 +16,10 @@ from dml.data.images.open import open_pixels
 from dml.data.images.pixels import Pixels
 from dml.data.labelled_data import LabelledData, Scale
 from dml.data.loader import BatchLoader
-from dml.data.samplers.samplers import OrderedPlan, Plan, training_plan
+from dml.data.samplers.base import EpochBatches
+from dml.data.samplers.choose import training_batches
+from dml.data.samplers.ordered import OrderedBatches
+from dml.data.samplers.wrapped import SamplerCallable
 from dml.data.sources.detect import choose_source
 from dml.data.splits.assign import deal
 from dml.data.splits.splits import Parts, Split, queries_and_references, split_hash
@@ -55,7 +58,10 @@ class ImageData(LabelledData):
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
             is visited in an epoch. "auto": all classes there are, or batch_size // 4 where that is less, with as many
             images of each as batch_size has room for. None: batches drawn at random.
-        drop_last: leave out the last, smaller random batch.
+        drop_last: leave out the last batch where it is smaller.
+        sampler: any torch sampler by its class_path, built from the labels (N,) of the training images and yielding
+            positions or lists of them for an epoch; its draws are seeded by (seed, epoch). `batch_size` cuts positions
+            where the sampler has no batch_size of its own. None: batches as the keys above say.
         augmentation: random changes to training images; None: none.
         mean: subtracted from pixels scaled to 0..1; one number, or one per channel.
         std: what is divided by afterwards. The defaults give pixels / 127.5 - 1.
@@ -97,6 +103,7 @@ class ImageData(LabelledData):
         batch_size: int = 128,
         classes_per_batch: int | Literal["auto"] | None = None,
         drop_last: bool = False,
+        sampler: SamplerCallable | None = None,
         augmentation: Augmentation | None = None,
         mean: float | list[float] = 0.5,
         std: float | list[float] = 0.5,
@@ -118,6 +125,7 @@ class ImageData(LabelledData):
         self.batch_size = batch_size
         self.classes_per_batch = classes_per_batch
         self.drop_last = drop_last
+        self.sampler = sampler
         self.augmentation = augmentation
         self.mean = mean
         self.std = std
@@ -172,8 +180,10 @@ class ImageData(LabelledData):
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         train = self.parts.train
         labels = self.catalog.labels[train]
-        plan = training_plan(labels, self.batch_size, self.classes_per_batch, self.drop_last, self.seed, rank, ranks)
-        return self._loader(train, plan, self.augmentation, progress)
+        batches = training_batches(
+            labels, self.batch_size, self.classes_per_batch, self.drop_last, self.seed, rank, ranks, self.sampler
+        )
+        return self._loader(train, batches, self.augmentation, progress)
 
     def _batches_done(self) -> int:
         assert self.trainer is not None
@@ -200,7 +210,7 @@ class ImageData(LabelledData):
         Args:
             ids: int64 (n,) positions in the source.
         """
-        return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size))
+        return self._loader(ids, OrderedBatches(len(ids), self.eval_batch_size))
 
     @property
     def scale(self) -> tuple[Scale, Scale]:
@@ -252,12 +262,12 @@ class ImageData(LabelledData):
     def _shared(self, ids: Indices) -> BatchLoader:
         """Serve this process's share of the batches that one process alone would see."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self._loader(ids, OrderedPlan(len(ids), self.eval_batch_size, rank, ranks))
+        return self._loader(ids, OrderedBatches(len(ids), self.eval_batch_size, rank, ranks))
 
     def _loader(
         self,
         ids: Indices,
-        plan: Plan,
+        batches: EpochBatches,
         augmentation: Augmentation | None = None,
         progress: Callable[[], int] | None = None,
     ) -> BatchLoader:
@@ -267,7 +277,7 @@ class ImageData(LabelledData):
             self.pixels,
             self.catalog.labels,
             ids,
-            plan,
+            batches,
             mean=self._numbers(self.mean, "mean"),
             std=self._numbers(self.std, "std"),
             device=self._device,

@@ -1,4 +1,4 @@
-"""Walks a plan and yields batches: pixels by index, augmented and normalised on the device. Knows no files.
+"""Yields the batches of a part: pixels by position, augmented and normalised on the device.
 
 The loader stands for torch's DataLoader and is read by Lightning through `sampler.set_epoch`, `state_dict` and
 `load_state_dict`. Its state is an address, (epoch, position): the same batches follow by construction.
@@ -14,7 +14,7 @@ from torch import Tensor
 from dml.data.batch import Batch
 from dml.data.embedding_table import EmbeddingTable
 from dml.data.images.pixels import Pixels
-from dml.data.samplers.samplers import Plan
+from dml.data.samplers.base import EpochBatches
 from dml.data.transforms.augmentation import Augmentation
 
 
@@ -25,7 +25,7 @@ class BatchLoader:
         pixels: serves uint8 images by position in the source.
         labels: int64 (N,) labels of the whole source.
         ids: int64 (n,) positions of this part's samples in the source.
-        plan: rows of indices into `ids`.
+        batches: which of `ids` stand in which batch.
         mean: float32 (C,) or (1,), subtracted from pixels scaled to 0..1.
         std: likewise, divided by afterwards.
         device: where batches are augmented and handed out.
@@ -40,7 +40,7 @@ class BatchLoader:
         pixels: Pixels,
         labels: NDArray[np.int64],
         ids: NDArray[np.int64],
-        plan: Plan,
+        batches: EpochBatches,
         mean: Tensor,
         std: Tensor,
         device: torch.device,
@@ -52,7 +52,7 @@ class BatchLoader:
         self.pixels = pixels
         self.labels = torch.from_numpy(labels)
         self.ids = ids
-        self.sampler = plan  # where Lightning looks for set_epoch,
+        self.sampler = batches  # where Lightning looks for set_epoch,
         self.batch_sampler = None  # and what it expects beside it
         self.shift = 255 * mean.view(-1, 1, 1).to(device)
         self.scale = 255 * std.view(-1, 1, 1).to(device)

@@ -69,7 +69,7 @@ def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
         UserError: A key is wrong, or the images are gone.
     """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(ImageData, "data")
+    parser.add_class_arguments(ImageData, "data", fail_untyped=False)  # other libraries' samplers name no types
     try:
         parsed = parser.parse_object({"data": {k: v for k, v in recipe["data"].items() if k != "seed"}})
         parsed = parser.parse_args(_of_data(keys), namespace=parsed)
@@ -84,7 +84,7 @@ def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
     arguments = block["split"].setdefault("init_args", {})
     if arguments.get("seed") is None:
         arguments["seed"] = int(recipe["seed_everything"])
-    block |= {"classes_per_batch": None, "drop_last": False}
+    block |= {"classes_per_batch": None, "drop_last": False, "sampler": None}
     final = parser.instantiate(parser.parse_object({"data": block})).data
     return ProbeData(block, catalog, final)
 

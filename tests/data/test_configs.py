@@ -11,7 +11,7 @@ FILES = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
 
 def build(*words: str) -> ImageData:
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(ImageData, "data")
+    parser.add_class_arguments(ImageData, "data", fail_untyped=False)
     parser.add_argument("--config", action="config")
     return parser.instantiate(parser.parse_args([*words])).data
 
@@ -47,3 +47,10 @@ def test_points_and_small_omniglot_run_a_batch(real_data: Path) -> None:
     data.setup()
     assert next(iter(data.train_dataloader())).images.shape == (128, 1, 28, 28)
     assert len(data.val_dataloader()) == 1
+
+
+def test_a_sampler_is_chosen_by_its_class_path() -> None:
+    words = ("--data.sampler.m=4", "--data.sampler.batch_size=20", "--data.sampler.length_before_new_iter=100")
+    data = build("--data.sampler", "pytorch_metric_learning.samplers.MPerClassSampler", *words)
+    data.setup()
+    assert [len(batch.labels) for batch in data.train_dataloader()] == [20] * 5

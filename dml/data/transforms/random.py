@@ -1,9 +1,15 @@
 """Random numbers by address: a pure function of (seed, epoch, position), the same on every device and process.
 
-Knows nothing of images. A counter is mixed with whole-number arithmetic (Steele, Lea, Flood: "Fast splittable
+A counter is mixed with whole-number arithmetic (Steele, Lea, Flood: "Fast splittable
 pseudorandom number generators", 2014, the variant known as splitmix64), so there is no state to carry or to lose.
+Code of other libraries draws from global generators instead: these are seeded by address while it runs.
 """
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,3 +71,33 @@ def uniforms(seed: int, epoch: int, positions: Tensor, count: int) -> Tensor:
     streams = _mix(positions.to(torch.int64) * _signed(_GAMMA) + key)
     bits = _mix(streams[:, None] + slots)  # (B, count)
     return _shift_right(bits, 40).to(torch.float32) / (1 << 24)
+
+
+@contextmanager
+def forked_generators(device: torch.device) -> Iterator[None]:
+    """Put the global generators of Python, numpy and torch (CPU and `device`) back as they were, on leaving.
+
+    Example:
+        >>> before = torch.get_rng_state()
+        >>> with forked_generators(torch.device("cpu")):
+        ...     seed_generators(3, torch.device("cpu"))
+        >>> torch.equal(before, torch.get_rng_state())
+        True
+    """
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  other libraries draw from it
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the global generators of Python, numpy and torch (CPU and `device`); call it within `forked_generators`."""
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

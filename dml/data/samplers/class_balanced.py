@@ -1,53 +1,11 @@
-"""Which samples stand in which batch of an epoch: pure functions of (seed, epoch). Knows labels; no images, no trainer.
-
-Batches are laid out for the whole epoch in advance, so position p of epoch e is the same batch in every run.
-"""
+"""Class-balanced batches: distinct classes, equally many images of each; every image visited in an epoch."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dml.data.samplers.base import EpochBatches, Rows
 from dml.data.transforms.random import mix_seed
 from dml.errors import UserError
-
-Rows = list[NDArray[np.int64]]
-
-
-def random_batches(count: int, batch_size: int, seed: int, epoch: int, ranks: int = 1, drop_last: bool = False) -> Rows:
-    """Shuffle and cut into batches; every sample once per epoch.
-
-    What is left over after full batches for every rank is shared evenly by the ranks as one last, smaller batch each;
-    a leftover too small for two samples per rank joins the batches before it.
-
-    Args:
-        count: number of samples.
-        batch_size: samples per batch and rank.
-        seed: any whole number.
-        epoch: epoch number; another shuffle each.
-        ranks: the number of rows is a multiple of it, so that no process waits for another.
-        drop_last: leave the leftover out this epoch (another one next epoch).
-
-    Returns:
-        rows of positions within 0..count-1.
-
-    Raises:
-        UserError: fewer samples than one batch needs.
-
-    Example:
-        >>> [len(row) for row in random_batches(10, 4, seed=0, epoch=0)]
-        [4, 4, 2]
-    """
-    if count < 2 * ranks:
-        raise UserError(f"{count} training images for {ranks} process(es): at least two images each are needed")
-    order = np.random.default_rng(mix_seed(seed, epoch)).permutation(count)
-    full = count // (batch_size * ranks) * ranks
-    rows = [order[i * batch_size : (i + 1) * batch_size] for i in range(full)]
-    rest = order[full * batch_size :]
-    if drop_last and full:
-        return rows
-    if len(rest) >= 2 * ranks or not full:
-        return rows + np.array_split(rest, ranks)
-    tail = zip(rows[-ranks:], np.array_split(rest, ranks), strict=True)
-    return rows[:-ranks] + [np.concatenate(pair) for pair in tail]
 
 
 def balanced_batches(
@@ -73,7 +31,7 @@ def balanced_batches(
         rows of positions into labels, each classes_per_batch × images_per_class long, class by class.
 
     Raises:
-        UserError: a setting that cannot give such batches.
+        UserError: no such batches are possible with these settings.
 
     Example:
         >>> rows = balanced_batches(np.repeat(np.arange(3), 4), 2, 2, seed=0, epoch=0)
@@ -99,7 +57,7 @@ def balanced_batches(
 
 
 def check_balanced(classes: int, classes_per_batch: int, images_per_class: int) -> None:
-    """Refuse settings of balanced batches that cannot be had."""
+    """Refuse settings that give no class-balanced batches."""
     if classes_per_batch < 2:
         raise UserError(f"classes_per_batch={classes_per_batch}: a batch needs at least 2 classes to have a negative")
     if images_per_class < 2:
@@ -134,3 +92,33 @@ def seat_classes(portions: NDArray[np.int64], seats: int, ranks: int, rng: np.ra
         left[chosen] = np.maximum(left[chosen] - 1, 0)
         rows.append(rng.permutation(chosen))
     return rows
+
+
+class ClassBalancedBatches(EpochBatches):
+    """`balanced_batches` as a sampler.
+
+    Example:
+        >>> batches = ClassBalancedBatches(np.repeat(np.arange(4), 6), classes_per_batch=4, images_per_class=3, seed=0)
+        >>> [len(row) for row in batches.rows()]
+        [12, 12]
+    """
+
+    def __init__(
+        self,
+        labels: NDArray[np.int64],
+        classes_per_batch: int,
+        images_per_class: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        super().__init__(seed, rank, ranks)
+        self.labels = labels
+        self.classes_per_batch = classes_per_batch
+        self.images_per_class = images_per_class
+
+    def layout(self, epoch: int) -> Rows:
+        """Seat the classes and hand out their portions."""
+        return balanced_batches(
+            self.labels, self.classes_per_batch, self.images_per_class, self.seed, epoch, self.ranks
+        )
