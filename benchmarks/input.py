@@ -62,7 +62,7 @@ def own_data(root: Path, cache: Path, device: torch.device, memory: bool, worker
         split=StratifiedSplit(val=0, test=0),
         batch_size=BATCH,
         drop_last=True,
-        augmentation=Augmentation(crop_padding=4, flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2),
+        transform=Augmentation(crop_padding=4, flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2),
         memory_limit=4.0 if memory else 0.0,
         workers=workers,
         cache_dir=str(cache),

@@ -13,7 +13,7 @@ from dml.errors import UserError
 DEFAULT = Path(__file__).with_name("default.yaml")
 
 KEYS = """keys of the recipe, each given as --KEY VALUE or in a YAML file:
-  --seed_everything N             seed of the split, the weights, the batches and the augmentation
+  --seed_everything N             seed of the split, the weights, the batches and the transform
   --trainer.max_epochs N          and every other argument of lightning's Trainer: devices, precision, logger ...
   --data.root PATH                a folder of class folders, a zip of one, or a CSV/Parquet manifest
   --data.image_size N             side the images are resized to

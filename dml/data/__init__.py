@@ -1,4 +1,4 @@
-"""Labelled images in: sources, splits, batch plans, augmentation, and the datamodule that puts them together."""
+"""Labelled images in: sources, splits, samplers, transforms, and the datamodule that puts them together."""
 
 from typing import Any
 
@@ -21,9 +21,12 @@ from dml.data.sources.torchvision import TorchvisionSet
 from dml.data.splits.folds import FoldSplit, OfficialSplit
 from dml.data.splits.splits import ClassDisjointSplit, GroupedSplit, Parts, Split, StratifiedSplit
 from dml.data.transforms.augmentation import Augmentation
+from dml.data.transforms.base import AddressedTransform
+from dml.data.transforms.per_image import PerImage
 
 __all__ = [
     "CUB200",
+    "AddressedTransform",
     "ArrayFile",
     "Arrays",
     "Augmentation",
@@ -45,6 +48,7 @@ __all__ = [
     "Omniglot",
     "OmniglotRuns",
     "Parts",
+    "PerImage",
     "Points",
     "Source",
     "Split",

@@ -16,7 +16,7 @@ class Batch(NamedTuple):
         images: float32 (B, C, H, W), normalised; (B, 0, 0, 0) where embeddings stand in their place.
         labels: int64 (B,), index into the data's class names.
         ids: int64 (B,), position of the sample in its source; unique per sample, the same for every split and epoch.
-        embeddings: (B, D) of a frozen encoder that was run before, on these unaugmented images; None: see the images.
+        embeddings: (B, D) of a frozen encoder that was run before, on these untransformed images; None: see the images.
     """
 
     images: Tensor

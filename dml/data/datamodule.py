@@ -1,4 +1,4 @@
-"""The one datamodule: any source, split, batches and augmentation behind Lightning's hooks. Knows no model."""
+"""The datamodule of images: any source, split, sampler and transform behind Lightning's hooks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dml.data.catalog import Catalog, Source
 from dml.data.embedding_table import EmbeddingTable
@@ -23,7 +23,6 @@ from dml.data.samplers.wrapped import SamplerCallable
 from dml.data.sources.detect import choose_source
 from dml.data.splits.assign import deal
 from dml.data.splits.splits import Parts, Split, queries_and_references, split_hash
-from dml.data.transforms.augmentation import Augmentation
 from dml.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -31,17 +30,18 @@ Indices = NDArray[np.int64]
 
 @final
 class ImageData(LabelledData):
-    """Labelled images of any kind, split, batched, augmented and normalised.
+    """Labelled images of any kind, split, batched, transformed and normalised.
 
     After `setup`, these tell what was found: `image_shape` (C, H, W), `class_names`, `num_classes`, `split_hash`,
     `catalog` (what the source holds), `parts` (positions of train, val and test in it) and `unlabelled` (training
     images that `labelled` left out).
 
-    Loaders yield `Batch`. Training: augmented, random or class-balanced. Validation and test: a list of two loaders,
-    queries and references (the training images, unaugmented, in order), or of queries alone where training has none of
-    their classes (they are then searched among themselves); a source that marks queries and references has its way.
-    Where several processes train, each gets its share of all batches. `state_dict` of the training loader
-    holds (epoch, position), so a resume in the middle of an epoch goes on with exactly the batches that were left.
+    Loaders yield `Batch`. Training: transformed, in random or class-balanced batches, or those of `sampler`. Validation
+    and test: a list of two loaders, queries and references (the training images, untransformed, in order), or of
+    queries alone where training has none of their classes (they are then searched among themselves); a source that
+    marks queries and references has its way. Where several processes train, each gets its share of all batches.
+    `state_dict` of the training loader holds (epoch, position), so a resume in the middle of an epoch goes on with
+    exactly the batches that were left.
 
     Args:
         root: a folder of class folders, a zip of one, a .csv or .parquet manifest, an .npz of arrays; None without a
@@ -62,7 +62,9 @@ class ImageData(LabelledData):
         sampler: any torch sampler by its class_path, built from the labels (N,) of the training images and yielding
             positions or lists of them for an epoch; its draws are seeded by (seed, epoch). `batch_size` cuts positions
             where the sampler has no batch_size of its own. None: batches as the keys above say.
-        augmentation: random changes to training images; None: none.
+        transform: random changes to batches of training images: `Augmentation`, or any nn.Module on float32 images
+            (B, C, H, W) within 0..1, of torchvision.transforms.v2 or kornia, say; its draws are seeded by the batch's
+            address, so a resume is exact. None: none.
         mean: subtracted from pixels scaled to 0..1; one number, or one per channel.
         std: what is divided by afterwards. The defaults give pixels / 127.5 - 1.
         eval_batch_size: images per step in validation, test and prediction.
@@ -72,7 +74,7 @@ class ImageData(LabelledData):
             anything larger is decoded batch by batch by worker processes. Both give the same batches.
         cache: keep what was decoded into memory on disk, keyed by content, for the next start.
         cache_dir: where; None: $DML_CACHE or ~/.cache/dml.
-        seed: of the split, the batches and the augmentation.
+        seed: of the split, the batches and the transform.
 
     Raises:
         UserError: on `setup` or the first loader, whatever a user can mend.
@@ -104,7 +106,7 @@ class ImageData(LabelledData):
         classes_per_batch: int | Literal["auto"] | None = None,
         drop_last: bool = False,
         sampler: SamplerCallable | None = None,
-        augmentation: Augmentation | None = None,
+        transform: nn.Module | None = None,
         mean: float | list[float] = 0.5,
         std: float | list[float] = 0.5,
         eval_batch_size: int = 512,
@@ -126,7 +128,7 @@ class ImageData(LabelledData):
         self.classes_per_batch = classes_per_batch
         self.drop_last = drop_last
         self.sampler = sampler
-        self.augmentation = augmentation
+        self.transform = transform
         self.mean = mean
         self.std = std
         self.eval_batch_size = eval_batch_size
@@ -173,7 +175,7 @@ class ImageData(LabelledData):
         self._ready = True
 
     def train_dataloader(self) -> BatchLoader:
-        """Augmented training batches, dealt to the processes."""
+        """Serve this process's share of the transformed training batches."""
         progress = None
         if self.trainer is not None:
             progress = self._batches_done
@@ -183,7 +185,7 @@ class ImageData(LabelledData):
         batches = training_batches(
             labels, self.batch_size, self.classes_per_batch, self.drop_last, self.seed, rank, ranks, self.sampler
         )
-        return self._loader(train, batches, self.augmentation, progress)
+        return self._loader(train, batches, self.transform, progress)
 
     def _batches_done(self) -> int:
         assert self.trainer is not None
@@ -201,11 +203,11 @@ class ImageData(LabelledData):
         return self._scoring(self.parts.test)
 
     def predict_dataloader(self) -> BatchLoader:
-        """Serve this process's share of all readable images of the source, in order, unaugmented."""
+        """Serve this process's share of all readable images of the source, in order, untransformed."""
         return self._shared(np.setdiff1d(np.arange(len(self.catalog)), self.unreadable))
 
     def ordered_dataloader(self, ids: Indices) -> BatchLoader:
-        """Batches of these samples in the order given, unaugmented, all of them on every process.
+        """Batches of these samples in the order given, untransformed, all of them on every process.
 
         Args:
             ids: int64 (n,) positions in the source.
@@ -218,9 +220,9 @@ class ImageData(LabelledData):
         return self.mean, self.std
 
     @property
-    def augmented(self) -> bool:
+    def transformed(self) -> bool:
         """Whether training images are changed at random."""
-        return self.augmentation is not None
+        return self.transform is not None
 
     @property
     def embedding_cache(self) -> tuple[Path, str] | None:
@@ -268,7 +270,7 @@ class ImageData(LabelledData):
         self,
         ids: Indices,
         batches: EpochBatches,
-        augmentation: Augmentation | None = None,
+        transform: nn.Module | None = None,
         progress: Callable[[], int] | None = None,
     ) -> BatchLoader:
         if self.trainer is not None:
@@ -281,7 +283,7 @@ class ImageData(LabelledData):
             mean=self._numbers(self.mean, "mean"),
             std=self._numbers(self.std, "std"),
             device=self._device,
-            augmentation=augmentation,
+            transform=transform,
             seed=self.seed,
             embedded=self.embedded,
             progress=progress,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @final
 class EmbeddingTable:
-    """A table of embeddings; loaders of unaugmented images hand out its rows where it covers all of their images.
+    """A table of embeddings; loaders of untransformed images hand out its rows where it covers all of their images.
 
     Args:
         total: number of images in the source.

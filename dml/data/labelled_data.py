@@ -27,7 +27,7 @@ class LabelledData(L.LightningDataModule, ABC):
         image_shape: shape of one sample as an encoder gets it: (C, H, W) of images, (V,) of bags of words.
         class_names: names of the classes, in label order.
         parts: positions of the samples that train, validate and test.
-        embedded: a table of embeddings, empty; a module with a frozen encoder fills it, and loaders of unaugmented
+        embedded: a table of embeddings, empty; a module with a frozen encoder fills it, and loaders of untransformed
             samples hand out its rows in place of samples.
 
     Loaders: `train_dataloader` yields this process's share of the batches of an epoch; `val_dataloader` and
@@ -46,7 +46,7 @@ class LabelledData(L.LightningDataModule, ABC):
 
     @abstractmethod
     def ordered_dataloader(self, ids: Indices) -> BatchLoader:
-        """Serve these samples in the order given, unaugmented, all of them to every process."""
+        """Serve these samples in the order given, untransformed, all of them to every process."""
 
     @property
     def num_classes(self) -> int:
@@ -59,7 +59,7 @@ class LabelledData(L.LightningDataModule, ABC):
         return 0.5, 0.5
 
     @property
-    def augmented(self) -> bool:
+    def transformed(self) -> bool:
         """Whether training samples are changed at random."""
         return False
 

@@ -1,4 +1,4 @@
-"""Yields the batches of a part: pixels by position, augmented and normalised on the device.
+"""Yields the batches of a part: pixels by position, transformed and normalised on the device.
 
 The loader stands for torch's DataLoader and is read by Lightning through `sampler.set_epoch`, `state_dict` and
 `load_state_dict`. Its state is an address, (epoch, position): the same batches follow by construction.
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dml.data.batch import Batch
 from dml.data.embedding_table import EmbeddingTable
 from dml.data.images.pixels import Pixels
 from dml.data.samplers.base import EpochBatches
-from dml.data.transforms.augmentation import Augmentation
+from dml.data.transforms.base import apply_transform
 
 
 class BatchLoader:
@@ -28,10 +28,10 @@ class BatchLoader:
         batches: which of `ids` stand in which batch.
         mean: float32 (C,) or (1,), subtracted from pixels scaled to 0..1.
         std: likewise, divided by afterwards.
-        device: where batches are augmented and handed out.
-        augmentation: applied with noise addressed by (seed, epoch, position); None leaves images as they are.
-        seed: of the augmentation.
-        embedded: rows to hand out instead of unaugmented images, looked at when a pass begins; None: always images.
+        device: where batches are transformed and handed out.
+        transform: of training images, its noise addressed by (seed, epoch, position); None leaves images as they are.
+        seed: of the transform.
+        embedded: rows to hand out instead of untransformed images, looked at when a pass begins; None: always images.
         progress: tells how many batches of the epoch are done, where somebody else counts; None counts yielded ones.
     """
 
@@ -44,7 +44,7 @@ class BatchLoader:
         mean: Tensor,
         std: Tensor,
         device: torch.device,
-        augmentation: Augmentation | None = None,
+        transform: nn.Module | None = None,
         seed: int = 0,
         embedded: EmbeddingTable | None = None,
         progress: Callable[[], int] | None = None,
@@ -57,7 +57,7 @@ class BatchLoader:
         self.shift = 255 * mean.view(-1, 1, 1).to(device)
         self.scale = 255 * std.view(-1, 1, 1).to(device)
         self.device = device
-        self.augmentation = augmentation
+        self.transform = transform if transform is None else transform.to(device)
         self.seed = seed
         self.embedded = embedded
         self.progress = progress
@@ -72,7 +72,7 @@ class BatchLoader:
         start = self._resume[1] if self._resume is not None and self._resume[0] == epoch else 0
         self._resume, self._position = None, start
         ids = [self.ids[row] for row in self.sampler.rows()[start:]]
-        if self.embedded is not None and self.augmentation is None and self.embedded.covers(self.ids):
+        if self.embedded is not None and self.transform is None and self.embedded.covers(self.ids):
             for batch_ids in ids:
                 self._position += 1
                 yield self._embedded_batch(self.embedded.get(batch_ids), torch.from_numpy(batch_ids))
@@ -84,8 +84,8 @@ class BatchLoader:
 
     def _batch(self, images: Tensor, ids: Tensor, places: Tensor, epoch: int) -> Batch:
         images = images.to(self.device, non_blocking=True)
-        if self.augmentation is not None:
-            images = self.augmentation(images, self.seed, epoch, places.to(self.device))
+        if self.transform is not None:
+            images = apply_transform(self.transform, images, self.seed, epoch, places)
         normalised = (images - self.shift).div_(self.scale)
         return Batch(normalised, self.labels[ids].to(self.device), ids.to(self.device))
 

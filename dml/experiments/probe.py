@@ -135,7 +135,7 @@ class Probe:
         epochs = max(1, -(-settings.steps // -(-counts.images // batch_size)))
         data = {**self.data.block, "labelled": cell.labelled, "batch_size": batch_size}
         if not moving:
-            data["augmentation"] = None  # a frozen encoder is then run once
+            data["transform"] = None  # a frozen encoder is then run once
         k = settings.k if counts.smallest_class >= settings.k else 1
         return {
             "seed_everything": cell.seed,

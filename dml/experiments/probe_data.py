@@ -11,7 +11,7 @@ from dml.data import ImageData
 from dml.data.catalog import Catalog
 from dml.data.sources.detect import choose_source
 from dml.data.splits.assign import deal
-from dml.errors import UserError
+from dml.errors import UserError, name_renamed_keys
 
 
 class Counts(NamedTuple):
@@ -75,7 +75,8 @@ def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
         parsed = parser.parse_args(_of_data(keys), namespace=parsed)
         data: ImageData = parser.instantiate(parsed).data
     except ArgumentError as error:
-        raise UserError(f"the run's data cannot be opened: {' '.join(str(error).split())}") from error
+        reason = name_renamed_keys(" ".join(str(error).split()))
+        raise UserError(f"the run's data cannot be opened: {reason}") from error
     catalog = choose_source(data.root, data.source).open()
     block = {k: v for k, v in parsed.as_dict()["data"].items() if k not in ("seed", "labelled")}
     if block["split"] is None:

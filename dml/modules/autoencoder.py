@@ -25,7 +25,7 @@ class AutoencoderModule(TrainableModule):
     """Learn an encoder such that a decoder can tell the image from its embedding, the code.
 
     What is to be given back are the pixels in 0..1, whatever data.mean and data.std make of them for the encoder, and
-    after augmentation. `val/mse` is their mean squared error per pixel, comparable with PCA's.
+    after the transform. `val/mse` is their mean squared error per pixel, comparable with PCA's.
 
     - Denoising: the encoder sees corrupted images, the target is the clean one; while training alone.
     - Variational: the embedding is the mean of a normal distribution, a linear layer on it gives the log-variance, and

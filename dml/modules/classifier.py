@@ -30,7 +30,7 @@ class ClassifierModule(TrainableModule):
         loss: `loss(logits, labels) -> scalar`.
         freeze_encoder: Leave the encoder as it is: weights, BatchNorm statistics and dropout.
         cache_embeddings: Run a frozen encoder once per image and keep its embeddings, in memory and in the data's cache
-            folder. Augmented images differ in every epoch: on them the encoder runs each time, and a warning says so.
+            folder. Transformed images differ in every epoch: on them the encoder runs each time, and a warning says so.
             The results are those without the cache, bit for bit where a row of the encoder's output does not depend on
             the other rows of its batch; matrix products may round differently at another batch size.
         encoder_lr: Learning rate of the encoder's last layer, where it is to differ from the optimiser's; the groups of
@@ -143,12 +143,12 @@ class ClassifierModule(TrainableModule):
         data = datamodule_of(self.trainer)
         if data is None:
             return
-        if data.augmented and self._cached:
+        if data.transformed and self._cached:
             logger.warning(
-                "training images are augmented: the frozen encoder runs on every batch; leave "
-                "data.augmentation out to run it once per image"
+                "training images are transformed: the frozen encoder runs on every batch; leave "
+                "data.transform out to run it once per image"
             )
-        own = [] if data.augmented else [data.ordered_dataloader(data.parts.train)]
+        own = [] if data.transformed else [data.ordered_dataloader(data.parts.train)]
         self._serve_embeddings(data, [*own, *data.val_dataloader()])
 
     def on_train_start(self) -> None:

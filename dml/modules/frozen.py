@@ -62,7 +62,7 @@ class FrozenEmbeddings:
 
         Args:
             trainer: Its precision is the encoder's.
-            loaders: Of unaugmented images.
+            loaders: Of untransformed images.
         """
         plugin = trainer.precision_plugin
 

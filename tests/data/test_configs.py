@@ -1,6 +1,8 @@
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from jsonargparse import ArgumentParser
 
 from dml.data import ImageData
@@ -25,19 +27,25 @@ def test_every_data_recipe_is_parsed_and_built(file: Path) -> None:
 
 def test_keys_win_over_files() -> None:
     digits = str(FILES[0].parent / "digits.yaml")
-    data = build(
-        "--config", digits, "--data.batch_size", "50", "--data.augmentation.rotate", "5", "--data.split.val", "0.3"
-    )
-    assert data.augmentation.rotate == 5
+    transform = ("--data.transform", "dml.data.Augmentation", "--data.transform.rotate", "5")
+    data = build("--config", digits, "--data.batch_size", "50", *transform, "--data.split.val", "0.3")
+    assert data.transform.rotate == 5
     assert data.split.val == 0.3
     data.setup()
     assert next(iter(data.train_dataloader())).images.shape == (50, 1, 8, 8)
 
 
-@pytest.mark.parametrize("word", ["--data.batch_sise=3", "--data.on_error=maybe", "--data.augmentation.flop=1"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--data.batch_sise=3",
+        "--data.on_error=maybe",
+        "--data.root=a --data.transform=dml.data.Augmentation --data.transform.flop=1",
+    ],
+)
 def test_misspelt_keys_and_values_are_refused(word: str) -> None:
     with pytest.raises(Exception, match=r"batch_sise|on_error|flop"):
-        build(word)
+        build(*word.split())
 
 
 def test_points_and_small_omniglot_run_a_batch(real_data: Path) -> None:
@@ -54,3 +62,18 @@ def test_a_sampler_is_chosen_by_its_class_path() -> None:
     data = build("--data.sampler", "pytorch_metric_learning.samplers.MPerClassSampler", *words)
     data.setup()
     assert [len(batch.labels) for batch in data.train_dataloader()] == [20] * 5
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_a_transform_of_another_library_is_chosen_by_its_class_path(per_image: bool) -> None:
+    v2 = "torchvision.transforms.v2"
+    steps = [{"class_path": f"{v2}.RandomRotation", "init_args": {"degrees": 20}}, {"class_path": f"{v2}.RandomCrop"}]
+    steps[1]["init_args"] = {"size": [8, 8], "padding": 1}
+    block = {"class_path": f"{v2}.Compose", "init_args": {"transforms": steps}}
+    if per_image:
+        block = {"class_path": "dml.data.PerImage", "init_args": {"transform": block}}
+    data = build(f"--data.transform={json.dumps(block)}")
+    data.setup()
+    (first, *_), (again, *_) = data.train_dataloader(), data.train_dataloader()
+    assert torch.equal(first.images, again.images)
+    assert data.transformed

@@ -43,7 +43,7 @@ def test_folder_is_split_batched_and_scored(folder: Path):
 
 def test_same_seed_same_batches_other_seed_other_batches():
     def first(seed: int) -> torch.Tensor:
-        data = ready(seed=seed, augmentation=Augmentation(crop_padding=1, rotate=10.0))
+        data = ready(seed=seed, transform=Augmentation(crop_padding=1, rotate=10.0))
         return torch.cat([b.images for b in data.train_dataloader()])
 
     assert torch.equal(first(3), first(3))

@@ -1,12 +1,23 @@
 """A run that stops in the middle of an epoch and goes on sees exactly the batches of a run that never stopped."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from pytorch_metric_learning.samplers import MPerClassSampler
+from torchvision.transforms import v2
 
-from dml.data import Augmentation, Batch, ImageData
+from dml.data import Augmentation, Batch, ImageData, PerImage
+
+OURS = {"transform": Augmentation(rotate=5.0)}
+BALANCED = {"transform": Augmentation(rotate=5.0), "classes_per_batch": 10}
+OTHERS = {
+    "transform": PerImage(v2.RandomRotation(5.0)),
+    "sampler": partial(MPerClassSampler, m=20, batch_size=200, length_before_new_iter=1200),
+}
 
 
 class Recorder(L.LightningModule):
@@ -45,9 +56,9 @@ class Stop(L.Callback):
         self._hit("after validation", trainer)
 
 
-def train(path: Path | None = None, stop: Stop | None = None, classes_per_batch: int | None = None) -> Recorder:
+def train(path: Path | None = None, stop: Stop | None = None, **keys: Any) -> Recorder:
     module = Recorder()
-    data = ImageData(batch_size=200, classes_per_batch=classes_per_batch, augmentation=Augmentation(rotate=5.0))
+    data = ImageData(batch_size=200, **keys)
     trainer = L.Trainer(
         accelerator="cpu",
         max_epochs=2,
@@ -68,10 +79,10 @@ def train(path: Path | None = None, stop: Stop | None = None, classes_per_batch:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("classes_per_batch", [None, 10])
-def test_resume_goes_on_with_the_batches_that_were_left(tmp_path: Path, classes_per_batch: int | None) -> None:
+@pytest.mark.parametrize("keys", [OURS, BALANCED, OTHERS], ids=["random", "class-balanced", "other libraries"])
+def test_resume_goes_on_with_the_batches_that_were_left(tmp_path: Path, keys: dict[str, Any]) -> None:
     path = tmp_path / "x.ckpt"
-    whole = train(classes_per_batch=classes_per_batch).seen
+    whole = train(**keys).seen
     for where, step in [("after the step", 3), ("before the step", 8), ("after validation", 6)]:
-        train(stop=Stop(where, step, path), classes_per_batch=classes_per_batch)
-        assert train(path=path, classes_per_batch=classes_per_batch).seen == whole[step:], (where, step)
+        train(stop=Stop(where, step, path), **keys)
+        assert train(path=path, **keys).seen == whole[step:], (where, step)

@@ -14,7 +14,7 @@ SPLIT = StratifiedSplit(val=6, test=0)
 
 def batches(root: Path, **keys) -> list[torch.Tensor]:
     data = ImageData(
-        root=str(root), image_size=16, split=SPLIT, batch_size=10, augmentation=Augmentation(rotate=9, flip=0.5), **keys
+        root=str(root), image_size=16, split=SPLIT, batch_size=10, transform=Augmentation(rotate=9, flip=0.5), **keys
     )
     data.setup()
     return [torch.cat([b.images for b in data.train_dataloader()]), *(b.images for b in data.val_dataloader()[0])]

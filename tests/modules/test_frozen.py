@@ -98,12 +98,12 @@ def test_a_real_encoder_agrees_with_its_cache_to_rounding(tmp_path, precision):
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
 
-def test_augmented_images_are_embedded_anew_in_every_epoch_and_that_is_said(tmp_path, caplog):
+def test_transformed_images_are_embedded_anew_in_every_epoch_and_that_is_said(tmp_path, caplog):
     module = make_module()
     with caplog.at_level(logging.WARNING):
-        fit(module, make_data(tmp_path, augmentation=Augmentation(crop_padding=1)))
+        fit(module, make_data(tmp_path, transform=Augmentation(crop_padding=1)))
     assert "the frozen encoder runs on every batch" in caplog.text
-    # the references of validation are unaugmented training images: once; the batches: in each of three epochs
+    # the references of validation are untransformed training images: once; the batches: in each of three epochs
     assert module.encoder.images == 300 + 1297 + 3 * 1297
 
 

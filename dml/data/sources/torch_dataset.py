@@ -33,7 +33,7 @@ class TorchDataset(Source):
     """Items (image, label) of any torch Dataset, reached by its own class_path.
 
     Images are PIL images, uint8 or float (0..1) tensors (C, H, W), or arrays (H, W, C); further items of the tuple are
-    passed over. Random transforms inside the dataset would be frozen by decoding once: leave them to `augmentation`.
+    passed over. Random transforms inside the dataset would be frozen by decoding once: leave them to `data.transform`.
     Labels come from `dataset.targets`, `.labels` or `._labels` where one is there, else every item is read once.
     Decoded images are not kept on disk, for nothing tells when a dataset's content changes.
 

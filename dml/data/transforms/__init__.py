@@ -1,1 +1,1 @@
-"""Random changes to batches of images, their noise a function of (seed, epoch, position)."""
+"""Random changes to batches of training images, their noise a function of (seed, epoch, position)."""

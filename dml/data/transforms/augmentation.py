@@ -1,11 +1,12 @@
-"""Random changes to a batch of images, each sample its own, drawn by address. Knows no labels and no files."""
+"""Random changes to a batch of images, each sample its own, drawn by address."""
 
 import math
-from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
+from dml.data.transforms.base import AddressedTransform
 from dml.data.transforms.color import adjust, blur
 from dml.data.transforms.geometry import (
     Border,
@@ -22,8 +23,8 @@ from dml.data.transforms.random import uniforms
 DRAWS = 24  # numbers drawn per sample; every step has its own places, so switching one off leaves the others' noise
 
 
-@dataclass(frozen=True)
-class Augmentation:
+@final
+class Augmentation(AddressedTransform):
     """Batched augmentation on the device of the images; every sample draws its own noise from (seed, epoch, position).
 
     All moves of the frame are composed into one resampling (crop with padding and mirroring alone resample nothing),
@@ -56,24 +57,44 @@ class Augmentation:
         True
     """
 
-    crop_padding: int = 0
-    resized_crop: float = 0.0
-    flip: float = 0.0
-    vertical_flip: float = 0.0
-    rotate: float = 0.0
-    scale: float = 0.0
-    translate: float = 0.0
-    shear: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    blur: float = 0.0
-    erase: float = 0.0
-    erase_area: float = 0.33
-    border: Border = "black"
+    def __init__(
+        self,
+        crop_padding: int = 0,
+        resized_crop: float = 0.0,
+        flip: float = 0.0,
+        vertical_flip: float = 0.0,
+        rotate: float = 0.0,
+        scale: float = 0.0,
+        translate: float = 0.0,
+        shear: float = 0.0,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        blur: float = 0.0,
+        erase: float = 0.0,
+        erase_area: float = 0.33,
+        border: Border = "black",
+    ) -> None:
+        super().__init__()
+        self.crop_padding = crop_padding
+        self.resized_crop = resized_crop
+        self.flip = flip
+        self.vertical_flip = vertical_flip
+        self.rotate = rotate
+        self.scale = scale
+        self.translate = translate
+        self.shear = shear
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.blur = blur
+        self.erase = erase
+        self.erase_area = erase_area
+        self.border: Border = border
 
-    def __call__(self, images: Tensor, seed: int, epoch: int, positions: Tensor) -> Tensor:
+    def forward(self, images: Tensor, seed: int, epoch: int, positions: Tensor) -> Tensor:
         """Augment one batch.
 
         Args:
