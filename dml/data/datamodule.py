@@ -240,7 +240,7 @@ class ImageData(LabelledData):
         """Return pictures of images (n,): uint8 (n, C, H, W) on the CPU; none for no images."""
         if not len(ids):
             return torch.empty(0, *self.image_shape, dtype=torch.uint8)
-        return self.pixels.get(ids).cpu().to(torch.uint8)
+        return self.pixels.get(np.asarray(ids)).cpu().to(torch.uint8)  # a batch's ids are a tensor
 
     def describe(self) -> dict[str, Any]:
         """Return what the run's protocol says of the data."""

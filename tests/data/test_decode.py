@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dml.data import ImageData
-from dml.data import decode as decode_module
+from dml.data.images import decode as decode_module
 from dml.data.images.decode import decode_image
 from dml.errors import UserError
 
