@@ -265,7 +265,7 @@ def e5(part: Part) -> None:
     table: dict[str, dict[str, list[float]]] = {}
     for labelled in LABELLED:
         for seed in part.seeds:
-            data = part.data(labelled=labelled, seed=seed, batch_size=50)
+            data = part.data(labelled_per_class=labelled, seed=seed, batch_size=50)
             for kind in TRAINING:
                 accuracy = head_accuracy(kind, run, data, seed)
                 table.setdefault(kind, {}).setdefault(str(labelled), []).append(accuracy)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dml import cli, runs
 from dml.cli.options import Parser
+from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
     from dml.experiments.probe import Cell, Probe
@@ -24,12 +25,14 @@ RUN/pictures/probe.png.
 
 examples:
   dml probe first                                     1 %, 10 % and 100 % of the labels, three seeds
-  dml probe first --labelled 1,5,50 --seeds 0,1       images per class"""
+  dml probe first --per_class 1,5,50 --seeds 0,1      images of each class"""
 
 
 def main(arguments: list[str]) -> int:
     """Run what is missing, print one table, write the records and one picture; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    if any(key.partition("=")[0] == "--labelled" for key in keys):
+        raise UserError("--labelled is now --shares 0.01,1.0 (of each class) or --per_class 1,5 (images of each class)")
     run = runs.find_run(options.run, options.runs_dir)
     runs.find_checkpoint(run, "best")
 
@@ -38,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
     settings = Settings(options.steps, options.batch_size, options.lr, options.encoder_lr, options.hidden, options.k)
     probe = Probe(run, settings, keys)
-    cells = cells_of(options.methods, options.labelled, options.seeds)
+    cells = cells_of(options.methods, options.per_class or options.shares, options.seeds)
     missing = sum(probe.accuracy(cell) is None for cell in cells)
     print(f"{run}: {len(cells)} cells, {len(cells) - missing} of them recorded", flush=True)
     for _ in run_probe(probe, cells, run_here(cli.main), _tell):
@@ -58,13 +61,11 @@ def build_parser() -> Parser:
     )
     parser.add_argument("run", metavar="RUN", help="a run's folder or name, or `latest`")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument(
-        "--labelled",
-        type=_amounts,
-        default=(0.01, 0.1, 1.0),
-        metavar="N,N",
-        help="shares of each class (0.01,0.1,1.0) or images per class (1,5,50)",
+    amounts = parser.add_mutually_exclusive_group()
+    amounts.add_argument(
+        "--shares", type=_shares, default=(0.01, 0.1, 1.0), metavar="X,X", help="shares of each class (0.01,0.1,1.0)"
     )
+    amounts.add_argument("--per_class", type=_per_class, metavar="N,N", help="images of each class instead (1,5,50)")
     parser.add_argument("--seeds", type=_counts, default=(0, 1, 2), metavar="N,N", help="of labels and heads (0,1,2)")
     parser.add_argument("--methods", type=_methods, default=METHODS, metavar="M,M", help=f"({','.join(METHODS)})")
     parser.add_argument("--steps", type=_positive, default=300, metavar="N", help="training steps of a cell (300)")
@@ -102,15 +103,21 @@ def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
     print(f"\nvalidation accuracy, mean ± sd over the seeds; records in {run / FOLDER}, picture {picture}")
 
 
-def _amounts(text: str) -> tuple[int | float, ...]:
+def _shares(text: str) -> tuple[float, ...]:
     try:
-        amounts = tuple(float(word) if "." in word or "e" in word else int(word) for word in text.split(","))
+        shares = tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 0.01,1.0 or 1,5") from None
-    for amount in amounts:
-        if amount <= 0 or (isinstance(amount, float) and amount > 1):
-            raise argparse.ArgumentTypeError(f"{amount}: give a share in (0, 1] or images per class (1, 2, ...)")
-    return amounts
+        shares = (-1.0,)
+    if not all(0 < share <= 1 for share in shares):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of shares in (0, 1] like 0.01,1.0")
+    return shares
+
+
+def _per_class(text: str) -> tuple[int, ...]:
+    numbers = _counts(text)
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give at least one image of each class")
+    return numbers
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -119,7 +126,7 @@ def _counts(text: str) -> tuple[int, ...]:
     except ValueError:
         numbers = (-1,)
     if min(numbers) < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers like 0,1,2")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers like 0,1,2")
     return numbers
 
 
@@ -132,5 +139,5 @@ def _methods(text: str) -> tuple[str, ...]:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)

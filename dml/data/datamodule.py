@@ -21,7 +21,7 @@ from dml.data.samplers.choose import training_batches
 from dml.data.samplers.ordered import OrderedBatches
 from dml.data.samplers.wrapped import SamplerCallable
 from dml.data.sources.detect import choose_source
-from dml.data.splits.assign import deal
+from dml.data.splits.assign import assign_parts
 from dml.data.splits.splits import Parts, Split, queries_and_references, split_hash
 from dml.errors import UserError
 
@@ -34,7 +34,7 @@ class ImageData(LabelledData):
 
     After `setup`, these tell what was found: `image_shape` (C, H, W), `class_names`, `num_classes`, `split_hash`,
     `catalog` (what the source holds), `parts` (positions of train, val and test in it) and `unlabelled` (training
-    images that `labelled` left out).
+    images left out by `labelled_per_class` or `labelled_share`).
 
     Loaders yield `Batch`. Training: transformed, in random or class-balanced batches, or those of `sampler`. Validation
     and test: a list of two loaders, queries and references (the training images, untransformed, in order), or of
@@ -52,8 +52,9 @@ class ImageData(LabelledData):
         channels: 1 (grey) or 3 (RGB); None: what the source's images are.
         split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
             else a fifth each for val and test, stratified.
-        labelled: train on so many images of each class (int), or on this share of each (float in (0, 1]); drawn by the
-            seed, a smaller number's among a larger one's; val and test stay as they are. 1.0: on all, 1: on one.
+        labelled_per_class: train on so many images of each class, drawn by the seed, a smaller number's among a larger
+            one's; val and test stay as they are. None: on the share below.
+        labelled_share: train on this share of each class, in (0, 1], drawn likewise; 1.0: on all.
         batch_size: training images per step and process.
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
             is visited in an epoch. "auto": all classes there are, or batch_size // 4 where that is less, with as many
@@ -101,7 +102,8 @@ class ImageData(LabelledData):
         image_size: int | tuple[int, int] | None = None,
         channels: Literal[1, 3] | None = None,
         split: Split | None = None,
-        labelled: int | float = 1.0,
+        labelled_per_class: int | None = None,
+        labelled_share: float = 1.0,
         batch_size: int = 128,
         classes_per_batch: int | Literal["auto"] | None = None,
         drop_last: bool = False,
@@ -123,7 +125,8 @@ class ImageData(LabelledData):
         self.image_size = image_size
         self.channels = channels
         self.split = split
-        self.labelled = labelled
+        self.labelled_per_class = labelled_per_class
+        self.labelled_share = labelled_share
         self.batch_size = batch_size
         self.classes_per_batch = classes_per_batch
         self.drop_last = drop_last
@@ -167,7 +170,9 @@ class ImageData(LabelledData):
             memory_limit=self.memory_limit,
             cache=cache_folder(self.cache_dir) if self.cache else None,
         )
-        self.parts, self.unlabelled = deal(self.catalog, self.split, self.labelled, self.seed, self.unreadable)
+        self.parts, self.unlabelled = assign_parts(
+            self.catalog, self.split, self.labelled_per_class, self.labelled_share, self.seed, self.unreadable
+        )
         self.embedded = EmbeddingTable(len(self.catalog))
         self.image_shape = self.pixels.shape
         self.class_names = self.catalog.class_names
@@ -247,7 +252,7 @@ class ImageData(LabelledData):
         digits = self.source is None and self.root is None
         return super().describe() | {
             "source": "digits" if digits else self.root or type(self.source).__name__,
-            "training_images_left_out_by_labelled": len(self.unlabelled),
+            "training_images_left_out": len(self.unlabelled),
             "unreadable_images_left_out": len(self.unreadable),
             "split_hash": self.split_hash,
         }

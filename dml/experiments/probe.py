@@ -18,13 +18,13 @@ from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
 from dml.experiments.jobs import JobError, Start, held, run_fit, run_job
-from dml.experiments.probe_data import Counts, ProbeData, open_data
+from dml.experiments.probe_data import Counts, ProbeData, labelled_keys, open_data
 
 FOLDER = "probe"
 METHODS = ("knn", "linear", "mlp", "finetune")
 ENCODERS = ("trained", "random")  # a random encoder that is fine-tuned is training from scratch
 
-Labelled = int | float
+Labelled = int | float  # images of each class, or a share of each
 
 
 class Cell(NamedTuple):
@@ -133,7 +133,7 @@ class Probe:
         while counts.images > 1 == counts.images % batch_size:  # BatchNorm cannot take a batch of one image
             batch_size += 1
         epochs = max(1, -(-settings.steps // -(-counts.images // batch_size)))
-        data = {**self.data.block, "labelled": cell.labelled, "batch_size": batch_size}
+        data = {**self.data.block, **labelled_keys(cell.labelled), "batch_size": batch_size}
         if not moving:
             data["transform"] = None  # a frozen encoder is then run once
         k = settings.k if counts.smallest_class >= settings.k else 1

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from dml.data import ImageData
 from dml.data.catalog import Catalog
 from dml.data.sources.detect import choose_source
-from dml.data.splits.assign import deal
+from dml.data.splits.assign import assign_parts
 from dml.errors import UserError, name_renamed_keys
 
 
@@ -41,7 +41,7 @@ class ProbeData:
         self.block = block
         self.num_classes = len(catalog.class_names)
         self._catalog, self._data = catalog, data
-        if deal(catalog, data.split, 1.0, 0, [])[0].class_disjoint:
+        if assign_parts(catalog, data.split, None, 1.0, 0, [])[0].class_disjoint:
             raise UserError(
                 "the run's split keeps classes apart, so no head can name the held-back ones: "
                 "set data.split to dml.data.StratifiedSplit"
@@ -53,9 +53,22 @@ class ProbeData:
         Raises:
             UserError: There are fewer labels than that, or a class is left empty.
         """
-        train = deal(self._catalog, self._data.split, labelled, seed, [])[0].train
-        per_class = np.bincount(self._catalog.labels[train])
-        return Counts(len(train), int(per_class[per_class > 0].min()))
+        keys = labelled_keys(labelled)
+        per_class, share = keys["labelled_per_class"], keys["labelled_share"]
+        train = assign_parts(self._catalog, self._data.split, per_class, share, seed, [])[0].train
+        sizes = np.bincount(self._catalog.labels[train])
+        return Counts(len(train), int(sizes[sizes > 0].min()))
+
+
+def labelled_keys(labelled: int | float) -> dict[str, Any]:
+    """Return the data keys of a probe's amount of labels: images of each class (int) or a share of each (float).
+
+    Example:
+        >>> labelled_keys(5), labelled_keys(0.1)
+        ({'labelled_per_class': 5, 'labelled_share': 1.0}, {'labelled_per_class': None, 'labelled_share': 0.1})
+    """
+    whole = isinstance(labelled, int)
+    return {"labelled_per_class": labelled if whole else None, "labelled_share": 1.0 if whole else labelled}
 
 
 def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
@@ -78,7 +91,7 @@ def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
         reason = name_renamed_keys(" ".join(str(error).split()))
         raise UserError(f"the run's data cannot be opened: {reason}") from error
     catalog = choose_source(data.root, data.source).open()
-    block = {k: v for k, v in parsed.as_dict()["data"].items() if k not in ("seed", "labelled")}
+    block = {k: v for k, v in parsed.as_dict()["data"].items() if k not in ("seed", *labelled_keys(1))}
     if block["split"] is None:
         kind = "OfficialSplit" if catalog.parts else "StratifiedSplit"
         block["split"] = {"class_path": f"dml.data.{kind}", "init_args": {}}

@@ -38,7 +38,7 @@ def run(dml, trained):
 
 def test_the_table_the_records_and_the_picture(dml, run):
     words = ("probe", "first", "--seeds", "0", *QUICK)
-    code, out, err = dml(*words, "--labelled", "1")
+    code, out, err = dml(*words, "--per_class", "1")
     assert code == 0, err
     rows = ["knn, frozen", "knn, random encoder", "linear, frozen", "linear, random encoder"]
     rows += ["mlp, frozen", "mlp, random encoder", "fine-tuned", "from scratch"]
@@ -52,11 +52,13 @@ def test_the_table_the_records_and_the_picture(dml, run):
     before = json.loads((run / "probe" / "probe.json").read_text())
     dropped = dict(list(before["cells"].items())[:-1])  # as if it had been stopped before its last cell
     (run / "probe" / "probe.json").write_text(json.dumps({**before, "cells": dropped}))
-    code, out, _ = dml(*words, "--labelled", "1")
+    code, out, _ = dml(*words, "--per_class", "1")
     assert "8 cells, 7 of them recorded" in out
     assert json.loads((run / "probe" / "probe.json").read_text()) == before  # and it comes out the same
-    code, out, _ = dml(*words, "--labelled", "1,0.1", "--methods", "knn")
+    code, out, _ = dml(*words, "--per_class", "1,2", "--methods", "knn")
     assert "4 cells, 2 of them recorded" in out
+    code, out, _ = dml(*words, "--shares", "0.1", "--methods", "knn")
+    assert "2 cells, 0 of them recorded" in out
     assert "10 %" in out
 
 
@@ -71,13 +73,18 @@ def _one_line(dml, *words):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--labelled", "1.5"), "give a share in (0, 1]"),
-        (("--labelled", "0"), "give a share in (0, 1]"),
-        (("--labelled", "many"), "no list of numbers"),
-        (("--labelled", "0.001"), "leaves class"),
-        (("--labelled", "5000"), "ask for fewer"),
+        (("--shares", "1.5"), "not a list of shares in (0, 1]"),
+        (("--shares", "0"), "not a list of shares in (0, 1]"),
+        (("--shares", "many"), "not a list of shares in (0, 1]"),
+        (("--shares", "0.001"), "leaves class"),
+        (("--per_class", "0"), "at least one image of each class"),
+        (("--per_class", "0.5"), "not a list of whole numbers"),
+        (("--per_class", "5000"), "ask for fewer"),
+        (("--per_class", "1", "--shares", "1"), "not allowed with"),
+        (("--labelled", "1"), "--labelled is now --shares"),
+        (("--data.labelled", "1"), "data.labelled is now data.labelled_per_class"),
         (("--methods", "svm"), "no method 'svm'"),
-        (("--seeds", "x"), "no list of whole numbers"),
+        (("--seeds", "x"), "not a list of whole numbers"),
         (("--data.root", "gone"), "gone"),
     ],
     ids=" ".join,
@@ -107,7 +114,7 @@ def test_the_split_is_the_runs_own_under_every_seed(run):
     recipe = yaml.safe_load((run / runs.CONFIG).read_text())
     block = open_data(recipe, []).block
     assert block["split"] == {"class_path": "dml.data.StratifiedSplit", "init_args": {"seed": 0}}
-    assert runs.read_json(run / runs.PROTOCOL)["data"]["training_images_left_out_by_labelled"] == 0
+    assert runs.read_json(run / runs.PROTOCOL)["data"]["training_images_left_out"] == 0
 
 
 def test_the_random_encoder_starts_without_weights_at_the_size_they_chose():
@@ -118,6 +125,6 @@ def test_the_random_encoder_starts_without_weights_at_the_size_they_chose():
 
 def test_a_second_probe_of_the_run_is_refused_while_the_first_works(dml, run):
     with held(run / "probe"):
-        code, _, err = dml("probe", "first", "--seeds", "0", "--labelled", "1", *QUICK)
+        code, _, err = dml("probe", "first", "--seeds", "0", "--per_class", "1", *QUICK)
     assert code == 2
     assert "another process is at work" in err

@@ -128,7 +128,7 @@ def test_images_are_handed_out_again_afterwards(tmp_path):
         lambda encoder, keys: encoder.scale.data.mul_(1.0001),
         lambda encoder, keys: encoder.seen.add_(1),
         lambda encoder, keys: keys.update(mean=0.4),
-        lambda encoder, keys: keys.update(labelled=0.5),
+        lambda encoder, keys: keys.update(labelled_share=0.5),
     ],
     ids=["a weight", "a buffer", "the normalisation", "the training images"],
 )
