@@ -7,6 +7,9 @@ from jsonargparse import ArgumentParser
 
 from dml.data import ImageData
 from dml.data.splits.splits import Split
+from dml.encoders import TorchvisionEncoder
+from dml.errors import UserError
+from dml.modules.base import check_scale
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
 
@@ -23,6 +26,18 @@ def test_every_data_recipe_is_parsed_and_built(file: Path) -> None:
     data = build("--config", str(file))
     assert isinstance(data.split, Split)
     assert (data.source is None) == (file.stem in ("folder", "flowers12"))
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> TorchvisionEncoder:
+    return TorchvisionEncoder("resnet18")
+
+
+@pytest.mark.parametrize("stem", ["cub200", "cars196", "sop", "inshop", "aircraft", "flowers102"])
+def test_recipes_of_photographs_leave_normalisation_to_pretrained_encoders(stem: str, pretrained) -> None:
+    check_scale(pretrained, build("--config", str(FILES[0].parent / f"{stem}.yaml")))
+    with pytest.raises(UserError, match="normalises images itself"):
+        check_scale(pretrained, build("--config", str(FILES[0].parent / "cifar10.yaml")))
 
 
 def test_keys_win_over_files() -> None:

@@ -1,4 +1,5 @@
 import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,9 @@ import pytest
 import torch
 
 from dml.data import Augmentation, ImageData, ImageFolder, StratifiedSplit
+from dml.data.images import open as images
 from dml.data.images.cache import read_cache, write_cache
+from dml.data.images.read import decode_all
 from dml.errors import UserError
 
 SPLIT = StratifiedSplit(val=6, test=0)
@@ -100,6 +103,33 @@ def test_writers_side_by_side_leave_one_whole_entry(tmp_path: Path) -> None:
     found = read_cache(tmp_path, "key")
     assert found is not None
     assert (found[0] == 7).all()
+
+
+def _open(folder: Path, start, decoded) -> None:
+    def decode(catalog, *settings):
+        with decoded.get_lock():
+            decoded.value += 1
+        time.sleep(1)  # the other process comes to the lock meanwhile
+        return decode_all(catalog, *settings)
+
+    images.decode_all = decode
+    catalog = ImageFolder(str(folder)).open()
+    start.wait()
+    images.decode_cached(catalog, (16, 16), 3, 1, skip=False, cache=folder.parent / "decoded")
+
+
+@pytest.mark.timeout(60)
+def test_processes_that_start_together_decode_once(folder: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    start, decoded = context.Barrier(2), context.Value("i", 0)
+    openers = [context.Process(target=_open, args=(folder, start, decoded)) for _ in range(2)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join()
+        assert opener.exitcode == 0
+    assert decoded.value == 1
+    assert len(list((tmp_path / "decoded").glob("*.npy"))) == 1
 
 
 def test_fingerprint_does_not_depend_on_the_place(folder: Path, tmp_path: Path) -> None:

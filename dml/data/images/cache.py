@@ -1,4 +1,4 @@
-"""Keeps decoded images on disk, keyed by content. Knows arrays and keys; decodes nothing.
+"""Keeps decoded images on disk, keyed by content.
 
 An entry's files appear under their names complete or not at all, and writers of one key write the same, so any number
 of them side by side cannot spoil it.
@@ -9,10 +9,12 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 FORM = 1  # raise it when decoding changes: old entries are then never read again
@@ -56,6 +58,16 @@ def write_cache(folder: Path, key: str, images: NDArray[np.uint8], unreadable: l
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / f"{key}.json", lambda file: file.write(json.dumps(unreadable).encode()))
     replace_file(folder / f"{key}.npy", lambda file: np.save(file, images))
+
+
+def lock_entry(folder: Path, key: str) -> AbstractContextManager[object]:
+    """Lock an entry against other processes; whoever comes second waits. The system frees a dead process's lock.
+
+    Raises:
+        OSError: no right to write, or no locks on this file system.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{key}.lock")
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -1,5 +1,6 @@
-"""Chooses between memory and files, and the cache between them. Knows a catalog; no labels, no batches."""
+"""Opens the images of a catalog: decoded into memory, with the cache on disk, or decoded batch by batch."""
 
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dml.data.catalog import Catalog, whole_array
-from dml.data.images.cache import cache_key, read_cache, write_cache
+from dml.data.images.cache import cache_key, lock_entry, read_cache, write_cache
 from dml.data.images.pixels import FilePixels, MemoryPixels, Pixels
 from dml.data.images.read import Size, bar, decode_all, native_size
 from dml.errors import UserError
@@ -67,19 +68,33 @@ def open_pixels(
 def decode_cached(
     catalog: Catalog, size: Size, channels: Literal[1, 3], workers: int, skip: bool, cache: Path | None
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """Decode all images, or read them from the cache; arrays that are in memory anyway are not cached."""
+    """Decode all images, or read them from the cache; arrays that are in memory anyway are not cached.
+
+    Of several processes that start together, one decodes; the others wait and read.
+    """
     if cache is None or not catalog.fingerprint or whole_array(catalog.reader) is not None:
         return decode_all(catalog, size, channels, workers, skip)
     key = cache_key(catalog.fingerprint, size, channels)
-    found = read_cache(cache, key)
-    if found is not None and len(found[0]) == len(catalog) and (skip or not found[1]):
-        return found
-    images, unreadable = decode_all(catalog, size, channels, workers, skip)
-    try:
-        write_cache(cache, key, images, unreadable)
-    except OSError as error:
-        logger.warning("decoded images are not cached in '%s' (%s): set data.cache_dir", cache, error)
-    return images, unreadable
+
+    def cached() -> tuple[NDArray[np.uint8], list[int]] | None:
+        found = read_cache(cache, key)
+        return found if found is not None and len(found[0]) == len(catalog) and (skip or not found[1]) else None
+
+    with contextlib.ExitStack() as stack:
+        if (found := cached()) is not None:
+            return found
+        try:
+            stack.enter_context(lock_entry(cache, key))
+            if (found := cached()) is not None:  # another process decoded meanwhile
+                return found
+        except (OSError, NotImplementedError) as error:  # no room, no right, or a file system without locks
+            logger.debug("no lock in '%s' (%s): processes that start together each decode", cache, error)
+        images, unreadable = decode_all(catalog, size, channels, workers, skip)
+        try:
+            write_cache(cache, key, images, unreadable)
+        except OSError as error:
+            logger.warning("decoded images are not cached in '%s' (%s): set data.cache_dir", cache, error)
+        return images, unreadable
 
 
 def find_unreadable(catalog: Catalog, pixels: FilePixels) -> list[int]:
