@@ -1,7 +1,4 @@
-"""Looks a data set over before anyone trusts a score: counts, lone classes, unreadable files, duplicates across parts.
-
-Knows pixels, labels and parts; changes nothing.
-"""
+"""Looks a data set over before a score is trusted: counts, lone classes, unreadable files, duplicates across parts."""
 
 import hashlib
 from collections import defaultdict
@@ -27,7 +24,7 @@ class Audit:
     Attributes:
         images: number of images in each part.
         class_counts: images of each class in train, val and test.
-        lone_classes: classes with a single readable image: no positive can be had.
+        lone_classes: classes with a single readable image: no positive is possible.
         unreadable: names of unreadable images.
         exact: pairs of names with equal pixels that lie in different parts.
         near: pairs of names with almost equal thumbnails that lie in different parts, exact ones left out.

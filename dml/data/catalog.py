@@ -1,4 +1,4 @@
-"""What a source holds, before anything is decoded: labels, names and a way to read image i. Knows no split or size."""
+"""What a source holds, before anything is decoded: labels, names and a way to read image i."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field

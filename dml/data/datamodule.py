@@ -52,8 +52,8 @@ class ImageData(LabelledData):
         channels: 1 (grey) or 3 (RGB); None: what the source's images are.
         split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
             else a fifth each for val and test, stratified.
-        labelled_per_class: train on so many images of each class, drawn by the seed, a smaller number's among a larger
-            one's; val and test stay as they are. None: on the share below.
+        labelled_per_class: train on this many images of each class, drawn by the seed, a smaller number's among a
+            larger one's; val and test stay as they are. None: on the share below.
         labelled_share: train on this share of each class, in (0, 1], drawn likewise; 1.0: on all.
         batch_size: training images per step and process.
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image

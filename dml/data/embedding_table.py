@@ -1,4 +1,4 @@
-"""Embeddings that stand for images, by position in the source. Knows no encoder: whoever ran one fills the table."""
+"""Embeddings that stand for images, by position in the source. Whoever ran an encoder fills the table."""
 
 from typing import final
 

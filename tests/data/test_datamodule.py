@@ -102,7 +102,7 @@ def test_what_a_user_can_mend_on_loading(keys, words):
 
 def test_unreadable_image_is_named_or_skipped_and_counted(folder: Path):
     (folder / "ash" / "broken.png").write_bytes(b"not an image")
-    with pytest.raises(UserError, match=r"image 'ash/broken.png' cannot be read .*--data.on_error skip"):
+    with pytest.raises(UserError, match=r"image 'ash/broken.png' cannot be read .*data.on_error to skip"):
         ready(root=str(folder), image_size=8)
     data = ready(root=str(folder), image_size=8, on_error="skip")
     assert [data.catalog.names[i] for i in data.unreadable] == ["ash/broken.png"]

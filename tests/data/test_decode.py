@@ -107,7 +107,7 @@ def test_a_file_of_a_billion_pixels_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (2, 4, 4, 3)])
 def test_arrays_that_are_no_pictures(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="is no picture"):
+    with pytest.raises(ValueError, match="is not a picture"):
         decode_image(np.zeros(shape, np.uint8), None, 3)
 
 

@@ -73,7 +73,7 @@ def test_damaged_zips(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(content[:200])
     with pytest.raises(UserError, match=r"neither a folder nor a .zip"):
         source_of_root(str(tmp_path / "cut.zip"))
-    with pytest.raises(UserError, match="no readable zip"):
+    with pytest.raises(UserError, match="not a readable zip"):
         ImageFolder(str(tmp_path / "cut.zip")).open()
 
 
@@ -228,7 +228,7 @@ def test_manifests_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "bytes.csv").write_bytes(b"path,label\n\xff\xfe\x00,a")
     with pytest.raises(UserError, match="has no rows"):
         Manifest(str(tmp_path / "empty.csv")).open()
-    with pytest.raises(UserError, match="no CSV in UTF-8"):
+    with pytest.raises(UserError, match="not a CSV in UTF-8"):
         Manifest(str(tmp_path / "bytes.csv")).open()
 
 
@@ -311,7 +311,7 @@ class Endless(IterableDataset):
 def test_torch_datasets_to_mend() -> None:
     with pytest.raises(UserError, match="has no length"):
         TorchDataset(Endless()).open()
-    with pytest.raises(UserError, match=r"no \(image, label\) pairs"):
+    with pytest.raises(UserError, match=r"not \(image, label\) pairs"):
         TorchDataset(TensorDataset(torch.zeros(4, 1, 2, 2))).open()
 
 

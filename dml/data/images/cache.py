@@ -40,7 +40,7 @@ def read_cache(folder: Path, key: str) -> tuple[NDArray[np.uint8], list[int]] | 
 
     Returns:
         uint8 (N, C, H, W), mapped copy-on-write so that processes share its memory, and the positions of unreadable
-        images; None where there is no entry or a damaged one.
+        images; None where the entry is missing or damaged.
     """
     try:
         images = np.load(folder / f"{key}.npy", mmap_mode="c", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""One image of any kind to uint8 (C, H, W) of one size; knows no dataset."""
+"""One image of any kind to uint8 (C, H, W) of one size."""
 
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ def decode_image(raw: Raw, size: tuple[int, int] | None, channels: Literal[1, 3]
         uint8 (C, H, W).
 
     Raises:
-        ValueError: the image has more than 2²⁷ pixels or is no picture.
+        ValueError: the image has more than 2²⁷ pixels or is not a picture.
 
     Example:
         >>> decode_image(np.zeros((20, 10), np.uint8), (8, 8), 3).shape
@@ -53,7 +53,7 @@ def image_of_array(array: NDArray[Any]) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ValueError(f"an array of shape {array.shape} is no picture; expected (H, W) or (H, W, 1, 3 or 4)")
+        raise ValueError(f"an array of shape {array.shape} is not a picture; expected (H, W) or (H, W, 1, 3 or 4)")
     if array.dtype == np.uint16:
         array = array // 257
     elif np.issubdtype(array.dtype, np.floating):

@@ -1,4 +1,4 @@
-"""Serves uint8 images by position: from one tensor in memory, or decoded on the way. Knows no labels and no epochs."""
+"""Serves uint8 images by position: from one tensor in memory, or decoded on the way."""
 
 from collections.abc import Iterator
 from typing import Literal, Protocol

@@ -1,4 +1,4 @@
-"""Decodes whole sources side by side, naming or skipping what cannot be read. Knows no split and no cache."""
+"""Decodes whole sources side by side, naming or skipping what cannot be read."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ def read_image(catalog: Catalog, index: int, size: Size | None, channels: Litera
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         reason = re.sub(r" <_io\.[^>]*>", "", told)  # Pillow names the object it read from
         raise UserError(
-            f"image '{catalog.names[index]}' cannot be read ({reason}): mend or remove it, or pass --data.on_error skip"
+            f"image '{catalog.names[index]}' cannot be read ({reason}): mend or remove it, or set data.on_error to skip"
         ) from error
 
 
@@ -53,7 +53,7 @@ def native_size(catalog: Catalog, channels: Literal[1, 3]) -> Size:
             first = first or error
         else:
             if max(height, width) > _LARGEST_NATIVE:
-                raise UserError(f"images have {height}×{width} pixels: set --data.image_size (64 to 224 is usual)")
+                raise UserError(f"images have {height}×{width} pixels: set data.image_size (64 to 224 is usual)")
             return height, width
     raise first or UserError("no image to read: give a source that holds some")
 

@@ -1,4 +1,4 @@
-"""Images that are arrays already: from Python, or from an .npz file. Knows no files of single images."""
+"""Images that are arrays already: from Python, or from an .npz file."""
 
 import hashlib
 import zipfile

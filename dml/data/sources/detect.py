@@ -27,11 +27,11 @@ def source_of_root(root: str) -> Source:
         >>> source_of_root("no/such/place")
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no folder or file 'no/such/place': give an existing one with --data.root
+        dml.errors.UserError: no folder or file 'no/such/place': give an existing one in data.root
     """
     path = Path(root).expanduser()
     if not path.exists():
-        raise UserError(f"no folder or file '{root}': give an existing one with --data.root")
+        raise UserError(f"no folder or file '{root}': give an existing one in data.root")
     suffix = path.suffix.lower()
     if suffix in (".csv", ".parquet"):
         return Manifest(root)

@@ -1,4 +1,4 @@
-"""The handwritten digits that ship with scikit-learn: real data with no download. Knows no split."""
+"""The handwritten digits that ship with scikit-learn: real data with no download."""
 
 import numpy as np
 from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""Files below a root that is a folder or a zip: names, bytes, readers, content hashes. Knows no labels."""
+"""Files below a root that is a folder or a zip: names, bytes, readers, content hashes."""
 
 import hashlib
 import io
@@ -65,17 +65,17 @@ def open_tree(root: str) -> Tree:
     """Open a folder or a zip.
 
     Raises:
-        UserError: it does not exist or is no readable zip.
+        UserError: it does not exist or is not a readable zip.
 
     Example:
         >>> open_tree("no/such/place")
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no folder or zip 'no/such/place': give an existing one, for example with --data.root
+        dml.errors.UserError: no folder or zip 'no/such/place': give an existing one, for example in data.root
     """
     path = Path(root).expanduser()
     if not path.exists():
-        raise UserError(f"no folder or zip '{root}': give an existing one, for example with --data.root")
+        raise UserError(f"no folder or zip '{root}': give an existing one, for example in data.root")
     return Folder(path) if path.is_dir() else Zip(path)
 
 
@@ -136,7 +136,7 @@ class Zip(Tree):
             with zipfile.ZipFile(root) as archive:
                 self.checksums = {info.filename: f"{info.CRC} {info.file_size}" for info in archive.infolist()}
         except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"'{root}' is no readable zip ({error}): give a folder or a whole .zip") from None
+            raise UserError(f"'{root}' is not a readable zip ({error}): give a folder or a whole .zip") from None
 
     def names(self) -> list[str]:
         """List the members."""

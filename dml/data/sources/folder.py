@@ -1,4 +1,4 @@
-"""A folder of class folders, plain or inside a zip. Knows names and labels; decodes nothing."""
+"""A folder of class folders, plain or inside a zip."""
 
 from pathlib import PurePosixPath
 
@@ -34,7 +34,7 @@ class ImageFolder(Source):
         >>> ImageFolder("no/such/place").open()
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no folder or zip 'no/such/place': give an existing one, for example with --data.root
+        dml.errors.UserError: no folder or zip 'no/such/place': give an existing one, for example in data.root
     """
 
     def __init__(self, root: str) -> None:

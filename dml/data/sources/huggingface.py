@@ -1,4 +1,4 @@
-"""Hugging Face datasets, local or from the hub, where the `datasets` library is installed. Knows its columns."""
+"""Hugging Face datasets, local or from the hub, where the `datasets` library is installed."""
 
 import importlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A table of images, CSV or Parquet: path, label, and what else is known. Knows no folders' meaning."""
+"""A table of images, CSV or Parquet: path, label, and what else is known."""
 
 import csv
 import importlib
@@ -73,7 +73,7 @@ def read_table(table: Path) -> Rows:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(file)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"'{table}' is no CSV in UTF-8 ({error}): save it as one") from None
+        raise UserError(f"'{table}' is not a CSV in UTF-8 ({error}): save it as one") from None
     if not rows:
         raise UserError(f"'{table}' has no rows: expected a header line with path,label and one line per image")
     return rows

@@ -29,7 +29,7 @@ class Omniglot(Source):
         >>> Omniglot("no/such.zip").open()
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no folder or zip 'no/such.zip': give an existing one, for example with --data.root
+        dml.errors.UserError: no folder or zip 'no/such.zip': give an existing one, for example in data.root
     """
 
     def __init__(self, root: str, test: str | None = None) -> None:
@@ -90,7 +90,7 @@ class OmniglotRuns(Source):
         >>> OmniglotRuns("no/such.zip").open()
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no folder or zip 'no/such.zip': give an existing one, for example with --data.root
+        dml.errors.UserError: no folder or zip 'no/such.zip': give an existing one, for example in data.root
     """
 
     def __init__(self, root: str) -> None:

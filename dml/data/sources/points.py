@@ -1,4 +1,4 @@
-"""Synthetic points in the plane, for studies that can be drawn. Knows no images: a point is one of 1 × 2 pixels."""
+"""Synthetic points in the plane, for studies that can be drawn. A point is an image of 1 × 2 pixels."""
 
 import math
 from typing import Literal

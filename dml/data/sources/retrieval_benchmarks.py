@@ -1,6 +1,6 @@
 """The benchmarks of deep metric learning, read from their original layouts, split as the literature has them.
 
-Knows file lists and class numbers; the test part holds classes that training has not seen.
+The test part holds classes that training has not seen.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Any torch Dataset of (image, label) as a source. Knows no particular dataset."""
+"""Any torch Dataset of (image, label) as a source."""
 
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ class TorchDataset(Source):
         channels: 1 (grey) or 3 (RGB).
 
     Raises:
-        UserError: on `open`, for a dataset without length or one whose items are no pairs.
+        UserError: on `open`, for a dataset without length or one whose items are not pairs.
 
     Example:
         >>> import torch
@@ -100,7 +100,7 @@ def read_labels(dataset: Dataset[Any]) -> list[Any]:
         for i in range(count):
             item = dataset[i]
             if not isinstance(item, tuple | list) or len(item) < 2:
-                raise UserError(f"{type(dataset).__name__}: items are no (image, label) pairs; wrap it to give some")
+                raise UserError(f"{type(dataset).__name__}: items are not (image, label) pairs; wrap it to give some")
             labels.append(item[1])
             step()
     return labels

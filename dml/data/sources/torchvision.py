@@ -1,4 +1,4 @@
-"""torchvision's datasets by name, downloaded where they offer it. Knows their files and parts."""
+"""torchvision's datasets by name, downloaded where they offer it."""
 
 from pathlib import Path
 from typing import Any, Literal

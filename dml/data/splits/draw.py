@@ -1,4 +1,4 @@
-"""Draws samples, classes or groups for a split. Pure functions of numbers; knows no source."""
+"""Draws samples, classes or groups for a split. Pure functions of numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,8 @@ def draw_groups(
 
 def deal_folds(keys: Indices, folds: int, rng: np.random.Generator) -> Indices:
     """Deal samples to folds so that each class (key) and the total are spread as evenly as can be.
+
+    scikit-learn's StratifiedKFold would serve as well, but deals other folds than those of the committed results.
 
     Args:
         keys: (N,) class of every sample.

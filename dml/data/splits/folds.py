@@ -1,4 +1,4 @@
-"""Splits that follow what is given: the source's own parts, or one fold of several. Reads no image and no file."""
+"""Splits that follow what is given: the source's own parts, or one fold of several."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Which image trains, which validates, which tests. Knows labels and groups; reads no image and no file."""
+"""Which image trains, which validates, which tests."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -59,7 +59,7 @@ class Split(ABC):
             seed: what to draw with; whoever calls has put `self.seed` in its place where that is set.
 
         Raises:
-            UserError: the sizes asked for cannot be had.
+            UserError: the sizes asked for are not possible.
         """
 
 

@@ -1,4 +1,4 @@
-"""Colour and sharpness of a batch of images, given the numbers; knows nothing of randomness, frames or files."""
+"""Colour and sharpness of a batch of images, given the numbers."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Moves of the frame, composed into one resampling per sample; knows nothing of randomness, colour or files."""
+"""Moves of the frame, composed into one resampling per sample."""
 
 from typing import Literal
 
