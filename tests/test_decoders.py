@@ -67,7 +67,7 @@ def test_building_twice_for_one_shape_keeps_the_layers_and_for_another_is_refuse
 
 
 def test_an_unbuilt_decoder_says_so():
-    with pytest.raises(UserError, match="does not know the shape"):
+    with pytest.raises(UserError, match="has no image shape yet"):
         MLPDecoder()(torch.zeros(2, 3))
 
 

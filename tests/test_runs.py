@@ -72,9 +72,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 def test_scores_of_another_split_are_kept(tmp_path):
     path = tmp_path / runs.SCORES
-    runs.merge_scores(path, {"val": {"map_at_r": 0.5}, "baselines": {}})
-    runs.merge_scores(path, {"val": {"map_at_r": 0.6}})
-    assert runs.read_json(path) == {"val": {"map_at_r": 0.6}, "baselines": {}}
+    runs.write_scores(path, {"val": {"map_at_r": 0.5}, "baselines": {}}, {"val": {"map_at_r": (0.4, 0.6)}})
+    runs.write_scores(path, {"test": {"map_at_r": 0.3}}, {"test": {"map_at_r": (0.2, 0.4)}})
+    assert runs.read_json(path)["intervals"] == {"val": {"map_at_r": [0.4, 0.6]}, "test": {"map_at_r": [0.2, 0.4]}}
+    runs.write_scores(path, {"val": {"map_at_r": 0.6}, "test": {}})
+    assert runs.read_json(path) == {"val": {"map_at_r": 0.6}, "baselines": {}, "test": {}}
 
 
 def test_a_broken_json_file_is_named(tmp_path):

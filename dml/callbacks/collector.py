@@ -67,5 +67,5 @@ class Collector:
         with np.errstate(over="ignore", invalid="ignore"):  # squared, as distances are: they overflow earlier
             wrong = int(np.count_nonzero(~np.isfinite(4 * np.square(rows).sum(axis=1))))
         if wrong:
-            raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower the learning rate")
+            raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower model.optimizer.lr")
         return EmbeddingSet.gather(columns[0], columns[1], columns[2], device=device)

@@ -10,6 +10,7 @@ import queue
 import shutil
 import signal
 import subprocess
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -123,14 +124,15 @@ class RunApart:
             self._free.put(device)
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
+        self._starting = threading.Lock()  # an interrupt must not miss a process that has just begun
 
     def __call__(self, words: list[str], log: Path) -> int:
         """Run, and return the exit code; that of a killed process is negative."""
         device = self._free.get()
         try:
-            if self._stopped:
-                return INTERRUPTED
-            with log.open("ab") as file:
+            with self._starting, log.open("ab") as file:
+                if self._stopped:
+                    return INTERRUPTED
                 # a session of its own: Ctrl-C in the terminal reaches it once, through `interrupt`
                 process = subprocess.Popen(
                     [*self._command, *words],
@@ -139,7 +141,7 @@ class RunApart:
                     env=os.environ | device,
                     start_new_session=True,
                 )
-            self._running.add(process)
+                self._running.add(process)
             code = process.wait()
             self._running.discard(process)
             return INTERRUPTED if code == -signal.SIGINT else code
@@ -148,9 +150,10 @@ class RunApart:
 
     def interrupt(self) -> None:
         """Pass Ctrl-C on to all that run; nothing more is started."""
-        self._stopped = True
-        for process in list(self._running):
-            process.send_signal(signal.SIGINT)
+        with self._starting:
+            self._stopped = True
+            for process in list(self._running):
+                process.send_signal(signal.SIGINT)
 
 
 @contextmanager

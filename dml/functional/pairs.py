@@ -7,14 +7,13 @@ from torch import Tensor
 
 from dml.functional.pairwise import Term, fake_sums, sum_over_anchors
 
+Sums = tuple[Tensor, Tensor, Tensor, Tensor]
 
-@torch.library.custom_op("dml::pair_sums", mutates_args=())
+
 def pair_sums(
     embeddings: Tensor, labels: Tensor, pos_margin: float, neg_margin: float | None, num_anchors: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Sums:
     """Sum max(0, d² − pos_margin) over same-label pairs and max(0, neg_margin − d²) over the others, with gradients.
-
-    It is an operator of its own, so that `torch.compile` leaves it whole.
 
     Args:
         embeddings: (B,D).
@@ -27,11 +26,20 @@ def pair_sums(
         K=2 (or 1) sums, their numbers of pairs above 0 and of all pairs, each (K,), and the gradients (K,B,D).
 
     Example:
-        >>> values, active, valid, _ = pair_sums(torch.tensor([[0.0], [2.0], [1.0]]), torch.tensor([0, 0, 1]), 1.0, 3.0,
-        3)
+        >>> rows, labels = torch.tensor([[0.0], [2.0], [1.0]]), torch.tensor([0, 0, 1])
+        >>> values, active, valid, _ = pair_sums(rows, labels, pos_margin=1.0, neg_margin=3.0, num_anchors=3)
         >>> values.tolist(), active.tolist(), valid.tolist()
         ([6.0, 8.0], [2.0, 4.0], [2.0, 4.0])
     """
+    sums: Sums = _pair_sums(embeddings, labels, pos_margin, neg_margin, num_anchors)
+    return sums
+
+
+# an operator of its own, so that torch.compile leaves it whole
+@torch.library.custom_op("dml::pair_sums", mutates_args=())
+def _pair_sums(
+    embeddings: Tensor, labels: Tensor, pos_margin: float, neg_margin: float | None, num_anchors: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
     def kernel(distances: Tensor, rows: slice) -> Sequence[Term]:
         same = labels[rows, None] == labels
@@ -47,7 +55,7 @@ def pair_sums(
     return values, active, _count_pairs(labels, num_anchors)[: len(values)].to(values.dtype), gradients
 
 
-@pair_sums.register_fake
+@_pair_sums.register_fake
 def _(
     embeddings: Tensor, labels: Tensor, pos_margin: float, neg_margin: float | None, num_anchors: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

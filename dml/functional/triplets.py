@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from dml.functional.counting import counts_below, excess_below
 from dml.functional.pairwise import Term, fake_sums, sum_over_anchors
 
+Sums = tuple[Tensor, Tensor, Tensor, Tensor]
 Mining = Literal["all", "semihard", "hard"]
 Penalty = Literal["hinge", "squared_hinge", "softplus"]
 
@@ -29,7 +30,6 @@ class Slopes(NamedTuple):
     active: Tensor  # scalar, the number of triplets that cost something
 
 
-@torch.library.custom_op("dml::triplet_sums", mutates_args=())
 def triplet_sums(
     embeddings: Tensor,
     labels: Tensor,
@@ -39,11 +39,10 @@ def triplet_sums(
     include_self: bool,
     penalty: str,
     num_anchors: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Sums:
     """Sum the penalties of all (or the mined) triplets, with the gradient.
 
-    It is an operator of its own, so that `torch.compile` leaves it whole. Arguments: see
-    `dml.functional.losses.triplet_loss`.
+    Arguments: see `dml.functional.losses.triplet_loss`.
 
     Returns:
         The sum, its numbers of triplets above 0 and of all (or the mined) triplets, each (1,), and the gradient
@@ -55,6 +54,23 @@ def triplet_sums(
         >>> [part.tolist() for part in sums]
         [[1.0], [1.0], [2.0], [[[-2.0], [4.0], [-2.0]]]]
     """
+    settings = (margin, mining, squared, include_self, penalty, num_anchors)
+    sums: Sums = _triplet_sums(embeddings, labels, *settings)
+    return sums
+
+
+# an operator of its own, so that torch.compile leaves it whole
+@torch.library.custom_op("dml::triplet_sums", mutates_args=())
+def _triplet_sums(
+    embeddings: Tensor,
+    labels: Tensor,
+    margin: float,
+    mining: str,
+    squared: bool,
+    include_self: bool,
+    penalty: str,
+    num_anchors: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     ordered, order = labels.sort(stable=True)
     starts, ends = (torch.searchsorted(ordered, labels[:num_anchors], right=right) for right in (False, True))
     positives = positives_of(order, starts, ends - starts, include_self)
@@ -70,7 +86,7 @@ def triplet_sums(
     return values, active, mined.sum(dim=0, keepdim=True).to(active.dtype), gradients
 
 
-@triplet_sums.register_fake
+@_triplet_sums.register_fake
 def _(
     embeddings: Tensor,
     labels: Tensor,

@@ -1,6 +1,19 @@
-"""What losses of pytorch-metric-learning need to train in a loop and from a recipe."""
+"""What losses of pytorch-metric-learning 2 need to train in a loop and from a recipe: all that leans on its ways."""
+
+import inspect
 
 from torch import Tensor, nn
+
+
+def takes_tuples(loss: nn.Module) -> bool:
+    """Tell whether a loss takes the tuples of a miner as its third argument.
+
+    Example:
+        >>> from pytorch_metric_learning.losses import TripletMarginLoss
+        >>> takes_tuples(TripletMarginLoss()), takes_tuples(nn.MSELoss())
+        (True, False)
+    """
+    return "indices_tuple" in inspect.signature(loss.forward).parameters
 
 
 def release_graph(loss: nn.Module) -> None:

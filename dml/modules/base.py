@@ -130,7 +130,7 @@ class TrainableModule(LightningModule, ABC):
             means: Scalars, each the mean over the batch.
         """
         if dataloader_idx == 0:
-            named = {name: float(value) for name, value in means.items()}
+            named = {name: float(value.detach()) for name, value in means.items()}
             self._query_means.append((int(batch.ids[0]), len(batch.labels), named))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The LightningModule that learns an embedding: an encoder under a metric loss."""
 
-import inspect
 from typing import Any, final
 
 import torch
@@ -12,7 +11,7 @@ from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import gather_rows, gather_with_gradient
-from dml.losses.pml import release_graph, without_memory
+from dml.losses.pml import release_graph, takes_tuples, without_memory
 from dml.modules.base import ImageShape, Interval, TrainableModule
 
 
@@ -60,7 +59,7 @@ class EmbeddingModule(TrainableModule):
         chunk_size: int | None = None,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, lr_interval)
-        if miner is not None and "indices_tuple" not in inspect.signature(loss.forward).parameters:
+        if miner is not None and not takes_tuples(loss):
             raise UserError(f"{type(loss).__name__} takes no miner: leave model.miner out (TripletLoss has `mining`)")
         self.encoder = encoder
         self.loss = loss

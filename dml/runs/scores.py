@@ -22,11 +22,12 @@ def write_scores(path: Path, sections: Mapping[str, Any], intervals: Mapping[str
         UserError: The disk is full, or the file is damaged.
 
     Example:
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / SCORES
         >>> write_scores(path, {"val": {"map_at_r": 0.5}}, {"val": {"map_at_r": (0.4, 0.6)}})
         >>> write_scores(path, {"test": {"map_at_r": 0.4}})
-        >>> read_json(path)["intervals"], sorted(read_json(path))
-        ({'val': {'map_at_r': [0.4, 0.6]}}, ['intervals', 'test', 'val'])
+        >>> sorted(read_json(path)), read_json(path)["intervals"]
+        (['intervals', 'test', 'val'], {'val': {'map_at_r': [0.4, 0.6]}})
     """
     known = read_json(path) if path.exists() else {}
     kept = {section: pairs for section, pairs in known.pop("intervals", {}).items() if section not in sections}

@@ -65,7 +65,6 @@ def test_mistakes_end_in_one_line(files, capsys, words, message):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of Lightning and jsonargparse
 def test_compare_two_runs(files, capsys):
     fast = ["--trainer.max_epochs", "1", "--pictures.projection", "none", "--model.encoder.embedding_dim"]
     for name, dim in (("one", "8"), ("two", "16")):

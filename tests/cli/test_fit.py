@@ -124,10 +124,10 @@ def test_validate_test_and_predict_take_a_run(dml, small):
     assert dml("validate", "--run", "first")[0] == 0
     assert runs.read_json(Path("runs/first/scores.json"))["val"] == pytest.approx(fitted["val"])
     assert dml("test")[0] == 0
-    assert set(runs.read_json(Path("runs/first/scores.json"))) == {"val", "train", "baselines", "test"}
+    assert set(runs.read_json(Path("runs/first/scores.json"))) == {"val", "train", "baselines", "test", "intervals"}
     code, out, _ = dml("predict", "--output", "x.npz")
     assert code == 0
-    assert "(1797, 64)" in out
+    assert "1797 samples, 64 numbers each" in out
     code, _, err = dml("predict", "--output", "x.npz")
     assert code == 2
     assert "x.npz exists" in err
@@ -148,4 +148,4 @@ def test_a_training_that_diverges_says_so(dml):
     diverging = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=1e30", "--trainer.accelerator=cpu")
     code, _, err = dml("fit", "--name", "first", *diverging)
     assert code == 2
-    assert "training diverged; lower --model.optimizer.lr" in err
+    assert "training diverged; lower model.optimizer.lr" in err

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
 from dml.evaluation.projection import project
 
@@ -18,8 +19,7 @@ def test_a_run_and_a_file(dml, small):
     assert "of 359 embeddings, t-SNE" in out
     assert Path("runs/first/pictures/tsne.png").read_bytes()[1:4] == b"PNG"
     rng = np.random.default_rng(0)
-    archive = {"predictions": rng.normal(size=(50, 4)), "labels": np.arange(50) % 2, "class_names": ["a", "b"]}
-    np.savez("x.npz", **archive)
+    EmbeddingSet(rng.normal(size=(50, 4)), np.arange(50) % 2, class_names=["a", "b"]).save(Path("x.npz"))
     code, out, err = dml("project", "--embeddings", "x.npz", "--method", "pca", "--output", "x.png")
     assert code == 0, err
     assert "50 of 50 embeddings, PCA" in out
@@ -31,7 +31,7 @@ def test_a_run_and_a_file(dml, small):
     [
         (("--run", "nowhere"), "no run 'nowhere'"),
         (("--embeddings", "x.npz"), "needs --output"),
-        (("--embeddings", "x.npz", "--output", "x.png"), "no archive of embeddings"),
+        (("--embeddings", "x.npz", "--output", "x.png"), "no file x.npz"),
         (("--method", "lda"), "invalid choice"),
         (("--max_points", "1"), "at least 2"),
     ],

@@ -21,8 +21,6 @@ from dml.losses import PullLoss
 from dml.modules import EmbeddingModule
 from dml.runs import SCORES, read_json
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
-
 
 class TextLoader:
     """Batches of bags of words; the addresses in its state make a resume exact."""

@@ -78,7 +78,6 @@ def train(path: Path | None = None, stop: Stop | None = None, **keys: Any) -> Re
     return module
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("keys", [OURS, BALANCED, OTHERS], ids=["random", "class-balanced", "other libraries"])
 def test_resume_goes_on_with_the_batches_that_were_left(tmp_path: Path, keys: dict[str, Any]) -> None:
     path = tmp_path / "x.ckpt"

@@ -105,7 +105,6 @@ def test_timm_without_timm(monkeypatch):
         TimmEncoder("resnet10t")
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_timm_with_weights_by_path(tmp_path):
     timm = pytest.importorskip("timm", reason="timm is an optional package")
     torch.manual_seed(0)

@@ -130,7 +130,7 @@ def test_lone_queries_are_counted_and_left_out(blobs):
         ({"ks": (500,)}, "larger than the 299 references"),
         ({"knn_ks": (300,)}, "larger than the 299 references"),
         ({"max_memory": 10_000}, "too small for one tile"),
-        ({"max_memory": "much"}, "no amount of memory"),
+        ({"max_memory": "much"}, "not an amount of memory"),
         ({"query_labels": np.arange(300)}, "nothing to score"),
         ({"query_labels": np.zeros(299)}, "one for each row"),
         ({"query_labels": np.full(300, 0.5)}, "not whole numbers"),

@@ -253,7 +253,7 @@ def test_every_verb_takes_an_autoencoder_and_a_head_takes_its_encoder(dml):
     data.setup()
     with torch.no_grad():
         codes = torch.cat([encoder.eval()(batch.images) for batch in data.predict_dataloader()])
-    np.testing.assert_allclose(np.load("codes.npz")["predictions"], codes.numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.load("codes.npz")["embeddings"], codes.numpy(), atol=1e-5)
     _a_head_takes_its_encoder(dml)
 
 

@@ -169,7 +169,6 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         EmbeddingModule(LinearEncoder(DIM), ours, loss_lr=1.0).configure_optimizers()
 
 
-@pytest.mark.filterwarnings("ignore")  # of Lightning, about itself
 def test_a_run_on_digits_restores_proxies_and_refuses_too_few(tmp_path: Path) -> None:
     def module(classes: int) -> EmbeddingModule:
         return EmbeddingModule(LinearEncoder(DIM), losses.ProxyAnchorLoss(classes, DIM), loss_lr=0.1)
@@ -184,5 +183,5 @@ def test_a_run_on_digits_restores_proxies_and_refuses_too_few(tmp_path: Path) ->
         second, data, ckpt_path=tmp_path / "last.ckpt"
     )
     assert (first.loss.proxies == second.loss.proxies).all()
-    with pytest.raises(UserError, match=r"set --model\.loss\.num_classes 10"):
+    with pytest.raises(UserError, match=r"set model\.loss\.num_classes to 10"):
         Trainer(max_steps=3, enable_checkpointing=False, **quiet).fit(module(9), data)

@@ -158,8 +158,8 @@ def test_a_resumed_training_ends_where_the_unbroken_one_does(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"encoder_lr_decay": 0.5}, "set --model.encoder_lr"),
-        ({"unfreeze_every": 1}, "set --model.freeze_encoder true"),
+        ({"encoder_lr_decay": 0.5}, "set model.encoder_lr"),
+        ({"unfreeze_every": 1}, "set model.freeze_encoder to true"),
         ({"unfreeze_every": 0, "freeze_encoder": True}, "at least 1"),
         ({"encoder_lr": 0.1, "freeze_encoder": True}, "a frozen encoder has no learning rate"),
     ],
