@@ -32,6 +32,7 @@ from dml.encoders import Encoder, StridedConvEncoder, pretrained_encoder
 from dml.heads import MLPHead
 from dml.modules import AutoencoderModule, ClassifierModule
 from dml.studies.codes import correlation_matrix, correlation_summary, interpolate_linear, interpolate_spherical
+from dml.studies.figures import correlation_maps
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs" / "mnist"
@@ -83,7 +84,7 @@ class Part:
             where = [f"--data.source.root={self.root}", f"--runs_dir={self.runs_dir}", f"--name={name}"]
             _dml("fit", "--config", str(CONFIGS / f"{recipe}.yaml"), *length, *where, *FEW_PICTURES, *keys)
             seconds = {"wall": time.perf_counter() - start, "processor": time.process_time() - processor}
-            runs.merge_scores(run / runs.SCORES, {"seconds": seconds})
+            runs.write_json(run / runs.SCORES, runs.read_json(run / runs.SCORES) | {"seconds": seconds})
         if "test" not in runs.read_json(run / runs.SCORES):
             _dml("test", "--run", name, "--runs_dir", str(self.runs_dir))
         return run
@@ -119,7 +120,7 @@ def publish(name: str, seed: int, scores: dict[str, Any]) -> None:
 
 
 def publish_seeds(name: str, seeds: Sequence[int], values: dict[str, list[float]]) -> None:
-    """Put test scores, each with a value a seed, into one row."""
+    """Put test scores, each with one value per seed, into one row."""
     for number, seed in enumerate(seeds):
         publish(name, seed, {"test": {score: column[number] for score, column in values.items()}})
 
@@ -256,7 +257,7 @@ def e4(part: Part) -> None:
             matrices[f"d = {d}"] = matrix.numpy()
     publish("E4", part.seeds[0], {f"d{d}": summaries[str(d)] for d in (10, 100)})
     note("e4", summaries)
-    draw("correlation", reports.correlation_maps(matrices, "Pearson correlation of the code's dimensions, test images"))
+    draw("correlation", correlation_maps(matrices, "Pearson correlation of the code's dimensions, test images"))
 
 
 def e5(part: Part) -> None:

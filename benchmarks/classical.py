@@ -55,7 +55,8 @@ def keep(row: str, seed: int, scores: dict[str, Any]) -> None:
 
 def keep_curve(name: str, values: Any) -> None:
     """Write what a notebook draws."""
-    runs.merge_scores(RESULTS / "classical.json", {name: values})
+    path = RESULTS / "classical.json"
+    runs.write_json(path, (runs.read_json(path) if path.exists() else {}) | {name: values})
 
 
 def spread(values: Any) -> str:

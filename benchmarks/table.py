@@ -1,6 +1,6 @@
 """Writes README's results table from the committed scores: python benchmarks/table.py [--check].
 
-Every number comes from files in the form of scores.json below `results/scores`, one a seed, as `results/rows.yaml`
+Every number comes from files in the form of scores.json below `results/scores`, one per seed, as `results/rows.yaml`
 names them; nothing is typed in by hand but what the reference published. `--check` changes nothing and fails where
 README is not what would be written.
 """

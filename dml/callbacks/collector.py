@@ -11,6 +11,7 @@ from dml.data import BatchNumbering
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder
 from dml.errors import UserError
+from dml.functional.distributed import gather_rows
 
 
 def encoder_of(module: LightningModule) -> Encoder:
@@ -65,7 +66,9 @@ class Collector:
         columns = [torch.cat(column) for column in zip(*(self._parts or [nothing]), strict=True)]
         rows = columns[0].numpy()
         with np.errstate(over="ignore", invalid="ignore"):  # squared, as distances are: they overflow earlier
-            wrong = int(np.count_nonzero(~np.isfinite(4 * np.square(rows).sum(axis=1))))
+            own = np.count_nonzero(~np.isfinite(4 * np.square(rows).sum(axis=1)))
+        # all processes must end here together, or those that are well would wait for the others
+        wrong = int(gather_rows(torch.tensor([own], device=device)).sum())
         if wrong:
             raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower model.optimizer.lr")
         return EmbeddingSet.gather(columns[0], columns[1], columns[2], device=device)

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     options, keys = build_parser().parse_known_args(arguments)
     configs = list(options.config)
     if options.run is not None:
-        configs.insert(0, str(runs.find_run(options.run, options.runs_dir) / runs.CONFIG))
+        configs.insert(0, runs.recipe_argument(runs.find_run(options.run, options.runs_dir)))
     data = read_data(configs, keys)
 
     from dml.data.audit import audit_data
@@ -97,7 +97,9 @@ def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
 
 def _read_recipe(config: str) -> dict[str, Any]:
     try:
-        recipe = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+        # a run's recipe of older keys comes as text
+        text = config if "\n" in config else Path(config).read_text(encoding="utf-8")
+        recipe = yaml.safe_load(text)
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"no readable recipe {config}: {str(error).splitlines()[0]}") from None
     if not isinstance(recipe, dict):

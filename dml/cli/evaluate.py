@@ -81,7 +81,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
 
     from dml.callbacks.neighbor_record import write_record_of
     from dml.cli.trainer import TrainerCLI
-    from dml.evaluation.evaluate import further_scores
+    from dml.evaluation.evaluation import further_scores
 
     cli = TrainerCLI(as_keys(configs, [*keys, *_evaluation_keys(options)]), None)
     cli.evaluation.knn_ks = options.knn_ks or cli.evaluation.knn_ks
@@ -106,7 +106,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
 
 
 def _score_files(options: argparse.Namespace) -> int:
-    from dml.evaluation.evaluate import evaluate, further_scores
+    from dml.evaluation.evaluation import evaluate, further_scores
 
     query, reference = _read_sets(options)
     metric, max_memory = options.metric or "l2", options.max_memory or "2GiB"

@@ -43,7 +43,7 @@ def _resolve(options: argparse.Namespace) -> tuple[Path, Path | None, list[str]]
     """Return the run folder, the checkpoint to go on from, and the recipe files."""
     if options.ckpt_path == "last":
         run = runs.find_run(options.name or "latest", options.runs_dir)
-        return run, runs.find_checkpoint(run, "last"), options.config or [str(run / runs.CONFIG)]
+        return run, runs.find_checkpoint(run, "last"), options.config or [runs.recipe_argument(run)]
     checkpoint = None if options.ckpt_path is None else Path(options.ckpt_path)
     if checkpoint is not None and not checkpoint.is_file():
         raise UserError(f"no checkpoint {checkpoint}: give a file, or `last` for the run's own")

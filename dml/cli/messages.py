@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from dml.errors import name_renamed_keys
-
 _NOISE = ("Does not validate", "Subtypes:", "Errors:", "Given value type:", "- Expected a <class 'NoneType'>")
 
 
@@ -20,6 +18,8 @@ def one_line(message: str, keys: Sequence[str] = ()) -> str:
         >>> one_line("unrecognized arguments: --data.batch_sise 5", ["data.batch_size"])
         'unrecognized arguments: --data.batch_sise 5 (did you mean --data.batch_size?)'
     """
+    from dml.data.renamed import name_renamed_keys  # importing the room loads torch, which --help must not
+
     if (renamed := name_renamed_keys(message)) != message:
         return renamed
     path, owner, reasons, value = _parts(message)

@@ -121,7 +121,7 @@ def find_recipe(options: argparse.Namespace) -> tuple[Path | None, Path | None, 
         (None, None, ['configs/pixels.yaml'])
     """
     run = None if options.run is None and options.config else runs.find_run(options.run or "latest", options.runs_dir)
-    configs = with_default(options.config, []) if run is None else [str(run / runs.CONFIG), *options.config]
+    configs = with_default(options.config, []) if run is None else [runs.recipe_argument(run), *options.config]
     if options.ckpt_path in {"best", "last"}:
         return run, None if run is None else runs.find_checkpoint(run, options.ckpt_path), configs
     checkpoint = Path(options.ckpt_path)

@@ -69,7 +69,7 @@ def build_parser() -> Parser:
     parser.add_argument("--seeds", type=_counts, default=(0, 1, 2), metavar="N,N", help="of labels and heads (0,1,2)")
     parser.add_argument("--methods", type=_methods, default=METHODS, metavar="M,M", help=f"({','.join(METHODS)})")
     parser.add_argument("--steps", type=_positive, default=300, metavar="N", help="training steps of a cell (300)")
-    parser.add_argument("--batch_size", type=_positive, default=128, metavar="N", help="images a step (128)")
+    parser.add_argument("--batch_size", type=_positive, default=128, metavar="N", help="images per step (128)")
     parser.add_argument("--lr", type=float, default=1e-3, help="of heads, and from scratch (0.001)")
     parser.add_argument("--encoder_lr", type=float, default=1e-4, help="of the encoder, fine-tuned (0.0001)")
     parser.add_argument("--hidden", type=_positive, default=128, metavar="N", help="width of the MLP head (128)")

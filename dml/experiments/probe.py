@@ -82,7 +82,7 @@ class Probe:
         self.run = run.resolve()
         self.settings = settings
         self.keys = list(keys)
-        recipe = yaml.safe_load((run / runs.CONFIG).read_text(encoding="utf-8"))
+        recipe = runs.read_recipe(run)
         encoder = pretrained_encoder(str(self.run))  # tells an incomplete run before anything runs
         self.identity = encoder_hash(encoder)
         self.data: ProbeData = open_data(recipe, keys)
@@ -239,7 +239,7 @@ def _untrained(block: Any, image_size: int | None) -> Any:
     arguments = block.get("init_args") or {}
     if block["class_path"].endswith("pretrained_encoder"):
         source = runs.find_run(arguments["run"], arguments.get("runs_dir", "runs"))
-        recipe = yaml.safe_load((source / runs.CONFIG).read_text(encoding="utf-8"))
+        recipe = runs.read_recipe(source)
         return _untrained(recipe["model"]["init_args"]["encoder"], image_size)
     if arguments.get("weights") is not None:
         arguments |= {"weights": None} | ({"image_size": image_size} if "image_size" in arguments else {})

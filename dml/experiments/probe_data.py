@@ -9,9 +9,10 @@ from jsonargparse import ArgumentParser
 
 from dml.data import ImageData
 from dml.data.catalog import Catalog
+from dml.data.renamed import name_renamed_keys
 from dml.data.sources.detect import choose_source
 from dml.data.splits.assign import assign_parts
-from dml.errors import UserError, name_renamed_keys
+from dml.errors import UserError
 
 
 class Counts(NamedTuple):
@@ -30,7 +31,7 @@ class ProbeData:
 
     Args:
         block: The `data` part of a recipe, its split named with a seed.
-        samples: The catalog of its source.
+        catalog: The catalog of its source.
         data: The datamodule of that block.
 
     Raises:

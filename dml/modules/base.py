@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from dml.data import Batch, BatchNumbering, LabelledData, datamodule_of
 from dml.encoders import FlattenEncoder, WrappedEncoder
@@ -59,9 +60,13 @@ class TrainableModule(LightningModule, ABC):
             data.setup()
             check_scale(self, data)
             self.build_for(data)
-        elif (shape := sample_shape(self.trainer)) is not None:
+        elif self._is_open() and (shape := sample_shape(self.trainer)) is not None:
             self.build(shape)
         return []
+
+    def _is_open(self) -> bool:
+        """Tell whether sizes are still open: only then is a sample looked at, which a stream would lose."""
+        return any(is_lazy(tensor) for tensor in [*self.parameters(), *self.buffers()])
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser of all that is not frozen, with its schedule.

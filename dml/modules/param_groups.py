@@ -1,4 +1,4 @@
-"""Discriminative learning rates: one group of parameters a layer, from the head down to the first."""
+"""Discriminative learning rates: one group of parameters per layer, from the head down to the first."""
 
 from collections.abc import Iterable
 from typing import Any

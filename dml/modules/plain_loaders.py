@@ -1,5 +1,7 @@
 """Looks at the first sample of plain torch DataLoaders before Lightning sets them up."""
 
+from typing import Any
+
 from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.random import fork_rng
@@ -30,7 +32,7 @@ def sample_shape(trainer: Trainer) -> tuple[int, ...] | None:
         "predict": trainer.predict_loop,
     }
     loop = loops.get(str(trainer.state.fn.value) if trainer.state.fn is not None else "")
-    source = getattr(loop, "_data_source", None)
+    source: Any = None if loop is None else vars(loop)["_data_source"]
     if source is None or not source.is_defined():
         return None
     loaders = source.dataloader()

@@ -1,5 +1,7 @@
 """Figures and pages of results: functions from arrays and scores to matplotlib figures, and from these to HTML."""
 
+from typing import Any
+
 from dml.reports.curves import swept_curves, swept_heatmap, swept_points, training_curves
 from dml.reports.evidence import confusion_picture, hubness_histogram, score_intervals
 from dml.reports.gallery import retrieval_gallery
@@ -25,3 +27,19 @@ __all__ = [
     "training_curves",
     "weight_histogram",
 ]
+
+_MOVED = (
+    "PlaneGrid",
+    "correlation_maps",
+    "decision_boundaries",
+    "density_maps",
+    "error_against_k",
+    "error_bars",
+    "plane_grid",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        raise ImportError(f"dml.reports.{name} is now dml.studies.figures.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,7 @@
 """The run folder: where its files lie, and how they are written and read; no torch."""
 
+from typing import Any
+
 from dml.runs.files import read_arrays, read_json, write_arrays, write_bytes, write_json
 from dml.runs.folder import (
     CHECKPOINTS,
@@ -12,6 +14,7 @@ from dml.runs.folder import (
     new_run,
     queries_path,
 )
+from dml.runs.recipes import read_recipe, recipe_argument
 from dml.runs.scores import SCORES, write_scores
 
 __all__ = [
@@ -27,8 +30,16 @@ __all__ = [
     "queries_path",
     "read_arrays",
     "read_json",
+    "read_recipe",
+    "recipe_argument",
     "write_arrays",
     "write_bytes",
     "write_json",
     "write_scores",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "merge_scores":
+        raise ImportError("dml.runs.merge_scores is now dml.runs.write_scores")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,9 +9,7 @@ import pytest
 from dml.embeddings import EmbeddingSet
 from dml.encoders import ConvEncoder
 from dml.evaluation import QueryScores, retrieval_scores
-from dml.evaluation import evaluate as evaluate_function
-
-EVALUATE = __import__("sys").modules[evaluate_function.__module__]
+from dml.evaluation import evaluation as EVALUATE
 
 
 @pytest.fixture

@@ -50,7 +50,10 @@ def training_batches(
         raise UserError("the split has no training images: give a source or a split that has")
     if sampler is not None:
         if classes_per_batch is not None:
-            raise UserError("both data.sampler and data.classes_per_batch choose the batches: give one of them")
+            raise UserError(
+                "a sampler and classes_per_batch both choose the batches: "
+                "set data.classes_per_batch to null, or leave data.sampler out"
+            )
         return WrappedSampler(sampler, labels, batch_size, drop_last, seed, rank, ranks)
     if classes_per_batch is None:
         return RandomBatches(len(labels), batch_size, seed, drop_last, rank, ranks)

@@ -76,9 +76,10 @@ class WrappedSampler(EpochBatches):
         if not rows:
             raise UserError(f"data.sampler: {type(sampler).__name__} yields no batch of {len(self.labels)} images")
         positions = np.concatenate(rows)
-        if positions.min() < 0 or positions.max() >= len(self.labels):
+        wrong = (positions < 0) | (positions >= len(self.labels))
+        if wrong.any():
             raise UserError(
-                f"data.sampler: {type(sampler).__name__} yields position {int(positions.max())}, "
+                f"data.sampler: {type(sampler).__name__} yields position {int(positions[wrong][0])}, "
                 f"and there are {len(self.labels)} training images: it must yield positions within 0..N-1"
             )
         return fill_up(rows, self.ranks)

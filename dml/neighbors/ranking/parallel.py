@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +36,7 @@ def run_blocks(
     """
     rank, size = (0, 1) if group is None else (dist.get_rank(group), dist.get_world_size(group))
     if group is not None:
-        tiling = _first_of(tiling, group)
+        tiling = _first_of(tiling, group, device)
     mine = tiling.blocks[rank::size]
     if tiling.keep:
         for products in {block.products for block in mine}:
@@ -56,12 +55,13 @@ def run_blocks(
     return table
 
 
-def _first_of(tiling: Tiling, group: dist.ProcessGroup) -> Tiling:
+def _first_of(tiling: Tiling, group: dist.ProcessGroup, device: torch.device | str) -> Tiling:
     """Return the first process's tiling: processes with other numbers of threads would cut other blocks."""
-    tilings: list[Any] = [None] * dist.get_world_size(group)
-    dist.all_gather_object(tilings, tiling, group=group)
-    first: Tiling = tilings[0]
-    return first
+    numbers = [[tiling.workers, int(tiling.keep), len(tiling.blocks), 0], *(list(map(int, b)) for b in tiling.blocks)]
+    everyone = gather_rows(torch.tensor(numbers, device=device), group).tolist()
+    workers, keep, count, _ = everyone[0]
+    blocks = [Block(low, high, columns, bool(products)) for low, high, columns, products in everyone[1 : 1 + count]]
+    return Tiling(blocks, workers, bool(keep))
 
 
 def _exchange(table: Table, blocks: Sequence[Block], group: dist.ProcessGroup, device: torch.device | str) -> None:
