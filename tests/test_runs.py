@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -83,3 +85,31 @@ def test_a_broken_json_file_is_named(tmp_path):
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(UserError, match=r"scores\.json is not valid JSON"):
         runs.read_json(tmp_path / "scores.json")
+
+
+_SECOND = """
+import sys
+from pathlib import Path
+from dml.runs import held
+with held(Path(sys.argv[1])):
+    print("held")
+"""
+
+
+def _second(folder):
+    return subprocess.run([sys.executable, "-c", _SECOND, str(folder)], capture_output=True, text=True, timeout=120)
+
+
+def test_one_process_at_a_time_holds_a_folder(tmp_path):
+    with runs.held(tmp_path / "new"):
+        refused = _second(tmp_path / "new")
+        with pytest.raises(UserError, match="another process is at work"), runs.held(tmp_path / "new"):
+            pass
+    assert "another process is at work" in refused.stderr
+    assert _second(tmp_path / "new").stdout == "held\n"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be locked"), runs.held(tmp_path / "file" / "sweep"):
+        pass
