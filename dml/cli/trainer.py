@@ -161,6 +161,8 @@ class TrainerCLI(LightningCLI):
         """Return the best checkpoint; that of a training which was never validated on its way is its last."""
         folder = Path(str(self.best.dirpath))  # the first process's, where the run has no name
         if not self.best.best_model_path:
+            if self.trainer.global_step == 0:
+                raise UserError("nothing was trained: trainer.max_time was over before the first step; give more")
             for name in ("last", "best"):
                 self.trainer.save_checkpoint(folder / f"{name}.ckpt")
             if self.trainer.is_global_zero:
