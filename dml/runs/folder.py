@@ -1,7 +1,8 @@
 """Finds and names run folders and the files in them.
 
 A run is `RUNS_DIR/NAME/` with `config.yaml`, `checkpoints/{best,last}.ckpt`, `scores.json`, `protocol.json`,
-`queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `pictures/`, TensorBoard events.
+`queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `pictures/`, TensorBoard events,
+`.lock`.
 """
 
 from datetime import datetime
@@ -85,10 +86,11 @@ def find_checkpoint(run: Path, which: str) -> Path:
         dml.errors.UserError: run no_runs_yet/first has no checkpoint 'best': it ended before one was saved; train again
     """
     path = run / CHECKPOINTS / f"{which}.ckpt"
-    if which == "best" and not path.is_file() and path.with_name("last.ckpt").is_file():
-        raise UserError(f"run {run} was stopped before it was validated: go on with it by `dml fit --ckpt_path last`")
     if not path.is_file():
-        raise UserError(f"run {run} has no checkpoint {which!r}: it ended before one was saved; train again")
+        stopped = which == "best" and path.with_name("last.ckpt").is_file()
+        mend = "it has not been validated; go on with it by `dml fit --ckpt_path last`"
+        mend = mend if stopped else "it ended before one was saved; train again"
+        raise UserError(f"run {run} has no checkpoint {which!r}: {mend}")
     return path
 
 

@@ -84,6 +84,9 @@ def test_an_infinite_score_is_named_and_left_out(dml, small):
         "dml: val/loss: infinite or not a number, so not in runs/first/scores.json"
     ]
     assert "loss" not in _scores("first")["val"]
+    code, _, err = dml("evaluate", "--run", "first")
+    assert code == 0, err
+    assert dml("report", "first")[0] == 0
     assert "map_at_r" in _scores("first")["val"]
 
 
