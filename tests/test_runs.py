@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +86,66 @@ def test_a_broken_json_file_is_named(tmp_path):
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(UserError, match=r"scores\.json is not valid JSON"):
         runs.read_json(tmp_path / "scores.json")
+
+
+_SECOND = """
+import sys
+from pathlib import Path
+from dml.runs import held
+with held(Path(sys.argv[1])):
+    print("held")
+"""
+
+
+def _second(folder):
+    return subprocess.run([sys.executable, "-c", _SECOND, str(folder)], capture_output=True, text=True, timeout=120)
+
+
+def test_one_process_at_a_time_holds_a_folder(tmp_path):
+    with runs.held(tmp_path / "new"):
+        refused = _second(tmp_path / "new")
+        with pytest.raises(UserError, match="another process is at work"), runs.held(tmp_path / "new"):
+            pass
+    assert "another process is at work" in refused.stderr
+    assert _second(tmp_path / "new").stdout == "held\n"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be locked"), runs.held(tmp_path / "file" / "sweep"):
+        pass
+
+
+_TAKE = """
+import sys, time
+from dml.errors import UserError
+from dml.runs import begun_run
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with begun_run("runs", sys.argv[1] or None) as run:
+        print(run.name, flush=True)
+        sys.stdin.readline()
+except UserError as error:
+    print("refused:", error, flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["same", ""])
+def test_of_processes_that_start_together_each_has_its_own_run(tmp_path, name):
+    """With a name one has it and the others are refused; without one all have a folder."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[2])}
+    command = [sys.executable, "-c", _TAKE, name]
+    started = [subprocess.Popen(command, **pipes, cwd=tmp_path, env=environment) for _ in range(4)]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = [process.stdout.readline().strip() for process in started]
+    for process in started:
+        process.communicate("end\n", timeout=60)
+    taken = [line for line in told if not line.startswith("refused")]
+    assert len(set(taken)) == len(taken) == (1 if name else 4), told
+    assert list((tmp_path / "runs").glob("*")) == []  # none had a checkpoint

@@ -1,21 +1,78 @@
 """The two checkpoints of a run: the best by validation, to use, and the last, to go on from."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal, final
 
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from dml import runs
 
 
 @final
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it: a kill at any moment leaves the old file or the new one.
+
+    Lightning's own writes to the temporary folder and moves the file, which copies it where that is another disk.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "last.ckpt"
+        >>> AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+        >>> torch.load(path), [file.name for file in path.parent.iterdir()]
+        ({'epoch': 1}, ['last.ckpt'])
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write, flush to the disk, rename."""
+        if "://" in str(path):  # no file of this machine
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # noqa: PTH105
+        except Exception:
+            temporary.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename last through a power failure, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@final
 class RunCheckpoint(ModelCheckpoint):
-    """A checkpoint callback that looks for its files in the run folder, wherever that was moved since.
+    """A checkpoint callback that replaces files atomically, and finds them in the run folder wherever that was moved.
 
     Example:
         >>> RunCheckpoint("runs/moved", filename="best").filename
         'best'
     """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have checkpoints written atomically, unless a plugin writes them, and remove what a killed writer left."""
+        super().setup(trainer, pl_module, stage)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        if stage == "fit" and trainer.is_global_zero:
+            Path(str(self.dirpath), f".{self.filename}.ckpt.tmp").unlink(missing_ok=True)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score so far; its file lies in this run's folder, under the name it had."""

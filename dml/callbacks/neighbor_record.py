@@ -10,6 +10,7 @@ from torch import nn
 
 from dml import runs
 from dml.callbacks.evaluation import KNNEvaluation
+from dml.callbacks.picture_output import drawing
 from dml.data import LabelledData, datamodule_of
 from dml.evaluation.hubs import (
     Ints,
@@ -66,8 +67,10 @@ def write_record_of(run: Path, split: str, evaluation: KNNEvaluation, data: Labe
     near = evaluation.neighborhoods(max(_NEIGHBORS, evaluation.k), _QUERIES)
     suspects = find_suspects(near, _NEIGHBORS).positions[:_SUSPECTS]
     ids = np.concatenate([near.ids[suspects, None], near.neighbor_ids[suspects, :_BESIDE]], axis=1)
-    pictures = _thumbnails(data, ids)
-    shown = {} if pictures is None else {"suspects": suspects, "suspect_pictures": pictures}
+    shown = {}
+    with drawing("suspects"):
+        pictures = _thumbnails(data, ids) if len(suspects) else None
+        shown = {} if pictures is None else {"suspects": suspects, "suspect_pictures": pictures}
     write_neighborhoods(
         runs.neighbors_path(run, split),
         near,
@@ -79,11 +82,11 @@ def write_record_of(run: Path, split: str, evaluation: KNNEvaluation, data: Labe
 
 
 def _thumbnails(data: LabelledData, ids: Ints) -> NDArray[np.uint8] | None:
-    """Return pictures (n,1+beside,C,h,w) of at most 96 pixels a side; None where samples cannot be shown."""
+    """Return pictures (n,1+beside,C,h,w), n ≥ 1, of at most 96 pixels a side; None where samples cannot be shown."""
     images = data.thumbnails(ids.reshape(-1))
     if images is None:
         return None
-    if len(images) and max(images.shape[-2:]) > _SIDE:
+    if max(images.shape[-2:]) > _SIDE:
         scale = _SIDE / max(images.shape[-2:])
         images = nn.functional.interpolate(images.float(), scale_factor=scale, mode="area").round().byte()
     pictures: NDArray[np.uint8] = images.reshape(*ids.shape, *images.shape[1:]).numpy()

@@ -1,5 +1,8 @@
-"""Where pictures go: the run's folder and TensorBoard."""
+"""Where pictures go: the run's folder and TensorBoard; one that cannot be drawn is told, and never costs a run."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -9,6 +12,27 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dml import reports, runs
 from dml.callbacks.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def drawing(picture: str) -> Iterator[None]:
+    """Draw one picture; where that fails, log why in one line and go on.
+
+    Args:
+        picture: What is drawn, for the line.
+
+    Example:
+        >>> with drawing("gallery"):
+        ...     raise ValueError("no images")
+    """
+    try:
+        yield
+    except Exception as error:  # whatever a library says of a name or a number: scores and weights are worth more
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        _log.warning("dml: the picture %r is left out: %s", picture, reason)
+        _log.debug("the picture %r", picture, exc_info=True)
 
 
 def show(trainer: Trainer, name: str, figure: Figure) -> None:

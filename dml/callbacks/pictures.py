@@ -12,7 +12,7 @@ from torch import nn
 from dml import reports
 from dml.callbacks.collector import encoder_of
 from dml.callbacks.evaluation import KNNEvaluation
-from dml.callbacks.picture_output import run_of, show, writers
+from dml.callbacks.picture_output import drawing, run_of, show, writers
 from dml.data import LabelledData, datamodule_of
 from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
@@ -65,7 +65,8 @@ class Pictures(Callback):
         for writer in writers(trainer):
             for name, parameter in pl_module.named_parameters():
                 if bool(torch.isfinite(parameter).all()):  # a diverged run is seen in its loss
-                    writer.add_histogram(f"weights/{name}", parameter.detach().cpu(), trainer.current_epoch)
+                    with drawing(f"weights/{name}"):
+                        writer.add_histogram(f"weights/{name}", parameter.detach().cpu(), trainer.current_epoch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, at the end or when an epoch is due."""
@@ -79,14 +80,18 @@ class Pictures(Callback):
         if evaluation is None or evaluation.queries is None or evaluation.references is None or data is None:
             return
         shown = evaluation.queries.spread_evenly(self.max_points)
-        if (figure := self._gallery(data, evaluation, shown)) is not None:
-            show(trainer, "gallery", figure)
-        if (figure := self._map(data, shown)) is not None:
-            show(trainer, self.projection, figure)
+        with drawing("gallery"):
+            if (figure := self._gallery(data, evaluation, shown)) is not None:
+                show(trainer, "gallery", figure)
+        with drawing(self.projection):
+            if (figure := self._map(data, shown)) is not None:
+                show(trainer, self.projection, figure)
         name, weight = _first_weight(encoder_of(pl_module))
         if weight is not None and self._first_weight is not None:
-            show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
-        self._project(trainer, data, shown)
+            with drawing("weights"):
+                show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
+        with drawing("projector"):
+            self._project(trainer, data, shown)
 
     def _gallery(self, data: LabelledData, evaluation: KNNEvaluation, candidates: EmbeddingSet) -> Figure | None:
         assert evaluation.references is not None
@@ -121,7 +126,7 @@ class Pictures(Callback):
                 nn.functional.interpolate(images, size=(64, 64), mode="area") if max(images.shape[-2:]) > 64 else images
             )
             images = images.expand(-1, 3, -1, -1)
-        names = [data.class_names[label] for label in shown.labels.tolist()]
+        names = [reports.plain(data.class_names[label]) for label in shown.labels.tolist()]
         for writer in writers(trainer):
             writer.add_embedding(torch.from_numpy(shown.embeddings), names, images, trainer.global_step, "val")
 

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dml import reports
-from dml.callbacks.picture_output import run_of, show, writers
+from dml.callbacks.picture_output import drawing, run_of, show, writers
 from dml.data import Batch
 from dml.modules import AutoencoderModule
 
@@ -41,8 +41,9 @@ class Reconstructions(Callback):
             return
         if run_of(trainer) is None and not writers(trainer):
             return  # nowhere to show them
-        pixels = pl_module.pixels(batch.images[: self.images])
-        again = pl_module.decoder(outputs[: self.images].float())  # autocast, if any, is over
-        if bool(torch.isfinite(again).all()):  # a diverged run is seen in its loss
-            originals, rows = pixels.float().cpu().numpy(), {"reconstruction": again.float().cpu().numpy()}
-            show(trainer, "reconstructions", reports.reconstruction_strip(originals, rows))
+        with drawing("reconstructions"):
+            pixels = pl_module.pixels(batch.images[: self.images])
+            again = pl_module.decoder(outputs[: self.images].float())  # autocast, if any, is over
+            if bool(torch.isfinite(again).all()):  # a diverged run is seen in its loss
+                originals, rows = pixels.float().cpu().numpy(), {"reconstruction": again.float().cpu().numpy()}
+                show(trainer, "reconstructions", reports.reconstruction_strip(originals, rows))

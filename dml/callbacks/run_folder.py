@@ -15,7 +15,7 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from dml import __version__, runs
+from dml import __version__, reports, runs
 from dml.data import datamodule_of
 
 _VERSIONS = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "faiss-cpu", "scikit-learn", "numpy")
@@ -99,7 +99,16 @@ class RunFolder(Callback):
         runs.write_json(self.run / runs.PROTOCOL, protocol)
         runs.write_bytes(self.run / runs.CONFIG, self._config.encode())
         for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(self._config))
+            logger.log_hyperparams(_plain(yaml.safe_load(self._config)))
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values whose texts can be written as UTF-8, which a path need not be."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return reports.plain(value) if isinstance(value, str) else value
 
 
 def _clock() -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dml import runs
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, with_default
-from dml.cli.scoring import record_scores
+from dml.cli.scoring import record_scores, tell_left_out
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -93,14 +93,14 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
         return 0
     more = further_scores(queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options))
     is_own = run is not None and _is_own(options, keys)
-    if run is not None and is_own:
-        write_record_of(run, options.split, cli.evaluation, cli.datamodule)
     output = Path(options.output) if options.output else None
     if output is None and (run is None or is_own):
         output = (run or Path()) / runs.SCORES  # a run's own scores are of its own recipe, best weights and distance
     if output is not None:
         sections = cli.scores(options.split)
         record_scores(output, options.split, cli, sections | {options.split: sections[options.split] | more})
+    if run is not None and is_own:
+        write_record_of(run, options.split, cli.evaluation, cli.datamodule)
     _print(found.scores | more, found.intervals(), len(queries), len(references), output)
     return 0
 
@@ -113,7 +113,7 @@ def _score_files(options: argparse.Namespace) -> int:
     found = evaluate(query, reference, options.ks or (1, 5, 10), options.knn_ks or (5,), max_memory, metric=metric)
     scores = found.scores | further_scores(query, reference, metric, max_memory, *_asked(options))
     output = Path(options.output or runs.SCORES)
-    runs.write_scores(output, {"embeddings": scores}, {"embeddings": found.intervals()})
+    tell_left_out(runs.write_scores(output, {"embeddings": scores}, {"embeddings": found.intervals()}), output)
     found.queries.save(runs.queries_path(output.parent, "embeddings"))
     _print(scores, found.intervals(), len(query), len(reference), output)
     return 0

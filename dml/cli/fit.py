@@ -1,12 +1,12 @@
 """`dml fit`: train, score the best checkpoint beside raw pixels and the untrained encoder, say where the run lies."""
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import runs
 from dml.cli.options import Parser, as_keys, trainer_parser, with_default
-from dml.cli.scoring import record_scores
 from dml.cli.table import score_table
 from dml.errors import UserError
 
@@ -17,18 +17,9 @@ if TYPE_CHECKING:  # importing it loads torch, which --help must not
 def main(arguments: list[str]) -> int:
     """Train a recipe; return 0, or 130 after Ctrl-C."""
     options, keys = build_parser().parse_known_args(arguments)
-    run, checkpoint, configs = _resolve(options)
-    configs = with_default(configs, keys)
-
-    from dml.cli.trainer import TrainerCLI
-
-    cli = TrainerCLI(as_keys(configs, keys), run)
-    if not cli.fit(checkpoint):
-        print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
-        return 130
-    if cli.trainer.is_global_zero and not cli.rehearsal:
-        _report(cli, run)
-    return 0
+    with ExitStack() as stack:
+        run, checkpoint, configs = _resolve(options, keys, stack)
+        return _train(run, checkpoint, as_keys(with_default(configs, keys), keys))
 
 
 def build_parser() -> Parser:
@@ -39,20 +30,50 @@ def build_parser() -> Parser:
     return parser
 
 
-def _resolve(options: argparse.Namespace) -> tuple[Path, Path | None, list[str]]:
-    """Return the run folder, the checkpoint to go on from, and the recipe files."""
+def _resolve(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> tuple[Path, Path | None, list[str]]:
+    """Return the run folder, held until the stack ends, the checkpoint to go on from, and the recipe files."""
     if options.ckpt_path == "last":
-        run = runs.find_run(options.name or "latest", options.runs_dir)
-        return run, runs.find_checkpoint(run, "last"), options.config or [runs.recipe_argument(run)]
+        return _resume(options, keys, stack)
     checkpoint = None if options.ckpt_path is None else Path(options.ckpt_path)
     if checkpoint is not None and not checkpoint.is_file():
         raise UserError(f"no checkpoint {checkpoint}: give a file, or `last` for the run's own")
-    return runs.new_run(options.runs_dir, options.name), checkpoint, options.config
+    return stack.enter_context(runs.begun_run(options.runs_dir, options.name)), checkpoint, options.config
+
+
+def _resume(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> tuple[Path, Path | None, list[str]]:
+    """Return the same of a run that was stopped; one without a checkpoint begins anew."""
+    run = Path(options.runs_dir) / (options.name or "")
+    begun = options.name is not None and (run / runs.LOCK).exists() and not (run / runs.CONFIG).exists()
+    if not begun:
+        run = runs.find_run(options.name or "latest", options.runs_dir)
+    elif not (options.config or keys):
+        raise UserError(f"run {run} was stopped before its recipe was written: give the recipe again, or remove {run}")
+    stack.enter_context(runs.held_run(run))
+    configs = options.config or ([] if begun else [runs.recipe_argument(run)])
+    if runs.has_checkpoint(run):
+        return run, runs.find_checkpoint(run, "last"), configs
+    if (run / runs.SCORES).exists():
+        raise UserError(f"run {run} has ended and its last checkpoint was removed: train it again by another --name")
+    stack.enter_context(runs.kept_if_checkpointed(run))
+    if runs.is_first_process():
+        print(f"run {run} was stopped before its first checkpoint: it begins anew", flush=True)
+        runs.clear_run(run)
+    return run, None, configs
+
+
+def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> int:
+    from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
+
+    cli = TrainerCLI(keys, run)
+    if not cli.fit(checkpoint):
+        print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
+        return 130
+    if cli.trainer.is_global_zero and not cli.rehearsal:
+        _report(cli, run)
+    return 0
 
 
 def _report(cli: "TrainerCLI", run: Path) -> None:
-    scores = cli.scores("val")
-    record_scores(run / runs.SCORES, "val", cli, scores | {"baselines": cli.evaluation.baselines})
-    rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()} | {"trained": scores["val"]}
-    print(score_table(rows))
+    rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()}
+    print(score_table(rows | {"trained": cli.scores("val")["val"]}))
     print(f"\nrun       {run}\nmonitor   tensorboard --logdir {run.parent}\npictures  {run / runs.PICTURES}")

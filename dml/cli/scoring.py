@@ -1,7 +1,8 @@
 """What the verbs that score share: the table, and the one place that records scores in a run."""
 
 import argparse
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,6 +69,17 @@ def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mappi
         UserError: The disk is full or the folder cannot be written.
     """
     found = cli.evaluation.latest
-    runs.write_scores(output, sections, {} if found is None else {split: found.intervals()})
+    left_out = runs.write_scores(output, sections, {} if found is None else {split: found.intervals()})
+    tell_left_out(left_out, output)
     if found is not None:
         found.queries.save(runs.queries_path(output.parent, split))
+
+
+def tell_left_out(scores: Sequence[str], output: Path) -> None:
+    """Say in one line which scores are infinite or NaN, and therefore not in the file.
+
+    Example:
+        >>> tell_left_out([], Path("scores.json"))
+    """
+    if scores:
+        print(f"dml: {', '.join(scores)}: infinite or not a number, so not in {output}", file=sys.stderr)

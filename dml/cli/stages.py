@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dml import cli
+from dml import cli, runs
 from dml.cli.options import Parser
 from dml.errors import UserError
 
@@ -16,12 +16,12 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--name {name!r} is not a plain folder name: put the folder into --runs_dir")
 
     from dml.cli.table import score_table  # the rest loads torch, which --help must not
-    from dml.experiments.jobs import held, run_here
+    from dml.experiments.jobs import run_here
     from dml.experiments.stages import Stages, read_stages
 
     stages = Stages(Path(options.runs_dir) / name, read_stages(file), keys)
     start = run_here(cli.main)
-    with held(stages.folder):
+    with runs.held(stages.folder):
         for chain, place in stages.left():
             print(f"{chain}: {stages.chains[chain][place].name} ...", flush=True)
             stages.run_stage(chain, place, start)

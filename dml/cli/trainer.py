@@ -1,16 +1,14 @@
 """Builds trainer, module and data from a recipe: the only file that builds LightningCLI."""
 
 import argparse
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -28,12 +26,23 @@ from dml.callbacks import (
 )
 from dml.cli.guards import check_checkpoint, quiet, user_errors
 from dml.cli.messages import one_line
+from dml.cli.scoring import record_scores
 from dml.data import ImageData, LabelledData
 from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
 from dml.modules import ClassifierModule
 from dml.modules.base import TrainableModule
-from dml.runs import CHECKPOINTS, find_checkpoint, write_arrays
+from dml.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    PROTOCOL,
+    SCORES,
+    find_checkpoint,
+    read_json,
+    write_arrays,
+    write_bytes,
+    write_json,
+)
 
 _DEFAULTS = {"max_epochs": 30, "num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
 
@@ -43,7 +52,7 @@ class TrainerCLI(LightningCLI):
 
     Args:
         keys: The recipe: `--config FILE` and `--KEY VALUE`.
-        run: The folder a training run writes, which must not exist yet unless it is resumed; None writes nothing.
+        run: The folder a training run writes, which is there and held; None writes nothing.
 
     Raises:
         UserError: A key is unknown, a value has the wrong type, a class cannot be found.
@@ -51,8 +60,6 @@ class TrainerCLI(LightningCLI):
 
     def __init__(self, keys: Sequence[str], run: Path | None) -> None:
         self.run = run
-        self._run_is_new = run is not None and not run.exists()
-        self._runs_dir_is_new = run is not None and not run.parent.exists()
         self._other_data = names_data_class(keys)
         quiet()
         with user_errors():
@@ -79,24 +86,24 @@ class TrainerCLI(LightningCLI):
     def fit(self, checkpoint: Path | None) -> bool:
         """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
         with user_errors():
+            self._check_limits("train", "val")
             check_checkpoint(checkpoint)
+            self._write_recipe()
             try:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
             except SystemExit as stop:  # Lightning's answer to Ctrl-C
                 if not self.interrupt.saved:
                     raise KeyboardInterrupt from stop
                 return False
-            finally:
-                self._leave_no_empty_run()
             if not self.rehearsal:
-                assert self.run is not None
-                self.score("val", find_checkpoint(self.run, "best"))
+                self.score("val", self._find_best())
         return True
 
     def score(self, split: Literal["val", "test"], checkpoint: Path | None) -> None:
         """Score the images of a split by a checkpoint's weights, or by those the recipe starts with."""
         verb = self.trainer.validate if split == "val" else self.trainer.test
         with user_errors():
+            self._check_limits(split)
             check_checkpoint(checkpoint)
             weights: dict[str, Any] = {} if checkpoint is None else {"ckpt_path": checkpoint, "weights_only": True}
             try:
@@ -135,14 +142,41 @@ class TrainerCLI(LightningCLI):
                 sections[section][score] = float(value)
         return {name: section for name, section in sections.items() if section}
 
-    def _leave_no_empty_run(self) -> None:
-        """Remove a run that failed before its first checkpoint."""
-        if self.run is not None and self.trainer.is_global_zero and not (self.run / CHECKPOINTS / "last.ckpt").exists():
-            if self._run_is_new:
-                shutil.rmtree(self.run, ignore_errors=True)
-            with suppress(OSError):  # it holds other runs
-                if self._runs_dir_is_new:
-                    self.run.parent.rmdir()
+    def _check_limits(self, *parts: str) -> None:
+        """Refuse settings with which a part of the data is never looked at."""
+        if self.rehearsal:
+            return
+        keys = [f"limit_{part}_batches" for part in parts] + (["max_epochs", "max_steps"] if "train" in parts else [])
+        for key in keys:
+            if self.config.trainer[key] == 0:
+                never = {"val": "validated", "test": "tested"}.get(key.split("_")[1], "trained")
+                raise UserError(f"trainer.{key} is 0, so nothing would be {never}: give more, or leave the key out")
+
+    def _write_recipe(self) -> None:
+        """Leave the recipe in a new run before its data are read: one killed from now on can begin anew."""
+        if self.run is not None and self.trainer.is_global_zero and not (self.run / CONFIG).exists():
+            write_bytes(self.run / CONFIG, self.recipe.encode())
+
+    def _find_best(self) -> Path:
+        """Return the best checkpoint; that of a training which was never validated on its way is its last."""
+        folder = Path(str(self.best.dirpath))  # the first process's, where the run has no name
+        if not self.best.best_model_path:
+            if self.trainer.global_step == 0:
+                raise UserError("nothing was trained: trainer.max_time was over before the first step; give more")
+            for name in ("last", "best"):
+                self.trainer.save_checkpoint(folder / f"{name}.ckpt")
+            if self.trainer.is_global_zero:
+                print("never validated while it was trained: the best checkpoint is the last")
+                protocol = read_json(folder.parent / PROTOCOL)
+                write_json(
+                    folder.parent / PROTOCOL, protocol | {"best_checkpoint_chosen_by": "nothing: it is the last"}
+                )
+        return find_checkpoint(folder.parent, "best")
+
+    def _record_scores(self, trainer: Trainer, module: TrainableModule) -> None:
+        """Write the scores of the best checkpoint, before anything is drawn."""
+        if self.run is not None and trainer.state.fn == "validate" and trainer.is_global_zero:
+            record_scores(self.run / SCORES, "val", self, self.scores("val") | {"baselines": self.evaluation.baselines})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys beside trainer, model and data."""
@@ -190,11 +224,12 @@ class TrainerCLI(LightningCLI):
         mode = self.config.checkpoint.mode or self.model.monitor_mode
         self.interrupt = GracefulInterrupt(run / CHECKPOINTS / "last.ckpt")
         self.best, last = run_checkpoints(run, monitor, mode)
-        recipe = self.parser.dump(self.config, skip_unset=False)
+        self.recipe = self.parser.dump(self.config, skip_unset=False)
         folder = RunFolder(
-            run, recipe, seed=int(self.config.seed_everything), monitor=monitor, metric=self.evaluation.metric
+            run, self.recipe, seed=int(self.config.seed_everything), monitor=monitor, metric=self.evaluation.metric
         )
-        return [folder, NeighborRecord(run), RandomState(), self.interrupt, self.best, last]
+        scores = LambdaCallback(on_validation_end=self._record_scores)  # first: before pictures
+        return [folder, scores, NeighborRecord(run), RandomState(), self.interrupt, self.best, last]
 
 
 def names_data_class(keys: Sequence[str]) -> bool:

@@ -12,12 +12,10 @@ import signal
 import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import final
-
-from filelock import FileLock, Timeout
 
 from dml.errors import UserError
 from dml.runs import CHECKPOINTS
@@ -154,36 +152,6 @@ class RunApart:
             self._stopped = True
             for process in list(self._running):
                 process.send_signal(signal.SIGINT)
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes; the system frees it when this one ends, however it ends.
-
-    Args:
-        folder: The folder, which is made where it is missing.
-
-    Raises:
-        UserError: Another process holds it, or it cannot be locked.
-
-    Example:
-        >>> import tempfile
-        >>> with held(Path(tempfile.mkdtemp()) / "sweep"):
-        ...     print("alone")
-        alone
-    """
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another process is at work in {folder}: wait for it, or choose another folder") from None
-    except (OSError, NotImplementedError) as error:
-        raise UserError(f"{folder} cannot be locked ({error}): choose a folder that can be written to") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _reason(log: Path, earlier: int, code: int) -> str:

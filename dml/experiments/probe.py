@@ -17,7 +17,7 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 from dml.errors import UserError
-from dml.experiments.jobs import JobError, Start, held, run_fit, run_job
+from dml.experiments.jobs import JobError, Start, run_fit, run_job
 from dml.experiments.probe_data import Counts, ProbeData, labelled_keys, open_data
 
 FOLDER = "probe"
@@ -202,7 +202,7 @@ def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[
     """
     for cell in cells:
         probe.data.counts(cell.labelled, cell.seed)
-    with held(probe.run / FOLDER):  # cells share a folder to work in
+    with runs.held(probe.run / FOLDER):  # cells share a folder to work in
         for cell in cells:
             if probe.accuracy(cell) is None:
                 probe.run_cell(cell, start)

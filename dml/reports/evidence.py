@@ -7,7 +7,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dml.reports.style import COLOURS, MARKERS
+from dml.reports.style import COLOURS, MARKERS, plain
 
 _MOST_CLASSES = 30  # a confusion matrix of more shows the most confused
 _NUMBERED = 16  # classes up to which cells hold their numbers
@@ -91,7 +91,7 @@ def confusion_picture(shares: NDArray[np.floating], class_names: Sequence[str], 
                 axes.text(
                     column, row, f"{100 * rate:.0f}", ha="center", va="center", fontsize=7, color="kw"[int(rate > 0.4)]
                 )
-    names = [str(class_names[i]) for i in shown]
+    names = [plain(str(class_names[i])) for i in shown]
     names = [name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}" for name in names]  # ends often differ
     size = 8 if len(shown) <= _NUMBERED else 7
     axes.set_xticks(range(len(shown)), names, rotation=90, fontsize=size, parse_math=False)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dml.reports.style import RIGHT, WRONG
+from dml.reports.style import RIGHT, WRONG, plain
 
 
 def retrieval_gallery(
@@ -56,7 +56,7 @@ def retrieval_gallery(
 def _image(axes: Axes, image: NDArray[np.uint8], title: str, colour: str, line: str, width: float) -> None:
     grey = image.shape[0] == 1
     axes.imshow(image[0] if grey else image.transpose(1, 2, 0), cmap="gray" if grey else None, vmin=0, vmax=255)
-    axes.set_title(title, fontsize=7, pad=3)
+    axes.set_title(plain(title), fontsize=7, pad=3, parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dml.reports.style import class_style
+from dml.reports.style import class_style, plain
 
 _LEGEND_CLASSES = 24  # more would hide the points
 
@@ -33,9 +33,13 @@ def embedding_map(
     for label in present:
         colour, marker = class_style(int(label))
         chosen = points[labels == label]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=14, c=colour, marker=marker, linewidths=0, label=class_names[label])
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=14, c=colour, marker=marker, linewidths=0, label=plain(class_names[label])
+        )
     axes.set(title=title, xlabel="first dimension (no unit)", ylabel="second dimension (no unit)")
     axes.set_aspect("equal", adjustable="datalim")
     if len(present) <= _LEGEND_CLASSES:
-        figure.legend(loc="outside right upper", fontsize=8, frameon=False, markerscale=1.6)
+        legend = figure.legend(loc="outside right upper", fontsize=8, frameon=False, markerscale=1.6)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a class may be named $5_$10
     return figure

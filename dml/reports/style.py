@@ -21,6 +21,16 @@ def class_style(label: int) -> tuple[str, str]:
     return COLOURS[colour], MARKERS[marker]
 
 
+def plain(name: str) -> str:
+    r"""Return a name as a font can draw it: bytes of a file name that are not UTF-8 become question marks.
+
+    Example:
+        >>> plain("caf\udce9")
+        'caf?'
+    """
+    return name.encode("utf-8", "replace").decode()
+
+
 def png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG file.
 

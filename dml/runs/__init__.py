@@ -6,6 +6,7 @@ from dml.runs.files import read_arrays, read_json, write_arrays, write_bytes, wr
 from dml.runs.folder import (
     CHECKPOINTS,
     CONFIG,
+    LOCK,
     PICTURES,
     PROTOCOL,
     find_checkpoint,
@@ -14,17 +15,26 @@ from dml.runs.folder import (
     new_run,
     queries_path,
 )
+from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
 from dml.runs.recipes import read_recipe, recipe_argument
 from dml.runs.scores import SCORES, write_scores
 
 __all__ = [
     "CHECKPOINTS",
     "CONFIG",
+    "LOCK",
     "PICTURES",
     "PROTOCOL",
     "SCORES",
+    "begun_run",
+    "clear_run",
     "find_checkpoint",
     "find_run",
+    "has_checkpoint",
+    "held",
+    "held_run",
+    "is_first_process",
+    "kept_if_checkpointed",
     "neighbors_path",
     "new_run",
     "queries_path",

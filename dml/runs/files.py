@@ -54,7 +54,7 @@ def write_json(path: Path, value: Any) -> None:
         {'val': {'recall_at_1': 0.5}}
     """
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, f"{text}\n".encode())
+    write_bytes(path, f"{text}\n".encode(errors="backslashreplace"))  # a name of bytes that are not UTF-8
 
 
 def read_json(path: Path) -> Any:

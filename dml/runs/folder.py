@@ -1,10 +1,12 @@
 """Finds and names run folders and the files in them.
 
 A run is `RUNS_DIR/NAME/` with `config.yaml`, `checkpoints/{best,last}.ckpt`, `scores.json`, `protocol.json`,
-`queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `pictures/`, TensorBoard events.
+`queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `pictures/`, TensorBoard events,
+`.lock`.
 """
 
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from dml.errors import UserError
@@ -13,6 +15,7 @@ CONFIG = "config.yaml"
 PROTOCOL = "protocol.json"
 CHECKPOINTS = "checkpoints"
 PICTURES = "pictures"
+LOCK = ".lock"  # held while the run is trained
 
 
 def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
@@ -20,7 +23,7 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
 
     Args:
         runs_dir: The folder that holds the runs.
-        name: One folder name; None takes the date and time.
+        name: One folder name; None takes the date and time, and a number behind it where that is taken.
 
     Raises:
         UserError: The name is not a plain folder name, or such a run exists.
@@ -30,13 +33,15 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
         'no_runs_yet/first'
     """
     if name is None:
-        name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        names = (date if number == 1 else f"{date}-{number}" for number in count(1))
+        return next(run for run in (Path(runs_dir) / name for name in names) if not run.exists())
     if name != Path(name).name or name in {"", ".", ".."}:
         raise UserError(f"run name {name!r} is not a plain folder name: put the folder into --runs_dir")
     run = Path(runs_dir) / name
     if run.exists():
-        resumable = (run / CHECKPOINTS / "last.ckpt").exists()
-        mend = f"go on with it by --name {name} --ckpt_path last" if resumable else "remove it (it holds no checkpoint)"
+        ours = (run / CHECKPOINTS / "last.ckpt").exists() or (run / LOCK).exists()
+        mend = f"go on with it by --name {name} --ckpt_path last" if ours else "remove it (it holds no checkpoint)"
         raise UserError(f"run {name!r} exists in {runs_dir}: choose another --name, or {mend}")
     return run
 
@@ -82,7 +87,10 @@ def find_checkpoint(run: Path, which: str) -> Path:
     """
     path = run / CHECKPOINTS / f"{which}.ckpt"
     if not path.is_file():
-        raise UserError(f"run {run} has no checkpoint {which!r}: it ended before one was saved; train again")
+        stopped = which == "best" and path.with_name("last.ckpt").is_file()
+        mend = "it has not been validated; go on with it by `dml fit --ckpt_path last`"
+        mend = mend if stopped else "it ended before one was saved; train again"
+        raise UserError(f"run {run} has no checkpoint {which!r}: {mend}")
     return path
 
 

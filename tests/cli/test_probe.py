@@ -10,7 +10,6 @@ import yaml
 
 from dml import runs
 from dml.cli import main
-from dml.experiments.jobs import held
 from dml.experiments.probe import _untrained
 
 QUICK = ("--steps", "4", "--trainer.accelerator", "cpu")
@@ -124,7 +123,7 @@ def test_the_random_encoder_starts_without_weights_at_the_size_they_chose():
 
 
 def test_a_second_probe_of_the_run_is_refused_while_the_first_works(dml, run):
-    with held(run / "probe"):
+    with runs.held(run / "probe"):
         code, _, err = dml("probe", "first", "--seeds", "0", "--per_class", "1", *QUICK)
     assert code == 2
     assert "another process is at work" in err

@@ -1,13 +1,11 @@
 """Jobs: how a training begins or goes on, why one failed, and who may work in a folder."""
 
-import subprocess
 import sys
 
 import pytest
 
 from dml import runs
-from dml.errors import UserError
-from dml.experiments.jobs import JobError, RunApart, held, run_fit, run_here, run_job
+from dml.experiments.jobs import JobError, RunApart, run_fit, run_here, run_job
 
 
 @pytest.fixture
@@ -86,31 +84,3 @@ def test_a_process_of_its_own_says_why_it_failed(tmp_path, ended, told):
     start = RunApart([sys.executable, "-c", f"import os, sys; {ended}"], [{}])
     with pytest.raises(JobError, match=told):
         run_job(["fit"], tmp_path / "log.txt", start)
-
-
-_SECOND = """
-import sys
-from pathlib import Path
-from dml.experiments.jobs import held
-with held(Path(sys.argv[1])):
-    print("held")
-"""
-
-
-def _second(folder):
-    return subprocess.run([sys.executable, "-c", _SECOND, str(folder)], capture_output=True, text=True, timeout=120)
-
-
-def test_one_process_at_a_time_holds_a_folder(tmp_path):
-    with held(tmp_path / "new"):
-        refused = _second(tmp_path / "new")
-        with pytest.raises(UserError, match="another process is at work"), held(tmp_path / "new"):
-            pass
-    assert "another process is at work" in refused.stderr
-    assert _second(tmp_path / "new").stdout == "held\n"
-
-
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be locked"), held(tmp_path / "file" / "sweep"):
-        pass

@@ -11,7 +11,7 @@ from typing import Any, final
 
 from dml import runs
 from dml.errors import UserError
-from dml.experiments.jobs import Start, held
+from dml.experiments.jobs import Start
 from dml.experiments.sweep.objective import Objective, Recipe, check_score
 from dml.experiments.sweep.search import Configuration, Search
 from dml.experiments.sweep.trials import Outcome, Trial, run_trials
@@ -137,7 +137,7 @@ def run_sweep(sweep: Sweep, settings: SweepSettings, start: Start, slots: int, t
     """
     for outcome in sweep.outcomes:
         check_score(outcome, settings.objective.score)
-    with held(sweep.folder):
+    with runs.held(sweep.folder):
         _run_batches(sweep, settings, start, slots, tell)
 
 
