@@ -83,7 +83,7 @@ class EmbeddingSet:
         return int(self.embeddings.shape[1])
 
     def take(self, positions: Any) -> "EmbeddingSet":
-        """Return the samples at these positions (an index array, a mask or a slice).
+        """Return the samples at these positions (an index array, a mask or a slice), each once.
 
         Example:
             >>> EmbeddingSet([[1.0], [2.0], [3.0]], [0, 1, 0]).take(slice(None, None, 2)).ids
@@ -101,9 +101,7 @@ class EmbeddingSet:
             >>> EmbeddingSet([[0.0]] * 6, [0, 1, 0, 1, 0, 1]).spread_evenly(2).labels
             array([0, 1])
         """
-        order = np.argsort(self.labels, kind="stable")
-        chosen = np.rint(np.linspace(0, len(order) - 1, min(most, len(order)))).astype(np.int64)
-        return self.take(order[chosen])
+        return self.take(spread_positions(self.labels, most))
 
     def in_metric(self, metric: str) -> "EmbeddingSet":
         """Return the set whose Euclidean order is that of a metric: itself for `l2`, rows of length one for `cosine`.
@@ -229,6 +227,17 @@ def query_and_reference(
         queries = EmbeddingSet(queries.embeddings, queries.labels)
         references = EmbeddingSet(references.embeddings, references.labels, -1 - np.arange(len(references)))
     return queries, references
+
+
+def spread_positions(labels: Ints, most: int) -> Ints:
+    """Return at most so many positions, evenly over the samples in class order.
+
+    Example:
+        >>> spread_positions(np.array([1, 0, 1, 0]), 2)
+        array([1, 2])
+    """
+    order = np.argsort(labels, kind="stable")
+    return order[np.rint(np.linspace(0, len(order) - 1, min(most, len(order)))).astype(np.int64)]
 
 
 def drop_self(table: NDArray[Any], found: Ints, query_ids: Ints, reference_ids: Ints) -> NDArray[Any]:

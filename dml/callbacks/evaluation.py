@@ -17,6 +17,7 @@ from dml.evaluation import Evaluation, Neighborhoods, evaluate, find_neighborhoo
 from dml.functional.distributed import world_size
 
 Scores = dict[str, float]
+_SEARCHED = 20_000  # of more queries, every n-th is searched for pictures and records: hubs show as well
 _WATCHED = 2000  # about so many references are queries for train/knn_accuracy
 
 
@@ -80,19 +81,25 @@ class KNNEvaluation(Callback):
         self.references: EmbeddingSet | None = None
         self._collectors: dict[int, Collector] = {}
         self._scored: _Scored | None = None
+        self._near: Neighborhoods | None = None
 
     @property
     def latest(self) -> Evaluation | None:
         """The latest evaluation of the queries, with the scores of every single one; None before the first."""
         return None if self._scored is None else self._scored.evaluation
 
-    def neighborhoods(self, k: int, most: int) -> Neighborhoods:
-        """Return the k nearest references of the queries scored last, of more than `most` queries every n-th."""
+    def neighborhoods(self, k: int) -> Neighborhoods:
+        """Return the k nearest references of the queries scored last, of more than 20,000 queries every n-th.
+
+        They are searched once for all who ask for as many or fewer.
+        """
         assert self.queries is not None
         assert self.references is not None
-        step = -(-len(self.queries) // most)
-        queries = self.queries if step == 1 else self.queries.take(slice(None, None, step))
-        return find_neighborhoods(queries, self.references, k, self.metric)
+        if self._near is None or self._near.neighbor_ids.shape[1] < min(k, len(self.references) - 1):
+            step = -(-len(self.queries) // _SEARCHED)
+            queries = self.queries if step == 1 else self.queries.take(slice(None, None, step))
+            self._near = find_neighborhoods(queries, self.references, k, self.metric)
+        return self._near.take(slice(None), k)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the baselines: a resumed run cannot score its untrained encoder again."""
@@ -155,7 +162,7 @@ class KNNEvaluation(Callback):
     def _log(self, split: str, pl_module: LightningModule) -> None:
         sets = [self._collectors[loader].collect(pl_module.device) for loader in sorted(self._collectors)]
         self._collectors = {}
-        self.queries, self.references = sets[0], sets[-1]
+        self.queries, self.references, self._near = sets[0], sets[-1], None
         if not self.retrieval:
             return
         if self._scored is None or not self._scored.is_of(self.queries, self.references):

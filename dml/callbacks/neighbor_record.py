@@ -19,7 +19,6 @@ from dml.evaluation.hubs import (
 )
 
 _NEIGHBORS = 10  # of every query, or as many as vote
-_QUERIES = 20_000  # of more, every n-th: hubs and confusions show as well
 _SUSPECTS = 24  # have thumbnails
 _BESIDE = 4  # neighbours shown beside a suspect
 _SIDE = 96  # pixels of a thumbnail
@@ -64,7 +63,7 @@ def write_record_of(run: Path, split: str, evaluation: KNNEvaluation, data: Labe
     """
     if evaluation.queries is None or evaluation.references is None:
         return
-    near = evaluation.neighborhoods(max(_NEIGHBORS, evaluation.k), _QUERIES)
+    near = evaluation.neighborhoods(max(_NEIGHBORS, evaluation.k))
     suspects = find_suspects(near, _NEIGHBORS).positions[:_SUSPECTS]
     ids = np.concatenate([near.ids[suspects, None], near.neighbor_ids[suspects, :_BESIDE]], axis=1)
     shown = {}

@@ -14,9 +14,8 @@ from dml.callbacks.collector import encoder_of
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.picture_output import drawing, run_of, show, writers
 from dml.data import LabelledData, datamodule_of
-from dml.embeddings import EmbeddingSet
+from dml.embeddings import EmbeddingSet, spread_positions
 from dml.errors import UserError
-from dml.evaluation import find_neighborhoods
 from dml.evaluation.projection import find_umap, project
 
 
@@ -81,21 +80,21 @@ class Pictures(Callback):
             return
         shown = evaluation.queries.spread_evenly(self.max_points)
         with drawing("gallery"):
-            if (figure := self._gallery(data, evaluation, shown)) is not None:
+            if (figure := self._gallery(data, evaluation)) is not None:
                 show(trainer, "gallery", figure)
         with drawing(self.projection):
-            if (figure := self._map(data, shown)) is not None:
+            if (figure := self._map(data, shown.in_metric(evaluation.metric))) is not None:
                 show(trainer, self.projection, figure)
         name, weight = _first_weight(encoder_of(pl_module))
         if weight is not None and self._first_weight is not None:
             with drawing("weights"):
                 show(trainer, "weights", reports.weight_histogram(self._first_weight, weight, name))
         with drawing("projector"):
-            self._project(trainer, data, shown)
+            self._project(trainer, data, shown.in_metric(evaluation.metric))
 
-    def _gallery(self, data: LabelledData, evaluation: KNNEvaluation, candidates: EmbeddingSet) -> Figure | None:
-        assert evaluation.references is not None
-        near = find_neighborhoods(candidates, evaluation.references, self.gallery_neighbors, evaluation.metric)
+    def _gallery(self, data: LabelledData, evaluation: KNNEvaluation) -> Figure | None:
+        near = evaluation.neighborhoods(max(self.gallery_neighbors, 10))  # as many as the record of neighbours asks for
+        near = near.take(spread_positions(near.labels, self.max_points), self.gallery_neighbors)
         shown = _half_worst(near.neighbor_labels == near.labels[:, None], self.gallery_queries)
         found = near.neighbor_ids[shown]  # (n,k)
         queries, neighbors = data.thumbnails(near.ids[shown]), data.thumbnails(found.flatten())

@@ -78,6 +78,14 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
             raise UserError(f"no checkpoint {checkpoint}: give a file, or name its --run")
     else:
         run, checkpoint, configs = find_recipe(options)
+    is_own = run is not None and _is_own(options, keys, run)
+    if (
+        run is not None
+        and is_own
+        and not (options.output or any(_asked(options)[:3]))
+        and _tell_recorded(run, options.split)
+    ):
+        return 0
 
     from dml.callbacks.neighbor_record import write_record_of
     from dml.cli.trainer import TrainerCLI
@@ -92,7 +100,6 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     if not cli.trainer.is_global_zero:
         return 0
     more = further_scores(queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options))
-    is_own = run is not None and _is_own(options, keys)
     output = Path(options.output) if options.output else None
     if output is None and (run is None or is_own):
         output = (run or Path()) / runs.SCORES  # a run's own scores are of its own recipe, best weights and distance
@@ -130,9 +137,30 @@ def _evaluation_keys(options: argparse.Namespace) -> list[str]:
     return [f"--evaluation.{key}={value}" for key, value in given.items() if value is not None]
 
 
-def _is_own(options: argparse.Namespace, keys: list[str]) -> bool:
-    changed = keys or options.config or options.estimator or options.metric or options.knn_ks or options.ks
-    return not changed and options.ckpt_path == "best"
+def _is_own(options: argparse.Namespace, keys: list[str], run: Path) -> bool:
+    """Tell whether what is asked for is what the run's own recipe and best weights give."""
+    recipe = runs.read_recipe(run).get("evaluation", {})
+    given = [(options.metric, recipe.get("metric", "l2")), (options.ks, tuple(recipe.get("ks", ())))]
+    given.append((options.knn_ks, (recipe.get("k"),)))
+    changed = keys or options.config or options.estimator or options.ckpt_path != "best"
+    return not changed and all(option is None or option == own for option, own in given)
+
+
+def _tell_recorded(run: Path, split: str) -> bool:
+    """Print what the run holds already and return True, where nothing is missing and no weights are newer."""
+    files = [run / runs.SCORES, runs.queries_path(run, split), runs.neighbors_path(run, split)]
+    trained = runs.find_checkpoint(run, "best").stat().st_mtime
+    if not all(file.exists() and file.stat().st_mtime >= trained for file in files):
+        return False
+    known = runs.read_json(run / runs.SCORES)
+    scores, intervals = known.get(split, {}), known.get("intervals", {}).get(split, {})
+    if "map_at_r" not in scores or not intervals:
+        return False
+    print(interval_table(scores, intervals))
+    queries = len(runs.read_arrays(files[1])["ids"]) + int(scores.get("num_lone_queries", 0))
+    references = int(runs.read_arrays(files[2])["num_references"])
+    print(f"\n{queries} queries, {references} references; as recorded in {run / runs.SCORES}: nothing was missing")
+    return True
 
 
 def _read_sets(options: argparse.Namespace) -> "tuple[EmbeddingSet, EmbeddingSet]":

@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
         trainer.score("val", checkpoint)
         if trainer.evaluation.queries is None:
             raise UserError("this recipe's model gives no embeddings")
-        rows, names = trainer.evaluation.queries, trainer.datamodule.class_names
+        rows = trainer.evaluation.queries.in_metric(trainer.evaluation.metric)
+        names = trainer.datamodule.class_names
         output = Path(options.output) if options.output else (run or Path()) / runs.PICTURES / f"{options.method}.png"
     shown = rows.spread_evenly(options.max_points)
     flat, how = project(shown.embeddings, options.method)

@@ -25,6 +25,13 @@ class Neighborhoods(NamedTuple):
     distances: NDArray[np.float64]  # (Q,k) in the metric searched
     num_references: int
 
+    def take(self, rows: Ints | slice, k: int) -> "Neighborhoods":
+        """Return the k nearest of some of the queries."""
+        labels, ids = self.neighbor_labels[rows, :k], self.neighbor_ids[rows, :k]
+        return Neighborhoods(
+            self.labels[rows], self.ids[rows], labels, ids, self.distances[rows, :k], self.num_references
+        )
+
 
 class Suspects(NamedTuple):
     """Queries whose neighbours agree on another class, the surest first."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dml.callbacks import evaluation as callback
 from dml.embeddings import EmbeddingSet
 from dml.encoders import ConvEncoder
 from dml.evaluation import QueryScores, retrieval_scores
@@ -15,7 +16,7 @@ from dml.evaluation import evaluation as EVALUATE
 @pytest.fixture
 def passes(monkeypatch):
     """Count images embedded in evaluation mode, queries ranked, and files of scores written."""
-    seen = {"embedded": 0, "ranked": [], "written": []}
+    seen = {"embedded": 0, "ranked": [], "written": [], "searched": 0}
     forward, score, write = ConvEncoder.forward, EVALUATE.score_queries, EVALUATE.QueryScores.save
 
     def counted(self, images):
@@ -30,6 +31,12 @@ def passes(monkeypatch):
         seen["written"].append(Path(path).name)
         write(self, path)
 
+    def searched(*sets):
+        seen["searched"] += 1
+        return search(*sets)
+
+    search = callback.find_neighborhoods
+    monkeypatch.setattr(callback, "find_neighborhoods", searched)
     monkeypatch.setattr(ConvEncoder, "forward", counted)
     monkeypatch.setattr(EVALUATE, "score_queries", ranked)
     monkeypatch.setattr(EVALUATE.QueryScores, "save", written)
@@ -44,6 +51,7 @@ def test_fit_leaves_intervals_and_the_scores_of_single_queries(dml, small, passe
     assert passes["embedded"] == 3 * (359 + 1079)
     assert passes["ranked"] == 2 * [359, 1079]
     assert passes["written"] == ["queries_val.npz"]
+    assert passes["searched"] == 1  # the gallery and the record of neighbours share one search
     scores = json.loads(Path("runs/first/scores.json").read_text())
     low, high = scores["intervals"]["val"]["map_at_r"]
     assert low < scores["val"]["map_at_r"] < high
@@ -54,13 +62,22 @@ def test_fit_leaves_intervals_and_the_scores_of_single_queries(dml, small, passe
 def test_evaluate_embeds_and_ranks_once_and_agrees_with_fit(dml, small, passes):
     assert dml("fit", "--name", "first", *small)[0] == 0
     before = Path("runs/first/scores.json").read_bytes()
-    passes.update(embedded=0, ranked=[])
+    passes.update(embedded=0, ranked=[], searched=0)
     code, out, err = dml("evaluate", "--run", "first")
     assert code == 0, err
     assert "map_at_r" in out
+    assert "359 queries, 1079 references; as recorded" in out
+    assert (passes["embedded"], passes["ranked"]) == (0, [])  # nothing was missing
+    Path("runs/first/neighbors_val.npz").unlink()
+    code, again, err = dml("evaluate", "--run", "first")
+    assert code == 0, err
     assert passes["embedded"] == 359 + 1079
     assert passes["ranked"] == [359, 1079]
-    assert Path("runs/first/scores.json").read_bytes() == before  # nothing was missing
+    assert passes["searched"] == 1  # for the record of neighbours
+    assert Path("runs/first/scores.json").read_bytes() == before
+    assert [line for line in again.splitlines() if "map_at_r" in line] == [
+        line for line in out.splitlines() if "map_at_r" in line
+    ]
 
 
 def test_the_metric_of_the_recipe_is_that_of_every_verb(dml, small):

@@ -207,7 +207,7 @@ def test_samplers_that_do_not_fit_are_told_in_one_line(sampler, words: str) -> N
 def test_a_sampler_beside_classes_per_batch_is_refused() -> None:
     data = ImageData(sampler=M_PER_CLASS, classes_per_batch=4)
     data.setup()
-    with pytest.raises(UserError, match="set data.classes_per_batch to null"):
+    with pytest.raises(UserError, match=r"set data\.classes_per_batch to null"):
         data.train_dataloader()
 
 
