@@ -91,11 +91,11 @@ def test_an_infinite_score_is_named_and_left_out(dml, small):
 
 
 @pytest.mark.parametrize("names", [("$5_$10", "$\\frac"), (b"caf\xe9", b"th\xff")], ids=["mathtext", "not UTF-8"])
-def test_class_folders_may_have_any_name(dml, small, names):
+def test_class_folders_may_have_any_name(dml, small, names, caplog):
     data = _photos("photos", names)
     code, _, err = dml("fit", "--name", "first", *small, *data, "--evaluation.baselines=false")
     assert code == 0, err
-    assert "left out" not in err
+    assert "left out" not in caplog.text
     assert {p.name for p in Path("runs/first/pictures").iterdir()} == {"gallery.png", "pca.png", "weights.png"}
     assert "map_at_r" in _scores("first")["val"]
     assert dml("evaluate", "--run", "first")[0] == 0
@@ -103,15 +103,16 @@ def test_class_folders_may_have_any_name(dml, small, names):
     assert code == 0, err
 
 
-def test_images_decoded_on_the_way_of_which_none_is_suspect(dml, small):
+def test_images_decoded_on_the_way_of_which_none_is_suspect(dml, small, caplog):
     data = _photos("photos", ("dark", "light"))
     keys = ("--data.memory_limit=0", "--evaluation.baselines=false")
     code, _, err = dml("fit", "--name", "first", *small, *data, *keys)
     assert code == 0, err
-    assert "left out" not in err
+    assert "left out" not in caplog.text
     assert _scores("first")["val"]["map_at_r"] == 1
     code, _, err = dml("evaluate", "--run", "first")
     assert code == 0, err
+    assert "left out" not in caplog.text
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_run(dml, small, monkeypatch, caplog):
@@ -155,6 +156,34 @@ def die(self, trainer, module, batch, batch_idx):
     if trainer.global_step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 GracefulInterrupt.on_train_batch_start = die
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_killed_while_it_replaces_its_checkpoint_goes_on_from_the_old_one(dml, small):
+    assert dml("fit", "--name", "whole", *small, *QUICK)[0] == 0
+    command = [sys.executable, "-c", _KILLED_WRITING, "fit", "--name", "killed", *small, *QUICK]
+    died = subprocess.run(command, capture_output=True, text=True, timeout=250, env=_ENVIRONMENT)
+    assert died.returncode == -9, died.stderr
+    checkpoints = Path("runs/killed/checkpoints")
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 0
+    assert (checkpoints / ".last.ckpt.tmp").exists()
+    assert dml("fit", "--name", "killed", "--ckpt_path", "last")[0] == 0
+    assert {path.name for path in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert _scores("killed") == _scores("whole")
+    assert all(torch.equal(w, _weights("killed", "last")[name]) for name, w in _weights("whole", "last").items())
+
+
+_KILLED_WRITING = """
+import os, signal, sys
+from dml.cli import main
+replace, written = os.replace, []
+def die(old, new):
+    written.append(str(new))
+    if sum(path.endswith("last.ckpt") for path in written) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(old, new)
+os.replace = die
 main(sys.argv[1:])
 """
 
