@@ -93,3 +93,14 @@ def test_draws_on_cuda_are_seeded_and_put_back(images) -> None:
     assert torch.equal(first, apply_transform(drop, images.cuda(), 0, 0, PLACES))
     assert not torch.equal(first, apply_transform(drop, images.cuda(), 0, 1, PLACES))
     assert torch.equal(state, torch.cuda.get_rng_state())
+
+
+def test_kornia_draws_for_each_image_and_is_addressed() -> None:
+    augmentation = pytest.importorskip("kornia.augmentation", reason="kornia is another library's package")
+    data = ImageData(transform=augmentation.RandomAffine(degrees=20.0, p=1.0), batch_size=32)
+    data.setup()
+    first, again = (next(iter(data.train_dataloader())).images for _ in range(2))
+    assert torch.equal(first, again)
+    plain = ImageData(batch_size=32)
+    plain.setup()
+    assert not torch.equal(first, next(iter(plain.train_dataloader())).images)
