@@ -38,6 +38,16 @@ def test_the_own_images_example_runs_as_it_stands(tmp_path, monkeypatch, capsys)
     assert len(re.findall(r"\w+/\d+\.png", capsys.readouterr().out)) == 10
 
 
+@pytest.mark.slow
+def test_the_commands_of_the_open_joints_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DML_CACHE", str(tmp_path / "cache"))
+    (block,) = [block for block in _blocks("The front door", "bash") if "--data.sampler" in block]
+    for number, line in enumerate(block.splitlines()):
+        words = shlex.split(line, comments=True)
+        assert main([*words[3:], "--name", str(number), "--pictures.projection", "none"]) == 0
+
+
 def test_every_verb_is_told_of():
     assert [verb for verb in VERBS if f"`{verb}`" not in README] == []
 

@@ -37,12 +37,16 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
         names = (date if number == 1 else f"{date}-{number}" for number in count(1))
         return next(run for run in (Path(runs_dir) / name for name in names) if not run.exists())
     if name != Path(name).name or name in {"", ".", ".."}:
-        raise UserError(f"run name {name!r} is not a plain folder name: put the folder into --runs_dir")
+        raise UserError(f"run name {name!r} is not a plain folder name: put the folder into runs_dir")
     run = Path(runs_dir) / name
     if run.exists():
         ours = (run / CHECKPOINTS / "last.ckpt").exists() or (run / LOCK).exists()
-        mend = f"go on with it by --name {name} --ckpt_path last" if ours else "remove it (it holds no checkpoint)"
-        raise UserError(f"run {name!r} exists in {runs_dir}: choose another --name, or {mend}")
+        mend = (
+            f"go on with it by `dml fit --name {name} --ckpt_path last`"
+            if ours
+            else "remove it (it holds no checkpoint)"
+        )
+        raise UserError(f"run {name!r} exists in {runs_dir}: choose another name, or {mend}")
     return run
 
 
@@ -117,7 +121,5 @@ def neighbors_path(run: Path, split: str) -> Path:
 def _latest_run(runs_dir: str | Path) -> Path:
     configs = list(Path(runs_dir).glob(f"*/{CONFIG}"))
     if not configs:
-        raise UserError(
-            f"no runs in {runs_dir}: start one with `python -m dml fit`, or name its folder with --runs_dir"
-        )
+        raise UserError(f"no runs in {runs_dir}: start one with `python -m dml fit`, or name the folder of runs")
     return max(configs, key=lambda config: config.stat().st_mtime).parent

@@ -67,7 +67,7 @@ def held_run(run: Path) -> Iterator[None]:
     if not is_first_process():
         yield
         return
-    with held(run, f"run {run} is being trained by another process: wait for it, or choose another --name"):
+    with held(run, f"run {run} is being trained by another process: wait for it, or choose another name"):
         yield
 
 
@@ -166,8 +166,8 @@ def _make(runs_dir: str | Path, name: str | None) -> Path:
             run.mkdir()
         except FileExistsError as error:  # made since `new_run` looked, or runs_dir is a file
             if not run.is_dir():
-                raise UserError(f"{runs_dir} is not a folder: choose another --runs_dir") from error
+                raise UserError(f"{runs_dir} is not a folder: choose another runs_dir") from error
         except OSError as error:
-            raise UserError(f"cannot make {run} ({error.strerror}): choose another --runs_dir") from error
+            raise UserError(f"cannot make {run} ({error.strerror}): choose another runs_dir") from error
         else:
             return run

@@ -219,7 +219,7 @@ def test_two_resumes_of_one_run_and_a_second_fit_of_its_name(dml, small):
         code, _, err = dml("fit", "--name", "first", "--ckpt_path", "last", "--trainer.max_epochs=3")
         assert code == 2
         assert err.splitlines() == [
-            "dml: run runs/first is being trained by another process: wait for it, or choose another --name"
+            "dml: run runs/first is being trained by another process: wait for it, or choose another name"
         ]
         assert Path("runs/first/checkpoints/last.ckpt").read_bytes() == before
         code, _, err = dml("fit", "--name", "first", *small)
