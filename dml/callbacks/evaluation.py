@@ -1,12 +1,13 @@
 """Scores the embedding while it is learnt, beside raw pixels and the untrained encoder."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, final
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from dml.callbacks.collector import Collector, encoder_of
 from dml.data import Batch, datamodule_of
@@ -15,7 +16,9 @@ from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
 from dml.evaluation import Evaluation, Neighborhoods, evaluate, find_neighborhoods
 from dml.functional.distributed import world_size
+from dml.losses.pml import compares_unit_rows
 
+logger = logging.getLogger(__name__)
 Scores = dict[str, float]
 _SEARCHED = 20_000  # of more queries, every n-th is searched for pictures and records: hubs show as well
 _WATCHED = 2000  # about so many references are queries for train/knn_accuracy
@@ -110,7 +113,8 @@ class KNNEvaluation(Callback):
         self.baselines = state_dict["baselines"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score raw pixels and the untrained encoder."""
+        """Score raw pixels and the untrained encoder; warn where the loss compares by another distance."""
+        self._check_metric(pl_module)
         data = datamodule_of(trainer)
         if data is None:
             return  # plain loaders: nothing tells which images to embed before training
@@ -158,6 +162,16 @@ class KNNEvaluation(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores of the test images."""
         self._log("test", pl_module)
+
+    def _check_metric(self, pl_module: LightningModule) -> None:
+        loss = getattr(pl_module, "loss", None)
+        unit = getattr(encoder_of(pl_module), "normalize", False)
+        if self.metric == "l2" and not unit and isinstance(loss, nn.Module) and compares_unit_rows(loss):
+            logger.warning(
+                "%s compares embeddings of length one and they are scored by l2 as they are: "
+                "set evaluation.metric to cosine, or normalize on the encoder",
+                type(loss).__name__,
+            )
 
     def _log(self, split: str, pl_module: LightningModule) -> None:
         sets = [self._collectors[loader].collect(pl_module.device) for loader in sorted(self._collectors)]

@@ -16,6 +16,19 @@ def takes_tuples(loss: nn.Module) -> bool:
     return "indices_tuple" in inspect.signature(loss.forward).parameters
 
 
+def compares_unit_rows(loss: nn.Module) -> bool:
+    """Tell whether a loss brings embeddings to length one before it compares them, as most of the peer's do.
+
+    Example:
+        >>> from pytorch_metric_learning.distances import LpDistance
+        >>> from pytorch_metric_learning.losses import MultiSimilarityLoss, TripletMarginLoss
+        >>> plain = TripletMarginLoss(distance=LpDistance(normalize_embeddings=False))
+        >>> compares_unit_rows(MultiSimilarityLoss()), compares_unit_rows(plain)
+        (True, False)
+    """
+    return any(getattr(module, "normalize_embeddings", False) is True for module in loss.modules())
+
+
 def release_graph(loss: nn.Module) -> None:
     """Cut what a loss remembers of a batch from that batch's graph, in place.
 

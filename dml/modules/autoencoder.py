@@ -129,7 +129,7 @@ class AutoencoderModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        batch = self.numbered(batch)
+        batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         pixels = self.pixels(batch.images)
         seen = (corrupt(pixels, self.noise_std, self.masking) - self.mean) / self.std
         codes, penalty = self._draw(self.encoder(seen))

@@ -193,7 +193,7 @@ class ClassifierModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        batch = self.numbered(batch)
+        batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         logits = self.head(self._embed(batch))
         loss: Tensor = self.loss(logits, batch.labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))

@@ -88,7 +88,7 @@ class EmbeddingModule(TrainableModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        batch = self.numbered(batch)
+        batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         embeddings, labels = gather_with_gradient(self._embed(batch.images)), gather_rows(batch.labels)
         loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))

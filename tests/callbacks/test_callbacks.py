@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from pytorch_metric_learning.losses import MultiSimilarityLoss
 from torch import nn
 
 from dml.callbacks import CollapseWatch, KNNEvaluation, RandomState
 from dml.callbacks.collector import Collector
 from dml.callbacks.pictures import _half_worst
 from dml.data import Batch
+from dml.encoders import FlattenEncoder
+from dml.losses import TripletLoss
+from dml.modules import EmbeddingModule
 
 
 def _batch(ids, labels):
@@ -67,3 +71,15 @@ def test_baselines_and_random_state_travel_with_the_checkpoint():
     torch.rand(9)  # building a model draws numbers
     callback.on_train_start(None, None)
     assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize(
+    ("keys", "unit", "warned"), [({}, False, True), ({"metric": "cosine"}, False, False), ({}, True, False)]
+)
+def test_a_loss_that_normalises_is_not_scored_by_another_distance_without_a_word(caplog, keys, unit, warned):
+    module = EmbeddingModule(FlattenEncoder(normalize=unit), MultiSimilarityLoss())
+    KNNEvaluation(**keys)._check_metric(module)
+    assert ("set evaluation.metric to cosine" in caplog.text) == warned
+    caplog.clear()
+    KNNEvaluation()._check_metric(EmbeddingModule(FlattenEncoder(), TripletLoss(0.1)))
+    assert not caplog.text
