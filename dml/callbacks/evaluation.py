@@ -14,7 +14,7 @@ from dml.data import Batch, datamodule_of
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
-from dml.evaluation import Evaluation, Neighborhoods, evaluate, find_neighborhoods
+from dml.evaluation import Evaluation, Neighborhoods, find_neighborhoods, score_queries
 from dml.functional.distributed import world_size
 from dml.losses.pml import compares_unit_rows
 
@@ -201,9 +201,8 @@ class KNNEvaluation(Callback):
 
     def _evaluate(self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device) -> Evaluation:
         group = dist.group.WORLD if world_size() > 1 else None
-        return evaluate(
-            queries, references, self.ks, self.knn_ks, self.max_memory, device=device, group=group, metric=self.metric
-        )
+        settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric)
+        return Evaluation.of(score_queries(queries, references, *settings))
 
 
 @torch.no_grad()

@@ -89,7 +89,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
 
     from dml.callbacks.neighbor_record import write_record_of
     from dml.cli.trainer import TrainerCLI
-    from dml.evaluation.evaluation import further_scores
+    from dml.evaluation import further_scores
 
     cli = TrainerCLI(as_keys(configs, [*keys, *_evaluation_keys(options)]), None)
     cli.evaluation.knn_ks = options.knn_ks or cli.evaluation.knn_ks
@@ -113,11 +113,12 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
 
 
 def _score_files(options: argparse.Namespace) -> int:
-    from dml.evaluation.evaluation import evaluate, further_scores
+    from dml.evaluation import Evaluation, further_scores, score_queries
 
     query, reference = _read_sets(options)
     metric, max_memory = options.metric or "l2", options.max_memory or "2GiB"
-    found = evaluate(query, reference, options.ks or (1, 5, 10), options.knn_ks or (5,), max_memory, metric=metric)
+    ks, knn_ks = options.ks or (1, 5, 10), options.knn_ks or (5,)
+    found = Evaluation.of(score_queries(query, reference, ks, knn_ks, max_memory, metric=metric))
     scores = found.scores | further_scores(query, reference, metric, max_memory, *_asked(options))
     output = Path(options.output or runs.SCORES)
     tell_left_out(runs.write_scores(output, {"embeddings": scores}, {"embeddings": found.intervals()}), output)

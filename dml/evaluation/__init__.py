@@ -4,7 +4,7 @@ from typing import Any
 
 from dml.embeddings import EmbeddingSet
 from dml.evaluation.clustering import clustering_scores
-from dml.evaluation.evaluation import Evaluation, evaluate
+from dml.evaluation.evaluation import Evaluation, further_scores
 from dml.evaluation.hubs import Neighborhoods, find_neighborhoods, find_suspects, occurrences
 from dml.evaluation.intervals import Difference, class_intervals, paired_difference
 from dml.evaluation.per_class import Confusion, class_scores, confusion_matrix, worst_queries
@@ -22,9 +22,9 @@ __all__ = [
     "class_scores",
     "clustering_scores",
     "confusion_matrix",
-    "evaluate",
     "find_neighborhoods",
     "find_suspects",
+    "further_scores",
     "mean_scores",
     "occurrences",
     "paired_difference",

@@ -1,65 +1,40 @@
 """All that one evaluation says of a set of queries: retrieval, intervals and, where asked, more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch.distributed as dist
 
 from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
 from dml.evaluation.clustering import clustering_scores
 from dml.evaluation.intervals import class_intervals
-from dml.evaluation.retrieval import QueryScores, mean_scores, score_queries
+from dml.evaluation.retrieval import QueryScores, mean_scores
 from dml.evaluation.verification import verification_scores
 
 
 class Evaluation(NamedTuple):
-    """The mean scores, and the scores of the single queries."""
+    """The mean scores, and the scores of the single queries.
+
+    Example:
+        >>> from dml.evaluation import query_scores
+        >>> found = Evaluation.of(query_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1], ks=(1,), knn_ks=(1,)))
+        >>> found.scores["map_at_r"], found.intervals()["map_at_r"]
+        (1.0, (1.0, 1.0))
+    """
 
     scores: dict[str, float]
     queries: QueryScores
 
+    @classmethod
+    def of(cls, queries: QueryScores) -> "Evaluation":
+        """Return the evaluation that the scores of the single queries amount to."""
+        return cls(mean_scores(queries), queries)
+
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Return an interval for every score that is a mean over queries; none where all are of one class."""
         return class_intervals(self.queries) if len(np.unique(self.queries.labels)) > 1 else {}
-
-
-def evaluate(
-    query: EmbeddingSet,
-    reference: EmbeddingSet,
-    ks: Sequence[int] = (1, 5, 10),
-    knn_ks: Sequence[int] = (5,),
-    max_memory: str | int = "2GiB",
-    device: str | torch.device | None = None,
-    group: dist.ProcessGroup | None = None,
-    metric: str = "l2",
-) -> Evaluation:
-    """Rank the queries once and return their scores; see `retrieval_scores` for the arguments.
-
-    Args:
-        query: The queries.
-        reference: What they search; the same object for leave-one-out.
-        ks: The k of recall and precision.
-        knn_ks: The k of the votes.
-        max_memory: For the ranking, beyond the embeddings.
-        device: Where to compute.
-        group: Processes that share the ranking.
-        metric: `l2` or `cosine`.
-
-    Raises:
-        UserError: What `retrieval_scores` refuses.
-
-    Example:
-        >>> pairs = EmbeddingSet([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1])
-        >>> found = evaluate(pairs, pairs, ks=(1,), knn_ks=(1,))
-        >>> found.scores["map_at_r"], found.intervals()["map_at_r"]
-        (1.0, (1.0, 1.0))
-    """
-    table = score_queries(query, reference, ks, knn_ks, max_memory, device, group, metric)
-    return Evaluation(mean_scores(table), table)
 
 
 def further_scores(

@@ -10,14 +10,13 @@ from dml.callbacks import evaluation as callback
 from dml.embeddings import EmbeddingSet
 from dml.encoders import ConvEncoder
 from dml.evaluation import QueryScores, retrieval_scores
-from dml.evaluation import evaluation as EVALUATE
 
 
 @pytest.fixture
 def passes(monkeypatch):
     """Count images embedded in evaluation mode, queries ranked, and files of scores written."""
     seen = {"embedded": 0, "ranked": [], "written": [], "searched": 0}
-    forward, score, write = ConvEncoder.forward, EVALUATE.score_queries, EVALUATE.QueryScores.save
+    forward, score, write = ConvEncoder.forward, callback.score_queries, QueryScores.save
 
     def counted(self, images):
         seen["embedded"] += len(images) * (not self.training) * bool(images.any())
@@ -38,8 +37,8 @@ def passes(monkeypatch):
     search = callback.find_neighborhoods
     monkeypatch.setattr(callback, "find_neighborhoods", searched)
     monkeypatch.setattr(ConvEncoder, "forward", counted)
-    monkeypatch.setattr(EVALUATE, "score_queries", ranked)
-    monkeypatch.setattr(EVALUATE.QueryScores, "save", written)
+    monkeypatch.setattr(callback, "score_queries", ranked)
+    monkeypatch.setattr(QueryScores, "save", written)
     return seen
 
 
