@@ -1,6 +1,6 @@
 """Callbacks: scores and pictures while training, the collapse watch, checkpoints and the run folder."""
 
-from dml.callbacks.checkpoints import run_checkpoints
+from dml.callbacks.checkpoints import PeriodicCheckpoint, run_checkpoints
 from dml.callbacks.collapse import CollapseWatch
 from dml.callbacks.collector import Collector
 from dml.callbacks.evaluation import KNNEvaluation
@@ -17,6 +17,7 @@ __all__ = [
     "GracefulInterrupt",
     "KNNEvaluation",
     "NeighborRecord",
+    "PeriodicCheckpoint",
     "Pictures",
     "RandomState",
     "Reconstructions",

@@ -1,15 +1,18 @@
 """The two checkpoints of a run: the best by validation, to use, and the last, to go on from."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any, Literal, final
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from dml import runs
+from dml.callbacks.resumable import flush_curves, is_resumable, save_resumable
+from dml.errors import UserError
 
 
 @final
@@ -74,6 +77,14 @@ class RunCheckpoint(ModelCheckpoint):
         if stage == "fit" and trainer.is_global_zero:
             Path(str(self.dirpath), f".{self.filename}.ckpt.tmp").unlink(missing_ok=True)
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put on the disk what the epoch before logged after its checkpoint."""
+        flush_curves(trainer)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        flush_curves(trainer)
+        super()._save_checkpoint(trainer, filepath)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score so far; its file lies in this run's folder, under the name it had."""
         folder = str(self.dirpath)
@@ -83,6 +94,56 @@ class RunCheckpoint(ModelCheckpoint):
             for key in ("best_model_path", "kth_best_model_path", "last_model_path")
         }
         super().load_state_dict({**state_dict, **paths, "dirpath": folder, "best_k_models": moved})
+
+
+@final
+class PeriodicCheckpoint(Checkpoint):
+    """Write a checkpoint within epochs too, every so many steps or minutes, whichever comes first.
+
+    Args:
+        checkpoint: The file that is written.
+        every_n_steps: Optimiser steps, at least 1; None: none.
+        every_minutes: Minutes, above 0; None: none.
+
+    Raises:
+        UserError: A number is not above 0.
+
+    Example:
+        >>> PeriodicCheckpoint(Path("runs/first/checkpoints/last.ckpt"), every_n_steps=0)
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: checkpoint.every_n_steps is 0: give a number above 0, or leave it out
+    """
+
+    def __init__(self, checkpoint: Path, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
+        for key, value in (("every_n_steps", every_n_steps), ("every_minutes", every_minutes)):
+            if value is not None and not value > 0:
+                raise UserError(f"checkpoint.{key} is {value}: give a number above 0, or leave it out")
+        self.checkpoint = checkpoint
+        self.every_n_steps = every_n_steps
+        self.every_minutes = every_minutes
+        self._saved = (0, 0.0)  # step and time
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self._saved = trainer.global_step, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where it is due; after a batch that training cannot go on from exactly, the next one's turn comes."""
+        if is_resumable(trainer) and self._is_due(trainer):
+            save_resumable(trainer, self.checkpoint)
+            self._saved = trainer.global_step, time.monotonic()
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        step, moment = self._saved
+        if self.every_n_steps is not None and trainer.global_step - step >= self.every_n_steps:
+            return True
+        if self.every_minutes is None:
+            return False
+        late = time.monotonic() - moment >= 60 * self.every_minutes
+        return trainer.strategy.reduce_boolean_decision(late, all=False)  # all processes save together
 
 
 def run_checkpoints(run: Path, monitor: str | None, mode: Literal["min", "max"]) -> list[ModelCheckpoint]:

@@ -7,14 +7,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, final
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from dml.callbacks.resumable import is_resumable, save_resumable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster or `docker stop` sends before it kills
 
 
 @final
-class GracefulInterrupt(Callback):
-    """Turn the first Ctrl-C or SIGTERM into a checkpoint between two batches, where all state agrees.
+class GracefulInterrupt(Checkpoint):  # as such it is called last, when all state agrees
+    """Turn the first Ctrl-C or SIGTERM into a checkpoint between two batches from which training goes on exactly.
 
     Args:
         checkpoint: The file that is written.
@@ -39,11 +42,12 @@ class GracefulInterrupt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop where it was asked for, by any process."""
-        self._stop_if_requested(trainer)
+        if is_resumable(trainer):
+            self._stop_if_requested(trainer, epoch_ended=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save and stop where a signal came while the epoch was validated."""
-        self._stop_if_requested(trainer)
+        """Save and stop where a signal came in the epoch's last batch or while it was validated."""
+        self._stop_if_requested(trainer, epoch_ended=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""
@@ -51,9 +55,9 @@ class GracefulInterrupt(Callback):
             signal.signal(number, handler)
         self._previous = {}
 
-    def _stop_if_requested(self, trainer: Trainer) -> None:
+    def _stop_if_requested(self, trainer: Trainer, epoch_ended: bool) -> None:
         if trainer.strategy.reduce_boolean_decision(self.requested, all=False):
-            trainer.save_checkpoint(self.checkpoint)
+            save_resumable(trainer, self.checkpoint, epoch_ended)
             self.saved = True
             raise KeyboardInterrupt
 
@@ -61,4 +65,6 @@ class GracefulInterrupt(Callback):
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        sys.stderr.write("\nstopping after this batch (Ctrl-C again: at once, without a checkpoint)\n")
+        sys.stderr.write(
+            "\nstopping after this batch and its validation, if any (Ctrl-C again: at once, without a checkpoint)\n"
+        )

@@ -18,6 +18,7 @@ from dml.callbacks import (
     GracefulInterrupt,
     KNNEvaluation,
     NeighborRecord,
+    PeriodicCheckpoint,
     Pictures,
     RandomState,
     Reconstructions,
@@ -32,6 +33,7 @@ from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
 from dml.modules import ClassifierModule
 from dml.modules.base import TrainableModule
+from dml.modules.sync_batchnorm import SyncBatchNorm
 from dml.runs import (
     CHECKPOINTS,
     CONFIG,
@@ -188,6 +190,10 @@ class TrainerCLI(LightningCLI):
             help="score the best checkpoint is chosen by; none: the last is taken",
         )
         parser.add_argument("--checkpoint.mode", type=Literal["min", "max"] | None, help="whether more of it is better")
+        parser.add_argument(
+            "--checkpoint.every_n_steps", type=int | None, help="also write the last checkpoint every so many steps"
+        )
+        parser.add_argument("--checkpoint.every_minutes", type=float | None, help="also write it every so many minutes")
         parser.add_argument("--help_all", action="help", default=argparse.SUPPRESS, help="show every key")
         if not self._other_data:
             parser.link_arguments("seed_everything", "data.seed")
@@ -215,6 +221,10 @@ class TrainerCLI(LightningCLI):
                 kwargs["logger"] = TensorBoardLogger(self.run, name="", version="")
             if keys["logger"] is not False:
                 ours.append(LearningRateMonitor())
+        if keys["sync_batchnorm"]:  # Lightning's own works on GPUs alone
+            plugins = keys["plugins"] or []
+            plugins = plugins if isinstance(plugins, list) else [plugins]
+            kwargs |= {"plugins": [*plugins, SyncBatchNorm()], "sync_batchnorm": False}
         quiet()  # last: importing what a recipe names may undo it
         return super().instantiate_trainer(callbacks=[*(keys["callbacks"] or []), *ours], **kwargs)
 
@@ -222,14 +232,17 @@ class TrainerCLI(LightningCLI):
         monitor = self.config.checkpoint.monitor or self.model.monitor
         monitor = None if monitor == "none" else monitor
         mode = self.config.checkpoint.mode or self.model.monitor_mode
-        self.interrupt = GracefulInterrupt(run / CHECKPOINTS / "last.ckpt")
+        file = run / CHECKPOINTS / "last.ckpt"
+        every = self.config.checkpoint
+        self.interrupt = GracefulInterrupt(file)
+        periodic = PeriodicCheckpoint(file, every.every_n_steps, every.every_minutes)
         self.best, last = run_checkpoints(run, monitor, mode)
         self.recipe = self.parser.dump(self.config, skip_unset=False)
         folder = RunFolder(
             run, self.recipe, seed=int(self.config.seed_everything), monitor=monitor, metric=self.evaluation.metric
         )
         scores = LambdaCallback(on_validation_end=self._record_scores)  # first: before pictures
-        return [folder, scores, NeighborRecord(run), RandomState(), self.interrupt, self.best, last]
+        return [folder, scores, NeighborRecord(run), RandomState(), self.best, last, periodic, self.interrupt]
 
 
 def names_data_class(keys: Sequence[str]) -> bool:

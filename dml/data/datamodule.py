@@ -55,10 +55,12 @@ class ImageData(LabelledData):
         labelled_per_class: train on this many images of each class, drawn by the seed, a smaller number's among a
             larger one's; val and test stay as they are. None: on the share below.
         labelled_share: train on this share of each class, in (0, 1], drawn likewise; 1.0: on all.
-        batch_size: training images per step and process.
+        batch_size: training images per step, of all processes together.
         classes_per_batch: distinct classes in a training batch, batch_size / classes_per_batch images each; every image
             is visited in an epoch. "auto": all classes there are, or batch_size // 4 where that is less, with as many
             images of each as batch_size has room for. None: batches drawn at random.
+        scale_batch_size: every process gets `batch_size` images: the more processes, the more images a step sees and
+            the fewer steps an epoch has. Otherwise they share them, and training stays what one process does.
         drop_last: leave out the last batch where it is smaller.
         sampler: any torch sampler by its class_path, built from the labels (N,) of the training images and yielding
             positions or lists of them for an epoch; its draws are seeded by (seed, epoch). `batch_size` cuts positions
@@ -106,6 +108,7 @@ class ImageData(LabelledData):
         labelled_share: float = 1.0,
         batch_size: int = 128,
         classes_per_batch: int | Literal["auto"] | None = None,
+        scale_batch_size: bool = False,
         drop_last: bool = False,
         sampler: SamplerCallable | None = None,
         transform: nn.Module | None = None,
@@ -129,6 +132,7 @@ class ImageData(LabelledData):
         self.labelled_share = labelled_share
         self.batch_size = batch_size
         self.classes_per_batch = classes_per_batch
+        self.scale_batch_size = scale_batch_size
         self.drop_last = drop_last
         self.sampler = sampler
         self.transform = transform
@@ -187,8 +191,9 @@ class ImageData(LabelledData):
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         train = self.parts.train
         labels = self.catalog.labels[train]
+        size = self.batch_size * (ranks if self.scale_batch_size else 1)
         batches = training_batches(
-            labels, self.batch_size, self.classes_per_batch, self.drop_last, self.seed, rank, ranks, self.sampler
+            labels, size, self.classes_per_batch, self.drop_last, self.seed, rank, ranks, self.sampler
         )
         return self._loader(train, batches, self.transform, progress)
 

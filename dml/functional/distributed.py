@@ -74,6 +74,72 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
     return gathered
 
 
+def batch_order(size: int) -> Tensor | slice:
+    """Return how the gathered rows of a batch that was dealt to the processes in turn stand in the batch's own order.
+
+    Args:
+        size: B, rows of all processes; they had every ranks-th of them.
+
+    Returns:
+        An index (B,) of the gathered rows; outside a process group all of them, as they are.
+
+    Example:
+        >>> torch.tensor([7, 8])[batch_order(2)]
+        tensor([7, 8])
+    """
+    ranks = world_size()
+    if ranks == 1:
+        return slice(None)
+    gathered = torch.cat([torch.arange(start, size, ranks) for start in range(ranks)])
+    return gathered.argsort()
+
+
+def share_weight(size: int, device: torch.device) -> float:
+    """Return what a process multiplies the mean over its own rows by, so that the mean over processes is that of all.
+
+    Args:
+        size: Rows of this process.
+        device: Where the processes exchange tensors.
+
+    Example:
+        >>> share_weight(5, torch.device("cpu"))
+        1.0
+    """
+    if world_size() == 1:
+        return 1.0
+    total = int(gather_rows(torch.tensor([size], device=device)).sum())
+    return size * world_size() / total
+
+
+def sum_with_gradient(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, the same on every rank; backward sums the gradients likewise.
+
+    Args:
+        values: Of the same shape on every rank.
+
+    Example:
+        >>> sum_with_gradient(torch.tensor([1.0, 2.0])).tolist()
+        [1.0, 2.0]
+    """
+    total: Tensor = values if world_size() == 1 else _SumWithGradient.apply(values)
+    return total
+
+
+class _SumWithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
 class _GatherWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:

@@ -1,8 +1,12 @@
 """What losses of pytorch-metric-learning 2 need to train in a loop and from a recipe: all that leans on its ways."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
+
+_COUNTERS = ("queue_idx", "has_been_filled")  # of CrossBatchMemory
 
 
 def takes_tuples(loss: nn.Module) -> bool:
@@ -49,6 +53,39 @@ def release_graph(loss: nn.Module) -> None:
         for name, value in vars(module).items():
             if isinstance(value, Tensor) and value.grad_fn is not None:
                 setattr(module, name, value.detach())
+
+
+def remembered(loss: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return what a loss remembers of earlier batches outside its state dict, by submodule and attribute.
+
+    CrossBatchMemory keeps its queue so, DynamicSoftMarginLoss its histogram.
+
+    Args:
+        loss: Any loss.
+
+    Example:
+        >>> from pytorch_metric_learning.losses import ContrastiveLoss, CrossBatchMemory
+        >>> sorted(remembered(CrossBatchMemory(ContrastiveLoss(), embedding_size=2))[""])
+        ['embedding_memory', 'has_been_filled', 'label_memory', 'queue_idx']
+    """
+    kept = {}
+    for name, module in loss.named_modules():
+        own = {key: value.detach() for key, value in vars(module).items() if isinstance(value, Tensor)}
+        if hasattr(module, "add_to_memory"):
+            own.pop("curr_batch_idx", None)  # of the batch at hand, written anew by the next
+            own |= {key: vars(module)[key] for key in _COUNTERS}
+        if own:
+            kept[name] = own
+    return kept
+
+
+def recall(loss: nn.Module, kept: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give a loss back what it `remembered`, in place; what it has no place for is passed over."""
+    modules = dict(loss.named_modules())
+    for name, own in kept.items():
+        for key, value in own.items():
+            if name in modules and key in vars(modules[name]):
+                setattr(modules[name], key, value)
 
 
 def without_memory(loss: nn.Module) -> nn.Module:

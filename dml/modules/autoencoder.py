@@ -10,6 +10,7 @@ from dml.data import Batch, LabelledData
 from dml.decoders import Decoder
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
+from dml.functional.distributed import share_weight
 from dml.functional.reconstruction import (
     check_corruption,
     corrupt,
@@ -134,7 +135,8 @@ class AutoencoderModule(TrainableModule):
         seen = (corrupt(pixels, self.noise_std, self.masking) - self.mean) / self.std
         codes, penalty = self._draw(self.encoder(seen))
         loss = reconstruction_loss(self.loss, self.decoder(codes), pixels) + penalty / pixels[0].numel()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(pixels))
+        loss = loss * share_weight(len(pixels), loss.device)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:

@@ -19,6 +19,7 @@ from dml.modules.plain_loaders import sample_shape
 
 Interval = Literal["epoch", "step"]
 ImageShape = tuple[int, ...]
+_NEVER = 1 << 62  # epochs
 
 
 class TrainableModule(LightningModule, ABC):
@@ -42,6 +43,8 @@ class TrainableModule(LightningModule, ABC):
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
+        self._plateau: ReduceLROnPlateau | None = None
+        self._validated = False  # in this epoch
         self._numberings: dict[int, BatchNumbering] = {}
         self._query_means: list[tuple[int, int, dict[str, float]]] = []  # (first id, samples, means) of each batch
 
@@ -88,8 +91,26 @@ class TrainableModule(LightningModule, ABC):
         check_rates(optimizer, rates)
         config: dict[str, Any] = {"scheduler": schedule, "interval": self._lr_interval}
         if isinstance(schedule, ReduceLROnPlateau):
-            config["monitor"] = schedule.monitor
+            if self._lr_interval == "step":
+                raise UserError("ReduceLROnPlateau looks at a score after an epoch: leave model.lr_interval out")
+            self._plateau = schedule
+            config |= {"monitor": schedule.monitor, "frequency": _NEVER}
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def on_train_epoch_start(self) -> None:
+        """Begin an epoch that has not been validated."""
+        self._validated = False
+
+    def on_train_epoch_end(self) -> None:
+        """Show a plateau schedule its score where that is new; Lightning would after the checkpoint was written."""
+        if self._plateau is None or not (self._validated or not self._plateau.monitor.startswith("val/")):
+            return
+        scores = self.trainer.callback_metrics
+        if self._plateau.monitor not in scores:
+            raise UserError(
+                f"model.lr_scheduler.monitor={self._plateau.monitor!r} is not logged: choose from {', '.join(scores)}"
+            )
+        self._plateau.step(scores[self._plateau.monitor])
 
     def learnt_parameters(self) -> list[Any]:
         """Return what the optimiser is built from: parameters, or groups of them as torch.optim takes them."""
@@ -120,6 +141,7 @@ class TrainableModule(LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all queries."""
+        self._validated = True
         self._log_query_means("val")
 
     def on_test_epoch_end(self) -> None:

@@ -12,6 +12,7 @@ from dml.data import Batch, LabelledData, datamodule_of
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
+from dml.functional.distributed import share_weight
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.frozen import FrozenEmbeddings
 from dml.modules.param_groups import parameter_groups
@@ -158,6 +159,7 @@ class ClassifierModule(TrainableModule):
 
     def on_train_epoch_start(self) -> None:
         """Let the layers move that are due."""
+        super().on_train_epoch_start()
         moving = moving_layers(self.current_epoch, self.unfreeze_every)
         if moving != self._moving:
             self._moving = moving
@@ -195,10 +197,12 @@ class ClassifierModule(TrainableModule):
         """Return the loss of a batch."""
         batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         logits = self.head(self._embed(batch))
-        loss: Tensor = self.loss(logits, batch.labels)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         count = len(batch.labels)
-        self.log("train/accuracy", _accuracy(logits, batch.labels), on_step=False, on_epoch=True, batch_size=count)
+        weight = share_weight(count, logits.device)
+        loss: Tensor = self.loss(logits, batch.labels) * weight
+        accuracy = _accuracy(logits, batch.labels) * weight
+        self.log("train/loss", loss, prog_bar=True, batch_size=count, sync_dist=True)
+        self.log("train/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:

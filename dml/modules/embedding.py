@@ -10,9 +10,11 @@ from dml.data import Batch, datamodule_of
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.functional.caching import cached_embeddings
-from dml.functional.distributed import gather_rows, gather_with_gradient
-from dml.losses.pml import release_graph, takes_tuples, without_memory
+from dml.functional.distributed import batch_order, gather_rows, gather_with_gradient
+from dml.losses.pml import recall, release_graph, remembered, takes_tuples, without_memory
 from dml.modules.base import ImageShape, Interval, TrainableModule
+
+_REMEMBERED = "remembered_by_loss"  # the key of a checkpoint
 
 
 @final
@@ -90,6 +92,8 @@ class EmbeddingModule(TrainableModule):
         """Return the loss of a batch."""
         batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         embeddings, labels = gather_with_gradient(self._embed(batch.images)), gather_rows(batch.labels)
+        order = batch_order(len(labels))
+        embeddings, labels = embeddings[order], labels[order]
         loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
@@ -97,6 +101,16 @@ class EmbeddingModule(TrainableModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Let go of the batch's graph where the loss remembers it."""
         release_graph(self.loss)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the loss remembers outside its state dict."""
+        if kept := remembered(self.loss):
+            checkpoint[_REMEMBERED] = kept
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another model's weights; give the loss back what it remembered."""
+        super().on_load_checkpoint(checkpoint)
+        recall(self.loss, checkpoint.get(_REMEMBERED, {}))
 
     def learnt_parameters(self) -> list[Any]:
         """Return the encoder's and the loss's parameters, as two groups where the loss has its own learning rate."""

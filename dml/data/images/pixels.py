@@ -111,6 +111,7 @@ class FilePixels:
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
             pin_memory=self.pin,
+            generator=torch.Generator(),  # else it draws a seed from the generator that dropout draws from
         )
 
     def to(self, device: torch.device) -> Pixels:

@@ -1,7 +1,8 @@
-"""A sampler: which training images stand in which batch of an epoch, dealt to the processes.
+"""A sampler: which training images stand in which batch of an epoch, and which of them are this process's.
 
-The batches of all processes are laid out together, as a function of (seed, epoch), and dealt to the ranks in turn. So a
-resume needs to know (seed, epoch, position) and nothing else.
+The batches are a function of (seed, epoch), the same for any number of processes, which share each of them: two
+processes with 60 images each take the step that one takes with 120. So a resume needs to know (seed, epoch, position)
+and nothing else, whatever the number of processes was before.
 """
 
 from abc import ABC, abstractmethod
@@ -10,16 +11,23 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from dml.errors import UserError
+
 Rows = list[NDArray[np.int64]]
 
 
 class EpochBatches(ABC):
-    """The batches of an epoch on one of several processes; `set_epoch` chooses the epoch.
+    """The batches of an epoch as one of several processes sees them; `set_epoch` chooses the epoch.
+
+    Of the n samples of a batch the process gets every ranks-th, from its own number on.
 
     Args:
         seed: Of the order.
         rank: This process.
         ranks: Number of processes.
+
+    Raises:
+        UserError: From `rows`, where a batch has fewer than two samples for each process.
     """
 
     def __init__(self, seed: int, rank: int, ranks: int) -> None:
@@ -35,32 +43,30 @@ class EpochBatches(ABC):
 
     @abstractmethod
     def layout(self, epoch: int) -> Rows:
-        """Return the batches of all ranks in order, each an array of positions; as many for every rank."""
+        """Return the batches of an epoch in order, each an array of positions, of all processes together."""
+
+    def rows(self) -> Rows:
+        """Return this process's share of the batches of the current epoch."""
+        return self._share(self._rows())
+
+    def addresses(self) -> Rows:
+        """Return the number of each sample of `rows` in the whole epoch: where the noise of its transform is drawn."""
+        ends = np.cumsum([0, *(len(row) for row in self._rows())])
+        return self._share([np.arange(start, end) for start, end in pairwise(ends)])
+
+    def __len__(self) -> int:
+        return len(self.rows())
 
     def _rows(self) -> Rows:
         if self._laid_out is None or self._laid_out[0] != self.epoch:
             self._laid_out = self.epoch, self.layout(self.epoch)
         return self._laid_out[1]
 
-    def rows(self) -> Rows:
-        """Return this rank's batches of the current epoch."""
-        return self._rows()[self.rank :: self.ranks]
-
-    def addresses(self) -> Rows:
-        """Return the number of each sample of `rows` in the whole epoch: where the noise of its transform is drawn."""
-        lengths = [len(row) for row in self._rows()]
-        ends = np.cumsum([0, *lengths])
-        return [np.arange(start, end) for start, end in pairwise(ends)][self.rank :: self.ranks]
-
-    def __len__(self) -> int:
-        return len(self.rows())
-
-
-def fill_up(rows: Rows, ranks: int) -> Rows:
-    """Repeat the first batches until every rank has as many: loops and collectives need a batch on every rank.
-
-    Example:
-        >>> len(fill_up([np.arange(2)] * 5, ranks=4))
-        8
-    """
-    return rows + [rows[i % len(rows)] for i in range(-len(rows) % ranks)]
+    def _share(self, rows: Rows) -> Rows:
+        smallest = min(map(len, rows))
+        if self.ranks > 1 and smallest < 2 * self.ranks:
+            raise UserError(
+                f"a batch of {smallest} images for {self.ranks} processes: at least two images each are needed; "
+                "raise data.batch_size, or train with fewer devices"
+            )
+        return [row[self.rank :: self.ranks] for row in rows]

@@ -26,7 +26,7 @@ def training_batches(
 
     Args:
         labels: int64 (N,) of the training samples.
-        batch_size: samples per batch and process.
+        batch_size: samples per batch, of all processes together.
         classes_per_batch: distinct classes in a batch; "auto": all there are, or batch_size // 4 where that is less,
             with batch_size // classes images of each; None draws at random.
         drop_last: leave out the last, smaller batch; not of class-balanced batches, which are all full.

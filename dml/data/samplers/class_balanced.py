@@ -9,13 +9,13 @@ from dml.errors import UserError
 
 
 def balanced_batches(
-    labels: NDArray[np.int64], classes_per_batch: int, images_per_class: int, seed: int, epoch: int, ranks: int = 1
+    labels: NDArray[np.int64], classes_per_batch: int, images_per_class: int, seed: int, epoch: int
 ) -> Rows:
     """Lay out batches of `classes_per_batch` distinct classes × `images_per_class` images; an epoch visits every image.
 
     Each class is shuffled and cut into portions of `images_per_class`; the last portion is filled up with other images
     of the class (repeated ones only where the class has fewer). An epoch has as many batches as these portions need:
-    max(⌈portions / classes_per_batch⌉, portions of the largest class), rounded up to the ranks. Classes are drawn at
+    max(⌈portions / classes_per_batch⌉, portions of the largest class). Classes are drawn at
     random by what they have left, those that could not be finished otherwise first; seats left free are filled with
     more portions of random classes. Every batch holds at least two classes and a positive for every image.
 
@@ -25,7 +25,6 @@ def balanced_batches(
         images_per_class: images of each, at least 2.
         seed: any whole number.
         epoch: epoch number; another layout each.
-        ranks: the number of rows is a multiple of it.
 
     Returns:
         rows of positions into labels, each classes_per_batch × images_per_class long, class by class.
@@ -42,7 +41,7 @@ def balanced_batches(
     check_balanced(len(classes), classes_per_batch, images_per_class)
     rng = np.random.default_rng(mix_seed(seed, epoch))
     portions = [cut_portions(np.flatnonzero(labels == label), images_per_class, rng) for label in classes]
-    seats = seat_classes(np.array([len(p) for p in portions]), classes_per_batch, ranks, rng)
+    seats = seat_classes(np.array([len(p) for p in portions]), classes_per_batch, rng)
     taken = np.zeros(len(classes), dtype=np.int64)
     rows: Rows = []
     for seated in seats:
@@ -75,11 +74,10 @@ def cut_portions(members: NDArray[np.int64], size: int, rng: np.random.Generator
     return list(np.resize(order, len(order) + missing).reshape(-1, size))  # begins anew where it ends
 
 
-def seat_classes(portions: NDArray[np.int64], seats: int, ranks: int, rng: np.random.Generator) -> Rows:
+def seat_classes(portions: NDArray[np.int64], seats: int, rng: np.random.Generator) -> Rows:
     """Choose the distinct classes of each batch so that every portion finds a seat in as few batches as can be."""
     left = portions.astype(np.int64).copy()
     batches = max(-(-int(left.sum()) // seats), int(left.max()))
-    batches += -batches % ranks
     rows = []
     for remaining in range(batches, 0, -1):
         # exponential races draw without replacement in proportion to what is left; urgent classes must sit now
@@ -119,6 +117,4 @@ class ClassBalancedBatches(EpochBatches):
 
     def layout(self, epoch: int) -> Rows:
         """Seat the classes and hand out their portions."""
-        return balanced_batches(
-            self.labels, self.classes_per_batch, self.images_per_class, self.seed, epoch, self.ranks
-        )
+        return balanced_batches(self.labels, self.classes_per_batch, self.images_per_class, self.seed, epoch)

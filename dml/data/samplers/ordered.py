@@ -6,7 +6,9 @@ from dml.data.samplers.base import EpochBatches, Rows
 
 
 class OrderedBatches(EpochBatches):
-    """Every sample once, in order; where there are fewer batches than ranks, some ranks see one that others see too.
+    """Every sample once, in order, the batches dealt to the processes in turn.
+
+    Where there are fewer batches than processes, some see one that others see too.
 
     Example:
         >>> [row.tolist() for row in OrderedBatches(5, batch_size=2).rows()]
@@ -23,3 +25,7 @@ class OrderedBatches(EpochBatches):
         starts = range(0, self.count, self.batch_size)
         rows = [np.arange(start, min(start + self.batch_size, self.count)) for start in starts]
         return rows + rows[:1] * (self.ranks - len(rows))  # loops and collectives need a batch on every rank
+
+    def _share(self, rows: Rows) -> Rows:
+        """Deal whole batches: every sample is embedded within the batch that one process alone would form."""
+        return rows[self.rank :: self.ranks]

@@ -10,15 +10,15 @@ from dml.errors import UserError
 def random_batches(count: int, batch_size: int, seed: int, epoch: int, ranks: int = 1, drop_last: bool = False) -> Rows:
     """Shuffle and cut into batches; every sample once per epoch.
 
-    What is left over after full batches for every rank is shared evenly by the ranks as one last, smaller batch each;
-    a leftover too small for two samples per rank joins the batches before it.
+    What is left over after the full batches is a last, smaller batch; one too small for two samples per process joins
+    the batch before it.
 
     Args:
         count: number of samples.
-        batch_size: samples per batch and rank.
+        batch_size: samples per batch, of all processes together.
         seed: any whole number.
         epoch: epoch number; another shuffle each.
-        ranks: the number of rows is a multiple of it, so that no process waits for another.
+        ranks: number of processes that share each batch.
         drop_last: leave the leftover out this epoch (another one next epoch).
 
     Returns:
@@ -34,15 +34,12 @@ def random_batches(count: int, batch_size: int, seed: int, epoch: int, ranks: in
     if count < 2 * ranks:
         raise UserError(f"{count} training images for {ranks} process(es): at least two images each are needed")
     order = np.random.default_rng(mix_seed(seed, epoch)).permutation(count)
-    full = count // (batch_size * ranks) * ranks
-    rows = [order[i * batch_size : (i + 1) * batch_size] for i in range(full)]
-    rest = order[full * batch_size :]
-    if drop_last and full:
-        return rows
-    if len(rest) >= 2 * ranks or not full:
-        return rows + np.array_split(rest, ranks)
-    tail = zip(rows[-ranks:], np.array_split(rest, ranks), strict=True)
-    return rows[:-ranks] + [np.concatenate(pair) for pair in tail]
+    rows = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+    if drop_last and len(rows) > 1 and len(rows[-1]) < batch_size:
+        return rows[:-1]
+    if len(rows) > 1 and len(rows[-1]) < 2 * ranks:
+        return [*rows[:-2], np.concatenate(rows[-2:])]
+    return rows
 
 
 class RandomBatches(EpochBatches):

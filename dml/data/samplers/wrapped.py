@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from dml.data.samplers.base import EpochBatches, Rows, fill_up
+from dml.data.samplers.base import EpochBatches, Rows
 from dml.data.transforms.random import forked_generators, mix_seed, seed_generators
 from dml.errors import UserError
 
@@ -24,13 +24,12 @@ class WrappedSampler(EpochBatches):
     before it. What it draws from the global generators of torch, numpy and Python is seeded by (seed, epoch), and these
     generators are left as they were found. It is built anew for every epoch, always with the same draws: what an epoch
     changes in the sampler does not reach the next one, so that a resumed run sees the batches of an unbroken one. A
-    method `set_epoch` is called. All processes lay out the same batches and are dealt them in turn; where they cannot
-    be shared out evenly, the first ones are repeated.
+    method `set_epoch` is called.
 
     Args:
         sampler: Builds the sampler from the labels (N,) of the training images.
         labels: int64 (N,).
-        batch_size: Samples per batch and process.
+        batch_size: Samples per batch, of all processes together.
         drop_last: Leave out the last batch where it is smaller, of a sampler that yields positions.
         seed: Any whole number.
         rank: This process.
@@ -82,7 +81,7 @@ class WrappedSampler(EpochBatches):
                 f"data.sampler: {type(sampler).__name__} yields position {int(positions[wrong][0])}, "
                 f"and there are {len(self.labels)} training images: it must yield positions within 0..N-1"
             )
-        return fill_up(rows, self.ranks)
+        return rows
 
     def _build(self) -> Sampler[Any]:
         try:

@@ -1,0 +1,49 @@
+"""What a checkpoint needs around it: a moment when nothing is open, and curves that are on the disk before it is."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+
+
+def is_resumable(trainer: Trainer) -> bool:
+    """Tell whether a checkpoint after the batch at hand leaves nothing out.
+
+    It would where gradients of several batches are being summed up, and where the epoch ends or a validation follows:
+    Lightning resumes after both.
+
+    Args:
+        trainer: One that trains, in `on_train_batch_end`.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> is_resumable(Trainer(logger=False, accelerator="cpu", enable_progress_bar=False))
+        False
+    """
+    loop = trainer.fit_loop.epoch_loop
+    fetcher = trainer.fit_loop._data_fetcher
+    if fetcher is None or loop._should_accumulate() or loop._is_training_done:
+        return False
+    return not loop._should_check_val_fx(fetcher)
+
+
+def save_resumable(trainer: Trainer, checkpoint: Path, epoch_ended: bool = False) -> None:
+    """Save a checkpoint after the curves: Lightning logs what a step or an epoch measured after its callbacks.
+
+    Args:
+        trainer: One that trains, in `on_train_batch_end` where `is_resumable`, or in `on_train_epoch_end`.
+        checkpoint: The file.
+        epoch_ended: Whether an epoch has ended, not only a step.
+    """
+    connector = trainer._logger_connector
+    if epoch_ended:
+        connector.log_metrics(connector.metrics["log"], step=trainer.fit_loop.epoch_loop._batches_that_stepped - 1)
+    else:
+        connector.update_train_step_metrics()
+    flush_curves(trainer)
+    trainer.save_checkpoint(checkpoint)
+
+
+def flush_curves(trainer: Trainer) -> None:
+    """Write to the disk what loggers hold back: a killed training would lose it and not train it again."""
+    for logger in trainer.loggers:
+        logger.save()
