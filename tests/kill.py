@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ RECIPES: dict[str, list[str]] = {
         *("--model.loss.memory_size", "150", "--model.loss.embedding_dim", "8"),
     ],
     "pml CrossBatchMemory": [
-        *("--model.loss", f"{PML}.CrossBatchMemory", "--model.loss.loss", f"{PML}.ContrastiveLoss"),
+        *("--model.loss", f"{PML}.CrossBatchMemory", "--model.loss.loss", f'{{"class_path": "{PML}.ContrastiveLoss"}}'),
         *("--model.loss.memory_size", "150", "--model.loss.embedding_size", "8"),
     ],
     "proxies": [
@@ -190,6 +191,8 @@ def start(arm: Callable[[], None] | None, words: list[str]) -> int:
             if arm is not None:
                 arm()
             code = main(words)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             os._exit(code)

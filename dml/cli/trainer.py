@@ -222,11 +222,9 @@ class TrainerCLI(LightningCLI):
             if keys["logger"] is not False:
                 ours.append(LearningRateMonitor())
         if keys["sync_batchnorm"]:  # Lightning's own works on GPUs alone
-            plugins = keys["plugins"] or []
-            plugins = plugins if isinstance(plugins, list) else [plugins]
-            kwargs |= {"plugins": [*plugins, SyncBatchNorm()], "sync_batchnorm": False}
+            kwargs |= {"plugins": [*_listed(keys["plugins"]), SyncBatchNorm()], "sync_batchnorm": False}
         quiet()  # last: importing what a recipe names may undo it
-        return super().instantiate_trainer(callbacks=[*(keys["callbacks"] or []), *ours], **kwargs)
+        return super().instantiate_trainer(callbacks=[*_listed(keys["callbacks"]), *ours], **kwargs)
 
     def _run_callbacks(self, run: Path) -> list[Callback]:
         monitor = self.config.checkpoint.monitor or self.model.monitor
@@ -243,6 +241,13 @@ class TrainerCLI(LightningCLI):
         )
         scores = LambdaCallback(on_validation_end=self._record_scores)  # first: before pictures
         return [folder, scores, NeighborRecord(run), RandomState(), self.best, last, periodic, self.interrupt]
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list of what Lightning takes as one thing, several or none."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def names_data_class(keys: Sequence[str]) -> bool:
