@@ -1,4 +1,6 @@
-"""The error a user can mend: one clear line, no traceback, exit code 2 at the front door."""
+"""The errors that are told in one clear line, without a traceback; each has its exit code at the front door."""
+
+from typing import ClassVar
 
 
 class UserError(ValueError):
@@ -13,3 +15,27 @@ class UserError(ValueError):
         ...
         dml.errors.UserError: no folder 'photos': give an existing one
     """
+
+    exit_code: ClassVar[int] = 2
+
+
+class LostProcessError(UserError):
+    """One of the processes that train together died; the run can be gone on with.
+
+    Example:
+        >>> LostProcessError.exit_code
+        3
+    """
+
+    exit_code = 3
+
+
+class LostTrainingError(UserError):
+    """A training that learns nothing any more: it diverged, or its embedding collapsed.
+
+    Example:
+        >>> LostTrainingError.exit_code
+        4
+    """
+
+    exit_code = 4

@@ -74,7 +74,16 @@ RECIPES: dict[str, list[str]] = {
         *("--model.loss", f"{PML}.ProxyAnchorLoss", "--model.loss.num_classes", "10"),
         *("--model.loss.embedding_size", "8", "--model.loss_lr", "0.1"),
     ],
-    "decoded on the way": ["--data.root", "photos", "--data.memory_limit", "0", "--data.workers", "2"],
+    "decoded on the way": [
+        "--data.root",
+        "photos",
+        "--data.memory_limit",
+        "0",
+        "--data.workers",
+        "2",
+        "--data.batch_size",
+        "8",
+    ],
     "EMA": ["--trainer.callbacks", "lightning.pytorch.callbacks.EMAWeightAveraging"],
     "AMP scaler": [
         *("--trainer.plugins", "lightning.pytorch.plugins.MixedPrecision"),
@@ -98,6 +107,7 @@ RECIPES: dict[str, list[str]] = {
     "denoising, variational": [
         *("--model", "dml.modules.AutoencoderModule", "--model.encoder", "dml.encoders.LinearEncoder"),
         *("--model.encoder.embedding_dim", "4", "--model.decoder", "dml.decoders.MLPDecoder"),
+        *("--model.loss", "torch.nn.MSELoss"),
         *("--model.noise_std", "0.1", "--model.beta", "0.1"),
     ],
 }

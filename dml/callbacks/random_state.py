@@ -59,4 +59,4 @@ def _own(states: dict[str, Any], device: str) -> Tensor | None:
     """Return this process's state; None where it was not there, or trained on another kind of device."""
     rows: Any = states.get(device, [])
     rows = rows[None] if isinstance(rows, Tensor) and rows.ndim == 1 else rows  # as runs of version 0.1 keep it
-    return rows[rank()].cpu() if rank() < len(rows) else None
+    return rows[rank()].cpu().clone() if rank() < len(rows) else None  # torch misreads a view of a larger tensor

@@ -36,6 +36,8 @@ USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code: 0 done, 2 a mistake the user can mend, 130 interrupted.
 
+    A training that lost one of its processes returns 3, one that learns nothing any more 4.
+
     Args:
         arguments: The command line after the program's name; None reads the process's own.
 
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"dml: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("dml: interrupted", file=sys.stderr)
         return 130

@@ -66,7 +66,8 @@ def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> int:
 
     cli = TrainerCLI(keys, run)
     if not cli.fit(checkpoint):
-        print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
+        if cli.trainer.is_global_zero:
+            print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
         return 130
     if cli.trainer.is_global_zero and not cli.rehearsal:
         _report(cli, run)

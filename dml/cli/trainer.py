@@ -27,6 +27,7 @@ from dml.callbacks import (
 )
 from dml.cli.guards import check_checkpoint, quiet, user_errors
 from dml.cli.messages import one_line
+from dml.cli.processes import lost_processes
 from dml.cli.scoring import record_scores
 from dml.data import ImageData, LabelledData
 from dml.embeddings import EmbeddingSet
@@ -87,7 +88,7 @@ class TrainerCLI(LightningCLI):
 
     def fit(self, checkpoint: Path | None) -> bool:
         """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
-        with user_errors():
+        with user_errors(), lost_processes(self.run):
             self._check_limits("train", "val")
             check_checkpoint(checkpoint)
             self._write_recipe()
