@@ -20,6 +20,7 @@ from dml.modules.plain_loaders import sample_shape
 Interval = Literal["epoch", "step"]
 ImageShape = tuple[int, ...]
 _NEVER = 1 << 62  # epochs
+_TRAIN_SUMS = "train_sums"  # the key of a checkpoint
 
 
 class TrainableModule(LightningModule, ABC):
@@ -45,6 +46,7 @@ class TrainableModule(LightningModule, ABC):
         self._lr_interval = lr_interval
         self._plateau: ReduceLROnPlateau | None = None
         self._validated = False  # in this epoch
+        self._train_sums: dict[str, Tensor] = {}  # over this epoch's images, and their number
         self._numberings: dict[int, BatchNumbering] = {}
         self._query_means: list[tuple[int, int, dict[str, float]]] = []  # (first id, samples, means) of each batch
 
@@ -98,11 +100,16 @@ class TrainableModule(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def on_train_epoch_start(self) -> None:
-        """Begin an epoch that has not been validated."""
-        self._validated = False
+        """Begin an epoch that has not been validated; one that is resumed within is not begun again."""
+        self._validated, self._train_sums = False, {}
 
     def on_train_epoch_end(self) -> None:
-        """Show a plateau schedule its score where that is new; Lightning would after the checkpoint was written."""
+        """Log the epoch's means and show a plateau schedule its score, where that is new.
+
+        Lightning would show it after the checkpoint was written.
+        """
+        for name, (total, count) in self._train_sums.items():
+            self.log(f"train/{name}", total / count, sync_dist=True)
         if self._plateau is None or not (self._validated or not self._plateau.monitor.startswith("val/")):
             return
         scores = self.trainer.callback_metrics
@@ -160,9 +167,25 @@ class TrainableModule(LightningModule, ABC):
             named = {name: float(value.detach()) for name, value in means.items()}
             self._query_means.append((int(batch.ids[0]), len(batch.labels), named))
 
+    def add_train_mean(self, name: str, value: Tensor, count: int) -> None:
+        """Keep what is logged as a mean over the images of an epoch at its end, also where it was stopped within.
+
+        Args:
+            name: Of the score; it is logged as `train/NAME`.
+            value: Scalar, the mean over a batch.
+            count: B.
+        """
+        own = torch.stack([value.detach() * count, value.new_tensor(count)])
+        self._train_sums[name] = self._train_sums[name].to(own) + own if name in self._train_sums else own
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the epoch has measured so far."""
+        checkpoint[_TRAIN_SUMS] = self._train_sums
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another model's weights before anything is loaded."""
+        """Refuse another model's weights before anything is loaded; take what the epoch had measured."""
         check_fits(self, checkpoint["state_dict"])
+        self._train_sums = checkpoint.get(_TRAIN_SUMS, {})
 
     def _begin_pass(self) -> None:
         self._numberings, self._query_means = {}, []

@@ -200,9 +200,8 @@ class ClassifierModule(TrainableModule):
         count = len(batch.labels)
         weight = share_weight(count, logits.device)
         loss: Tensor = self.loss(logits, batch.labels) * weight
-        accuracy = _accuracy(logits, batch.labels) * weight
         self.log("train/loss", loss, prog_bar=True, batch_size=count, sync_dist=True)
-        self.log("train/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        self.add_train_mean("accuracy", _accuracy(logits, batch.labels) * weight, count)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:

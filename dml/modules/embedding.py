@@ -103,7 +103,8 @@ class EmbeddingModule(TrainableModule):
         release_graph(self.loss)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the loss remembers outside its state dict."""
+        """Keep what the loss remembers outside its state dict, too."""
+        super().on_save_checkpoint(checkpoint)
         if kept := remembered(self.loss):
             checkpoint[_REMEMBERED] = kept
 
