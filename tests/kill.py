@@ -329,5 +329,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)  # before the first fork: OpenMP's threads do not survive it
     Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)  # imports what every run needs
     names = options.recipe or list(RECIPES)
-    short = ["ReduceLROnPlateau", "pml CrossBatchMemory", "decoded on the way", "EMA", "accumulated gradients"]
+    short = ["ReduceLROnPlateau", "pml CrossBatchMemory", "decoded on the way", "gradual unfreezing"]
     sys.exit(compare(short, 1, options.seed) if options.short else compare(names, options.kinds, options.seed))

@@ -155,11 +155,14 @@ class ClassifierModule(TrainableModule):
     def on_train_start(self) -> None:
         """Let the layers move that are due, also in the middle of a resumed epoch."""
         super().on_train_start()
-        self.on_train_epoch_start()
+        self._move_layers()
 
     def on_train_epoch_start(self) -> None:
         """Let the layers move that are due."""
         super().on_train_epoch_start()
+        self._move_layers()
+
+    def _move_layers(self) -> None:
         moving = moving_layers(self.current_epoch, self.unfreeze_every)
         if moving != self._moving:
             self._moving = moving

@@ -38,7 +38,7 @@ class SyncedBatchNorm(_BatchNorm):
         self._check_input_dim(input)
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(input)
-        values = input.float()
+        values = input.double() if input.dtype is torch.float64 else input.float()
         others = [0, *range(2, input.ndim)]
         shape = [1, -1] + [1] * (input.ndim - 2)
         own = values.new_tensor([values.numel() / values.shape[1]])
