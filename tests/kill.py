@@ -230,7 +230,7 @@ def states(name: str) -> dict[str, Any]:
             found |= flat(held.get(key), f"{checkpoint} {key}")
         found |= flat(held.get("MixedPrecision"), f"{checkpoint} scaler")
         for callback, state in held["callbacks"].items():
-            if callback.startswith(("EarlyStopping", "CollapseWatch", "RandomState")):
+            if callback.startswith(("EarlyStopping", "TrainingWatch", "RandomState")):
                 found |= flat(state, f"{checkpoint} {callback}")
     found["scores.json"] = Path("runs", name, "scores.json").read_bytes()
     return found | curves(name)

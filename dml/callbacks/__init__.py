@@ -1,7 +1,6 @@
 """Callbacks: scores and pictures while training, the collapse watch, checkpoints and the run folder."""
 
 from dml.callbacks.checkpoints import PeriodicCheckpoint, run_checkpoints
-from dml.callbacks.collapse import CollapseWatch
 from dml.callbacks.collector import Collector
 from dml.callbacks.evaluation import KNNEvaluation
 from dml.callbacks.interrupt import GracefulInterrupt
@@ -10,9 +9,9 @@ from dml.callbacks.pictures import Pictures
 from dml.callbacks.random_state import RandomState
 from dml.callbacks.reconstructions import Reconstructions
 from dml.callbacks.run_folder import RunFolder
+from dml.callbacks.training_watch import TrainingWatch
 
 __all__ = [
-    "CollapseWatch",
     "Collector",
     "GracefulInterrupt",
     "KNNEvaluation",
@@ -22,5 +21,6 @@ __all__ = [
     "RandomState",
     "Reconstructions",
     "RunFolder",
+    "TrainingWatch",
     "run_checkpoints",
 ]

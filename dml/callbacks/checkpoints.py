@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from dml import runs
-from dml.callbacks.resumable import flush_curves, is_resumable, save_resumable
+from dml.callbacks.resumable import check_weights, flush_curves, is_resumable, save_resumable
 from dml.errors import UserError
 
 
@@ -83,6 +83,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         flush_curves(trainer)
+        check_weights(trainer)
         super()._save_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dml.data import BatchNumbering
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder
-from dml.errors import UserError
+from dml.errors import LostTrainingError
 from dml.functional.distributed import gather_rows
 
 
@@ -60,7 +60,7 @@ class Collector:
             device: Where the processes exchange tensors.
 
         Raises:
-            UserError: Embeddings are NaN, or so large that their distances overflow: training diverged.
+            LostTrainingError: Embeddings are NaN, or so large that their distances overflow: training diverged.
         """
         nothing = torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
         columns = [torch.cat(column) for column in zip(*(self._parts or [nothing]), strict=True)]
@@ -70,5 +70,7 @@ class Collector:
         # all processes must end here together, or those that are well would wait for the others
         wrong = int(gather_rows(torch.tensor([own], device=device)).sum())
         if wrong:
-            raise UserError(f"{wrong} embeddings are NaN or too large: training diverged; lower model.optimizer.lr")
+            raise LostTrainingError(
+                f"{wrong} embeddings are NaN or too large: training diverged; lower model.optimizer.lr"
+            )
         return EmbeddingSet.gather(columns[0], columns[1], columns[2], device=device)

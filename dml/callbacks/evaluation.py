@@ -56,7 +56,8 @@ class KNNEvaluation(Callback):
         max_memory: What the search may use beyond the embeddings: "2GiB", "500MB".
 
     Raises:
-        UserError: k is larger than the reference set, or the embeddings are not finite: training diverged.
+        UserError: k is larger than the reference set.
+        LostTrainingError: The embeddings are not finite: training diverged.
 
     Example:
         >>> KNNEvaluation(k=36).knn_ks

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 
+from dml.errors import LostTrainingError
+from dml.functional.finite import all_finite
+
 
 def is_resumable(trainer: Trainer) -> bool:
     """Tell whether a checkpoint after the batch at hand leaves nothing out.
@@ -40,7 +43,21 @@ def save_resumable(trainer: Trainer, checkpoint: Path, epoch_ended: bool = False
     else:
         connector.update_train_step_metrics()
     flush_curves(trainer)
+    check_weights(trainer)
     trainer.save_checkpoint(checkpoint)
+
+
+def check_weights(trainer: Trainer) -> None:
+    """End a training whose weights are not finite, so that its last good checkpoint stays.
+
+    Raises:
+        LostTrainingError: A weight is NaN or infinite.
+    """
+    if not all_finite(trainer.lightning_module.parameters()):
+        raise LostTrainingError(
+            f"training diverged before step {trainer.global_step}: weights are NaN or infinite; "
+            "lower model.optimizer.lr, or set trainer.gradient_clip_val"
+        )
 
 
 def flush_curves(trainer: Trainer) -> None:

@@ -13,7 +13,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from dml.callbacks import (
-    CollapseWatch,
     Collector,
     GracefulInterrupt,
     KNNEvaluation,
@@ -23,6 +22,7 @@ from dml.callbacks import (
     RandomState,
     Reconstructions,
     RunFolder,
+    TrainingWatch,
     run_checkpoints,
 )
 from dml.cli.guards import check_checkpoint, quiet, user_errors
@@ -211,7 +211,7 @@ class TrainerCLI(LightningCLI):
         """Build the trainer with our callbacks, and TensorBoard unless another logger is named."""
         keys = self.config_init["trainer"]
         self.evaluation: KNNEvaluation = self.config_init["evaluation"]
-        ours: list[Callback] = [CollapseWatch(), Reconstructions()]
+        ours: list[Callback] = [TrainingWatch(), Reconstructions()]
         if self.rehearsal:
             self.run = None
         if self.run is None:

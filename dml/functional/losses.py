@@ -138,6 +138,22 @@ def triplet_loss(
     return _reduced(embeddings, sums, reduction, num_anchors * len(labels) ** 2)
 
 
+def active_share(sums: Sequence[Tensor]) -> float:
+    """Return the share of the pairs or triplets that cost something, in [0, 1]; 0 where there are none.
+
+    Args:
+        sums: As `pair_sums` and `triplet_sums` return them.
+
+    Example:
+        >>> import torch
+        >>> embeddings, labels = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1])
+        >>> active_share(triplet_sums(embeddings, labels, 1.0, "all", True, False, "hinge", 3))
+        0.5
+    """
+    _, active, valid, _ = sums
+    return float(active.sum()) / max(1.0, float(valid.sum()))
+
+
 def _reduced(
     embeddings: Tensor, sums: Sequence[Tensor], reduction: Reduction, everything: int, neg_weight: float | None = None
 ) -> Tensor:

@@ -4,7 +4,8 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.functional.losses import contrastive_loss, pull_loss
+from dml.functional.losses import active_share, contrastive_loss, pull_loss
+from dml.functional.pairs import pair_sums
 from dml.functional.pairwise import Reduction
 
 
@@ -59,6 +60,10 @@ class ContrastiveLoss(nn.Module):
         self.neg_margin = neg_margin
         self.neg_weight = neg_weight
         self.reduction: Reduction = reduction
+
+    def active_share(self, embeddings: Tensor, labels: Tensor) -> float:
+        """Return the share of the batch's pairs, of one class or of two, that cost something, in [0, 1]."""
+        return active_share(pair_sums(embeddings, labels, self.pos_margin, self.neg_margin, len(labels)))
 
     def forward(self, embeddings: Tensor, labels: Tensor, num_anchors: int | None = None) -> Tensor:
         """Return the scalar loss of embeddings (B,D) with labels (B,); see `dml.functional.losses.contrastive_loss`."""

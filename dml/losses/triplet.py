@@ -4,9 +4,9 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.functional.losses import triplet_loss
+from dml.functional.losses import active_share, triplet_loss
 from dml.functional.pairwise import Reduction
-from dml.functional.triplets import Mining, Penalty
+from dml.functional.triplets import Mining, Penalty, triplet_sums
 
 
 @final
@@ -47,6 +47,11 @@ class TripletLoss(nn.Module):
         self.reduction: Reduction = reduction
         self.include_self = include_self
         self.penalty: Penalty = penalty
+
+    def active_share(self, embeddings: Tensor, labels: Tensor) -> float:
+        """Return the share of the batch's triplets (`all`, or mined) that cost something, in [0, 1]."""
+        settings = (self.margin, self.mining, self.squared, self.include_self, self.penalty, len(labels))
+        return active_share(triplet_sums(embeddings, labels, *settings))
 
     def forward(self, embeddings: Tensor, labels: Tensor, num_anchors: int | None = None) -> Tensor:
         """Return the scalar loss of embeddings (B,D) with labels (B,); see `dml.functional.losses.triplet_loss`."""

@@ -11,6 +11,7 @@ from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import batch_order, gather_rows, gather_with_gradient
+from dml.losses import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from dml.losses.pml import recall, release_graph, remembered, takes_tuples, without_memory
 from dml.modules.base import ImageShape, Interval, TrainableModule
 
@@ -68,6 +69,7 @@ class EmbeddingModule(TrainableModule):
         self.miner = miner
         self.loss_lr = loss_lr
         self.chunk_size = chunk_size
+        self._latest: tuple[Tensor, Tensor] | None = None  # embeddings and labels of the latest training batch
 
     def build(self, image_shape: ImageShape) -> None:
         """Fix the encoder's sizes for images of this shape, without the batch."""
@@ -94,6 +96,7 @@ class EmbeddingModule(TrainableModule):
         embeddings, labels = gather_with_gradient(self._embed(batch.images)), gather_rows(batch.labels)
         order = batch_order(len(labels))
         embeddings, labels = embeddings[order], labels[order]
+        self._latest = embeddings.detach(), labels
         loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
@@ -101,6 +104,25 @@ class EmbeddingModule(TrainableModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Let go of the batch's graph where the loss remembers it."""
         release_graph(self.loss)
+
+    @torch.no_grad()
+    def measure_latest(self) -> dict[str, float]:
+        """Measure the latest training batch: `active_tuples` and `loss_if_collapsed`, where the loss can tell.
+
+        Returns:
+            The share of pairs or triplets that cost something, in [0, 1], and the loss if all embeddings were their
+            mean; that of a loss with a memory of its own, or with a miner, is not known.
+        """
+        if self._latest is None:
+            return {}
+        embeddings, labels = self._latest[0].float(), self._latest[1]
+        loss = self.loss.loss if isinstance(self.loss, CrossBatchMemory) else self.loss
+        found = {}
+        if isinstance(loss, TripletLoss | ContrastiveLoss):
+            found["active_tuples"] = loss.active_share(embeddings, labels)
+        if self.miner is None and not remembered(loss):
+            found["loss_if_collapsed"] = float(loss(embeddings.mean(dim=0).expand_as(embeddings), labels))
+        return found
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the loss remembers outside its state dict, too."""

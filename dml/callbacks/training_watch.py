@@ -1,0 +1,153 @@
+"""Watches a training for what makes it worthless: numbers that are no numbers, divergence, collapse to one point."""
+
+import math
+from typing import Any, final
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from dml.callbacks.evaluation import KNNEvaluation
+from dml.errors import LostTrainingError
+from dml.functional.collapse import dead_dimensions, effective_rank, spread
+from dml.functional.finite import all_finite
+from dml.modules import EmbeddingModule
+
+_DIVERGED, _HOPELESS = 1e4, 1e8  # times the loss at the start
+_LONG = 3  # validations in a row
+_MENDS = "lower model.optimizer.lr, or set trainer.gradient_clip_val"
+
+
+@final
+class TrainingWatch(Callback):
+    """End a lost training, and log what shows one early.
+
+    Logged with every validation: `val/spread`, `val/effective_rank` and `val/dead_dimensions` of its first batch; in
+    training `train/grad_norm` (before clipping), `train/active_tuples`, the share of pairs or triplets that cost
+    something, and `train/loss_if_collapsed`, what the loss would be if all embeddings of the batch were their mean.
+
+    Lost is a training whose gradients, weights or embeddings are not finite; whose validation loss is 10,000 times the
+    loss it began with, while its embedding ranks worse than the untrained one (or 10⁸ times, however it ranks); or whose spread has fallen below
+    `threshold` for three validations in a row while the loss stays at its value at a collapse. A loss that is 0 at a
+    collapse asks for one: that is told once, and training goes on.
+
+    Args:
+        threshold: The share of the largest spread seen so far below which the embedding counts as collapsed, in (0, 1).
+
+    Raises:
+        LostTrainingError: The training is lost.
+
+    Example:
+        >>> TrainingWatch(threshold=0.01).largest
+        0.0
+    """
+
+    def __init__(self, threshold: float = 0.01) -> None:
+        self.threshold = threshold
+        self.largest = 0.0
+        self.began: float | None = None  # the loss of the first step
+        self.collapsed = 0  # validations in a row
+        self._first: tuple[float, float, int, int] | None = None  # of the first batch of queries
+        self._told = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was seen so far."""
+        return {"largest": self.largest, "began": self.began, "collapsed": self.collapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what was seen before the resume."""
+        self.largest = state_dict["largest"]
+        self.began, self.collapsed = state_dict.get("began"), state_dict.get("collapsed", 0)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Measure the gradient every `log_every_n_steps` steps, and end a training where it is not finite."""
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None  # which skips such steps by itself
+        if (trainer.global_step + 1) % _interval(trainer) or scaled:
+            return
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if not math.isfinite(norm):
+            raise LostTrainingError(
+                f"training diverged at step {trainer.global_step}: the gradient is {norm}; {_MENDS}"
+            )
+        pl_module.log("train/grad_norm", norm)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the first loss; look at the batch's tuples every `log_every_n_steps` steps."""
+        if self.began is None:
+            self.began = float(outputs["loss"])
+        if isinstance(pl_module, EmbeddingModule) and trainer.global_step % _interval(trainer) == 0:
+            for name, value in pl_module.measure_latest().items():
+                pl_module.log(f"train/{name}", value)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Measure the embeddings of the first batch of queries."""
+        if batch_idx == 0 and dataloader_idx == 0 and all_finite([outputs]):
+            embeddings = outputs.flatten(1).float()
+            measured = spread(embeddings), effective_rank(embeddings), dead_dimensions(embeddings)
+            self._first = *measured, len(outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what the first process measured, which has the first batch."""
+        first = trainer.strategy.broadcast(self._first)
+        self._first = None
+        if first is None:
+            return
+        for name, value in zip(("spread", "effective_rank", "dead_dimensions"), first, strict=False):
+            pl_module.log(f"val/{name}", float(value), batch_size=first[3])
+        self.largest = max(self.largest, first[0])
+        self.collapsed = self.collapsed + 1 if first[0] < self.threshold * self.largest else 0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End a training that is lost, before its checkpoint is written; warn of a collapse that was asked for."""
+        self._check_divergence(trainer)
+        if not self.collapsed:
+            return
+        scores = trainer.callback_metrics
+        loss, at_collapse = (float(scores.get(f"train/{name}", math.nan)) for name in ("loss", "loss_if_collapsed"))
+        if self.collapsed >= _LONG and at_collapse > 0 and loss >= 0.95 * at_collapse:
+            raise LostTrainingError(
+                f"the embedding collapsed to one point: its spread is {float(scores['val/spread']):.2g}, it was "
+                f"{self.largest:.2g}, and the loss {loss:.3g} stays at its value there, {at_collapse:.3g}; "
+                f"{_MENDS}, or choose another mining or `squared: false`"
+            )
+        if not self._told:
+            self._told = True
+            rank_zero_warn(
+                f"the embedding collapses: its spread is {float(scores['val/spread']):.2g}, it was {self.largest:.2g}; "
+                "a loss that also pushes classes apart (ContrastiveLoss, TripletLoss) prevents it"
+            )
+
+    def _check_divergence(self, trainer: Trainer) -> None:
+        scores = trainer.callback_metrics
+        if self.began is None or "val/loss" not in scores:
+            return
+        loss, usual = float(scores["val/loss"]), max(abs(self.began), float(scores.get("train/loss_if_collapsed", 0.0)))
+        if loss > _HOPELESS * usual > 0 or (loss > _DIVERGED * usual > 0 and not _ranks_better(trainer)):
+            raise LostTrainingError(
+                f"training diverged: val/loss is {loss:.2g}, training began with {self.began:.2g}; {_MENDS}"
+            )
+
+
+def _interval(trainer: Trainer) -> int:
+    steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return steps
+
+
+def _ranks_better(trainer: Trainer) -> bool:
+    """Tell whether the embedding ranks better than the untrained one; False where that is not known."""
+    scores = trainer.callback_metrics
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, KNNEvaluation) and "untrained" in callback.baselines and "val/map_at_r" in scores:
+            return float(scores["val/map_at_r"]) > callback.baselines["untrained"]["val"]["map_at_r"]
+    return False
