@@ -99,17 +99,17 @@ def korn_graubard(data: Data) -> Interval:
 
 
 def bootstrap_t(data: Data, resamples: int = 500) -> Interval:
-    """Return the bootstrap-t of the classes' means on the logit scale, half a class of score ½ added."""
+    """Return the bootstrap-t of the classes' means on the logit scale, one query of score ½ added."""
     means = np.bincount(data.labels, data.values) / np.bincount(data.labels)
     drawn = np.random.default_rng(0).integers(0, len(means), (resamples, len(means)))
 
     def logit(values: Floats) -> tuple[Floats, Floats]:
-        mean = (values.sum(-1) + 0.25) / (values.shape[-1] + 0.5)
-        spread = ((values - mean[..., None]) ** 2).sum(-1) + 0.5 * (0.5 - mean) ** 2
+        mean = (values.sum(-1) + 0.5 / QUERIES) / (values.shape[-1] + 1 / QUERIES)
+        spread = ((values - mean[..., None]) ** 2).sum(-1) + (0.5 - mean) ** 2 / QUERIES
         return np.log(mean / (1 - mean)), np.sqrt(spread) / values.shape[-1] / (mean * (1 - mean))
 
     (centre, error), (centres, errors) = logit(means), logit(means[drawn])
-    low, high = np.quantile((centres - centre) / errors, [0.025, 0.975])
+    low, high = np.quantile((centres - centre) / np.maximum(errors, 1e-12), [0.025, 0.975])
     return float(1 / (1 + np.exp(high * error - centre))), float(1 / (1 + np.exp(low * error - centre)))
 
 
