@@ -3,7 +3,6 @@
 python benchmarks/evaluation.py speed [--largest N]      all our scores against the bare search for the same k
 python benchmarks/evaluation.py memory                   peak memory beyond the inputs, each shape in its own process
 python benchmarks/evaluation.py references --cifar ZIP [--pictures DIR]   the k-NN course work on 5000/500 images, C1-C4
-python benchmarks/evaluation.py coverage                 how often 95 % intervals hold the truth
 python benchmarks/evaluation.py gpu                      the largest shape on a GPU against FAISS on its CPU
 
 Times are wall seconds and processor seconds (user + system, all threads); on a shared machine the ratio of the latter
@@ -31,7 +30,7 @@ from pytorch_metric_learning.utils.inference import FaissKNN
 from sklearn.neighbors import NearestNeighbors
 
 from dml import runs
-from dml.evaluation import QueryScores, class_intervals, mean_scores, query_scores, retrieval_scores
+from dml.evaluation import mean_scores, query_scores, retrieval_scores
 from dml.neighbors import KNNClassifier
 from dml.studies import CrossValidation, cross_validate
 from dml.studies.figures import error_against_k, error_bars
@@ -234,19 +233,6 @@ def norm_scores(norms: CrossValidation, *names: str) -> dict[str, Any]:
     return {"val": {f"error_{name}": best[name] for name in names or ("l1", "l2")}}
 
 
-def coverage() -> None:
-    rng = np.random.default_rng(0)
-    for classes in (10, 30, 100):
-        held = 0
-        for _ in range(1000):
-            labels = np.repeat(np.arange(classes), rng.integers(2, 12, classes))
-            values = (rng.random(len(labels)) < rng.beta(3, 2, classes)[labels]).astype(float)
-            table = QueryScores({"recall_at_1": values}, labels, np.arange(len(labels)), 0)
-            low, high = class_intervals(table, resamples=500, seed=1)["recall_at_1"]
-            held += low <= 0.6 <= high
-        print(f"{classes} classes of 2 to 11 queries, 1000 data sets: 95 % intervals hold the truth {held / 10:.1f} %")
-
-
 def gpu() -> None:
     if not torch.cuda.is_available():
         print("no GPU here: skipped")
@@ -263,7 +249,7 @@ def gpu() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("speed", "memory", "references", "coverage", "gpu"))
+    parser.add_argument("part", choices=("speed", "memory", "references", "gpu"))
     parser.add_argument("--largest", type=int, default=10**9)
     parser.add_argument("--cifar")
     parser.add_argument("--pictures")
@@ -278,7 +264,6 @@ def main() -> None:
         "speed": lambda: speed(options.largest),
         "memory": lambda: memory(options.only),
         "references": lambda: references(options.cifar, options.pictures),
-        "coverage": coverage,
         "gpu": gpu,
     }
     parts[options.part]()

@@ -5,21 +5,26 @@ from dml.cli.options import Parser
 
 
 def main(arguments: list[str]) -> int:
-    """Print each score of both runs, the difference, its interval and its p-value; return 0."""
+    """Print each score of both runs, the difference, its interval and its p-values; return 0."""
     options = build_parser().parse_args(arguments)
     first, second = (runs.find_run(run, options.runs_dir) for run in (options.first, options.second))
 
     from dml.cli import evaluate  # loads torch, which --help must not
     from dml.experiments.compare import compare_runs
 
-    rows = compare_runs(first, second, options.split, options.level, options.seed, evaluate.main)
+    rows = compare_runs(first, second, options.split, options.level, options.primary, evaluate.main)
     width = max(map(len, rows))
     percent = f"{100 * options.level:g} %"
-    print(f"{'':<{width}}  {first.name:>10.10}  {second.name:>10.10}  difference  {percent + ' interval':<20} p")
-    for name, (one, two, change) in rows.items():
-        means = f"{one:>10.4f}  {two:>10.4f}  {change.difference:>+10.4f}"
-        interval = f"[{change.low:+.4f}, {change.high:+.4f}]"
-        print(f"{name:<{width}}  {means}  {interval:<20} {change.p_value:.4f}")
+    head = f"{'':<{width}}  {first.name:>10.10}  {second.name:>10.10}  difference  {percent + ' interval':<20} p"
+    print(f"{head:<{width + 61}}  corrected p")
+    for name, row in rows.items():
+        means = f"{row.first:>10.4f}  {row.second:>10.4f}  {row.change.difference:>+10.4f}"
+        interval = f"[{row.change.low:+.4f}, {row.change.high:+.4f}]"
+        corrected = "primary" if name == options.primary else f"{row.corrected_p:.4f}"
+        print(f"{name:<{width}}  {means}  {interval:<20} {row.change.p_value:.4f}  {corrected}")
+    if len(rows) > 1:
+        print(f"\n{options.primary} decides; the other p-values are corrected for {len(rows) - 1} tests (Holm).")
+        print("Each interval goes with its own score's p, the one not corrected.")
     return 0
 
 
@@ -31,5 +36,7 @@ def build_parser() -> Parser:
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose queries (val)")
     parser.add_argument("--level", type=float, default=0.95, metavar="P", help="of the intervals (0.95)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resampling (0)")
+    parser.add_argument(
+        "--primary", default="map_at_r", metavar="SCORE", help="the score that decides; others are corrected (map_at_r)"
+    )
     return parser

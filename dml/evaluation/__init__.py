@@ -6,7 +6,7 @@ from dml.embeddings import EmbeddingSet
 from dml.evaluation.clustering import clustering_scores
 from dml.evaluation.evaluation import Evaluation, further_scores
 from dml.evaluation.hubs import Neighborhoods, find_neighborhoods, find_suspects, occurrences
-from dml.evaluation.intervals import Difference, class_intervals, paired_difference
+from dml.evaluation.intervals import Difference, class_intervals, holm, paired_difference
 from dml.evaluation.per_class import Confusion, class_scores, confusion_matrix, worst_queries
 from dml.evaluation.retrieval import QueryScores, mean_scores, query_scores, retrieval_scores, score_queries
 from dml.evaluation.verification import verification_scores
@@ -25,6 +25,7 @@ __all__ = [
     "find_neighborhoods",
     "find_suspects",
     "further_scores",
+    "holm",
     "mean_scores",
     "occurrences",
     "paired_difference",

@@ -20,8 +20,9 @@ class Evaluation(NamedTuple):
     Example:
         >>> from dml.evaluation import query_scores
         >>> found = Evaluation.of(query_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1], ks=(1,), knn_ks=(1,)))
-        >>> found.scores["map_at_r"], found.intervals()["map_at_r"]
-        (1.0, (1.0, 1.0))
+        >>> low, high = found.intervals()["map_at_r"]
+        >>> found.scores["map_at_r"], low < 0.5, high
+        (1.0, True, 1.0)
     """
 
     scores: dict[str, float]

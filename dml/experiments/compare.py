@@ -2,39 +2,52 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from dml.evaluation import Difference, QueryScores, paired_difference
+from dml.errors import UserError
+from dml.evaluation import Difference, QueryScores, holm, mean_scores, paired_difference
 from dml.runs import CHECKPOINTS, queries_path
 
 Evaluate = Callable[[list[str]], int]
 
 
+class Comparison(NamedTuple):
+    """One score of two runs."""
+
+    first: float
+    second: float
+    change: Difference
+    corrected_p: float  # the primary score's is its own; Holm's for the others
+
+
 def compare_runs(
-    first: Path, second: Path, split: str, level: float, seed: int, evaluate: Evaluate
-) -> dict[str, tuple[float, float, Difference]]:
-    """Return for each score both runs have: the first's mean, the second's, and their difference.
+    first: Path, second: Path, split: str, level: float, primary: str, evaluate: Evaluate
+) -> dict[str, Comparison]:
+    """Return both runs' means and their difference for each score that both have, the primary one first.
+
+    The primary score is the one question asked beforehand and stands alone; the others are corrected for their number.
 
     Args:
         first: Folder of the run to compare with.
         second: Folder of the run that is compared.
         split: `val` or `test`.
         level: Of the interval of the difference, in (0, 1).
-        seed: Of the resampling.
+        primary: The score that decides.
         evaluate: Runs `dml evaluate` with these arguments; called for a run not scored since its last checkpoint.
 
     Raises:
-        UserError: The runs scored different queries, or cannot be scored.
+        UserError: The runs scored different queries, cannot be scored, or one lacks the primary score.
     """
-    tables = [_table(run, split, evaluate) for run in (first, second)]
-    names = [name for name in tables[0].scores if name in tables[1].scores]
-    return {
-        name: (
-            float(tables[0].scores[name].mean()),
-            float(tables[1].scores[name].mean()),
-            paired_difference(tables[0], tables[1], name, level, seed=seed),
-        )
-        for name in names
-    }
+    one, two = (_table(run, split, evaluate) for run in (first, second))
+    names = [name for name in one.scores if name in two.scores]
+    if primary not in names:
+        raise UserError(f"primary score {primary!r} is not in both runs: choose one of {', '.join(names)}")
+    names = [primary, *(name for name in names if name != primary)]
+    means = [mean_scores(table) for table in (one, two)]
+    changes = {name: paired_difference(one, two, name, level) for name in names}
+    corrected = {primary: changes[primary].p_value}
+    corrected |= holm({name: changes[name].p_value for name in names[1:]})
+    return {name: Comparison(means[0][name], means[1][name], changes[name], corrected[name]) for name in names}
 
 
 def _table(run: Path, split: str, evaluate: Evaluate) -> QueryScores:

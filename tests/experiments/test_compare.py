@@ -1,0 +1,55 @@
+"""Two runs are told apart by one score; the others' p-values are corrected for their number."""
+
+import numpy as np
+import pytest
+
+from dml import runs
+from dml.cli import main
+from dml.evaluation import QueryScores, holm, paired_difference
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """Records of two runs, `one` and `two`, in runs/."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels, ids = np.repeat(np.arange(8), 5), np.arange(40)
+    saved = []
+    for name, better in (("one", 0.0), ("two", 0.1)):
+        scores = {score: rng.random(40) * 0.4 + better for score in ("recall_at_1", "mrr", "map_at_r", "ndcg")}
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("{}")
+        saved.append(QueryScores(scores, labels, ids, 0))
+        saved[-1].save(runs.queries_path(folder, "val"))
+    return saved
+
+
+def printed(out):
+    return {line.split()[0]: line.split() for line in out.splitlines()[1:] if line and "[" in line}
+
+
+@pytest.mark.parametrize("primary", ["map_at_r", "mrr"])
+def test_the_primary_score_stands_first_and_alone(tables, capsys, primary):
+    words = [] if primary == "map_at_r" else ["--primary", primary]
+    assert main(["compare", "one", "two", *words]) == 0
+    out = capsys.readouterr().out
+    rows = printed(out)
+    changes = {name: paired_difference(*tables, name) for name in tables[0].scores}
+    assert next(iter(rows)) == primary
+    assert rows.keys() == changes.keys()
+    assert rows[primary][-1] == "primary"
+    corrected = holm({name: change.p_value for name, change in changes.items() if name != primary})
+    for name, value in corrected.items():
+        assert rows[name][-1] == f"{value:.4f}"
+    for name, change in changes.items():
+        assert rows[name][-2] == f"{change.p_value:.4f}"
+        assert f"[{change.low:+.4f}, {change.high:+.4f}]" in out
+    assert f"{primary} decides; the other p-values are corrected for 3 tests (Holm)" in out
+
+
+def test_an_unknown_primary_score_is_one_line(tables, capsys):
+    assert main(["compare", "one", "two", "--primary", "speed"]) == 2
+    told = capsys.readouterr().err
+    assert "primary score 'speed' is not in both runs: choose one of recall_at_1, mrr" in told
+    assert told.count("\n") == 1
