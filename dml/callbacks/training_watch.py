@@ -14,6 +14,7 @@ from dml.functional.finite import all_finite
 from dml.modules import EmbeddingModule
 
 _DIVERGED, _HOPELESS = 1e4, 1e8  # times the loss at the start
+_LARGEST = torch.finfo(torch.float32).max
 _LONG = 3  # validations in a row
 _MENDS = "lower model.optimizer.lr, or set trainer.gradient_clip_val"
 
@@ -27,9 +28,9 @@ class TrainingWatch(Callback):
     something, and `train/loss_if_collapsed`, what the loss would be if all embeddings of the batch were their mean.
 
     Lost is a training whose gradients, weights or embeddings are not finite; whose validation loss is 10,000 times the
-    loss it began with, while its embedding ranks worse than the untrained one (or 10⁸ times, however it ranks); or whose spread has fallen below
-    `threshold` for three validations in a row while the loss stays at its value at a collapse. A loss that is 0 at a
-    collapse asks for one: that is told once, and training goes on.
+    loss it began with, while its embedding ranks worse than the untrained one (or 10⁸ times, however it ranks); or
+    whose spread has fallen below `threshold` for three validations in a row while the loss stays at its value at a
+    collapse. A loss that is 0 at a collapse asks for one: that is told once, and training goes on.
 
     Args:
         threshold: The share of the largest spread seen so far below which the embedding counts as collapsed, in (0, 1).
@@ -108,8 +109,10 @@ class TrainingWatch(Callback):
         self.largest = max(self.largest, first[0])
         self.collapsed = self.collapsed + 1 if first[0] < self.threshold * self.largest else 0
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End a training that is lost, before its checkpoint is written; warn of a collapse that was asked for."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
         self._check_divergence(trainer)
         if not self.collapsed:
             return
@@ -133,7 +136,9 @@ class TrainingWatch(Callback):
         if self.began is None or "val/loss" not in scores:
             return
         loss, usual = float(scores["val/loss"]), max(abs(self.began), float(scores.get("train/loss_if_collapsed", 0.0)))
-        if loss > _HOPELESS * usual > 0 or (loss > _DIVERGED * usual > 0 and not _ranks_better(trainer)):
+        if not 0 < _HOPELESS * usual < _LARGEST:  # so large already that its rise could not be told from its size
+            return
+        if loss > _HOPELESS * usual or (loss > _DIVERGED * usual and not _ranks_better(trainer)):
             raise LostTrainingError(
                 f"training diverged: val/loss is {loss:.2g}, training began with {self.began:.2g}; {_MENDS}"
             )

@@ -31,7 +31,7 @@ from dml.cli.processes import lost_processes
 from dml.cli.scoring import record_scores
 from dml.data import ImageData, LabelledData
 from dml.embeddings import EmbeddingSet
-from dml.errors import UserError
+from dml.errors import LostTrainingError, UserError
 from dml.modules import ClassifierModule
 from dml.modules.base import TrainableModule
 from dml.modules.sync_batchnorm import SyncBatchNorm
@@ -98,6 +98,10 @@ class TrainerCLI(LightningCLI):
                 if not self.interrupt.saved:
                     raise KeyboardInterrupt from stop
                 return False
+            except LostTrainingError as error:
+                kept = None if self.run is None else self.run / CHECKPOINTS / "last.ckpt"
+                before = f"; {kept} is from before that" if kept is not None and kept.exists() else ""
+                raise LostTrainingError(f"{error}{before}") from error
             if not self.rehearsal:
                 self.score("val", self._find_best())
         return True

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from pytorch_metric_learning.losses import MultiSimilarityLoss
-from torch import nn
 
-from dml.callbacks import CollapseWatch, KNNEvaluation, RandomState
+from dml.callbacks import KNNEvaluation, RandomState
 from dml.callbacks.collector import Collector
 from dml.callbacks.pictures import _half_worst
 from dml.data import Batch
@@ -36,26 +34,6 @@ def test_half_of_the_gallery_are_the_worst_queries():
     right[3, 0] = False
     assert _half_worst(right, 4).tolist() == [0, 9, 6, 3]
     assert sorted(_half_worst(right[:2], 8).tolist()) == [0, 1]
-
-
-class _Logged(nn.Module):
-    def log(self, *_, **__):
-        """Take what is logged."""
-
-
-def test_a_collapse_is_told_once():
-    watch, module = CollapseWatch(threshold=0.01), _Logged()
-    trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
-    spread_out = torch.tensor(np.random.default_rng(0).normal(size=(20, 3)))
-
-    def validate(embeddings):
-        watch.on_validation_batch_end(trainer, module, embeddings, None, 0)
-        watch.on_validation_epoch_end(trainer, module)
-
-    validate(spread_out)
-    with pytest.warns(UserWarning, match="the embedding collapses"):
-        validate(0.001 * spread_out)
-    validate(0.001 * spread_out)  # a second warning would be an error
 
 
 def test_baselines_and_random_state_travel_with_the_checkpoint():
