@@ -1,5 +1,10 @@
 """The error a user can mend: one clear line, no traceback, exit code 2 at the front door."""
 
+import unicodedata
+
+_ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (among them the bidi overrides), surrogates, line ends
+_JOINERS = "\u200c\u200d"  # format characters that scripts and emoji are written with
+
 
 class UserError(ValueError):
     """A mistake outside the code: a missing folder, a wrong key, a class with one image.
@@ -13,3 +18,36 @@ class UserError(ValueError):
         ...
         dml.errors.UserError: no folder 'photos': give an existing one
     """
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""Return text that shows on a terminal or a page and cannot act there: other characters become escapes.
+
+    Args:
+        text: Anything, such as a file's name: it may hold control characters, overrides of the direction of writing,
+            or bytes that are not UTF-8.
+        lines: Whether line ends and tabs are kept.
+
+    Example:
+        >>> print(printable("a\x1b[2J\u202eb\udcff\n"))
+        a\x1b[2J\u202eb\udcff\n
+    """
+    if text.isprintable():
+        return text
+    kept = _JOINERS + "\n\t" if lines else _JOINERS
+    acts = {c for c in set(text) if unicodedata.category(c) in _ACTING and c not in kept}
+    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in acts})
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why something failed in a few words: the error's first line, or its kind where it says nothing.
+
+    Example:
+        >>> reason_of(KeyError()), reason_of(OSError(2, "No such file or directory", "x.png"))
+        ('KeyError', 'No such file or directory')
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from dml import runs
 from dml.cli.messages import one_line
 from dml.errors import UserError
 
@@ -54,6 +56,9 @@ def check_checkpoint(checkpoint: Path | None) -> None:
     if checkpoint is None:
         return
     try:
+        with runs.open_file(checkpoint) as file, zipfile.ZipFile(file) as archive:
+            if spoilt := archive.testzip():  # torch does not look at the checksums
+                raise ValueError(f"{spoilt} is damaged")
         state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a file of another kind fails in many ways
         raise UserError(f"{checkpoint} is not a checkpoint, or is damaged: give a file written by `dml fit`") from error

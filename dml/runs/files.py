@@ -1,14 +1,69 @@
 """Writes and reads the files of a run, each whole or not at all."""
 
+import errno
 import io
 import json
+import math
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from dml.errors import UserError
+from dml.errors import UserError, reason_of
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file for reading; a pipe, which would wait, a device, which need not end, and a folder are refused.
+
+    Raises:
+        OSError: It is missing, cannot be read, or is not a regular file.
+
+    Example:
+        >>> open_file(Path("/dev/null"))
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 22] not a regular file: '/dev/null'
+    """
+    irregular = OSError(errno.EINVAL, "not a regular file", str(path))
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a device may already do something
+            raise irregular
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "a name cannot hold a NUL byte", str(path)) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # another since it was looked at
+        os.close(handle)
+        raise irregular
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """Read a regular file whole.
+
+    Args:
+        path: The file.
+        most: Bytes it may have; None: any number.
+
+    Raises:
+        OSError: It cannot be read, is not a regular file, or is larger.
+
+    Example:
+        >>> file = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> write_bytes(file, b"all of it")
+        >>> read_bytes(file, most=4)
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 27] 9 bytes, more than 4: ...
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if most is not None and size > most else file.read() if most is None else file.read(most + 1)
+        if most is not None and max(size, len(content)) > most:
+            raise OSError(errno.EFBIG, f"{max(size, len(content)):,} bytes, more than {most:,}", str(path))
+        return content
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -70,11 +125,20 @@ def read_json(path: Path) -> Any:
         dml.errors.UserError: no file no_runs_yet/scores.json: the run is incomplete
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode(), parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError as error:
         raise UserError(f"no file {path}: the run is incomplete") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): restore it or run again") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason_of(error)}): restore it or run again") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({reason_of(error)}): restore it or run again") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -113,14 +177,74 @@ def read_arrays(path: Path) -> dict[str, Any]:
         ...
         dml.errors.UserError: no file no_runs_yet/queries_val.npz
     """
-    import zipfile
+    with open_archive(path) as archive:
+        return {name: archive[name] for name in archive}
 
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Open an `.npz` archive, whose arrays are read as they are asked for, without anything pickled.
+
+    Raises:
+        UserError: There is no such file, it is not an archive of arrays, or it unpacks to more than there is memory.
+
+    Example:
+        >>> with open_archive(Path("no_such.npz")) as archive:
+        ...     pass
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no file no_such.npz
+    """
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
+            promised = sum(member.file_size for member in archive.zip.infolist())
+            if promised > _memory():
+                raise ValueError(f"its arrays take {promised:,} bytes, more than this machine's memory")
+            if strange := [name for name in archive.zip.namelist() if not name.endswith(".npy")]:
+                raise ValueError(f"'{strange[0]}' in it is not an array")
+            yield archive
     except FileNotFoundError as error:
         raise UserError(f"no file {path}") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a NumPy archive, or is damaged: write it again") from error
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file fails in many ways
+        told = f"{path} is not a NumPy archive, or is damaged ({reason_of(error)})"
+        raise UserError(f"{told}: write it again, with numpy.savez") from error
+
+
+def read_array(path: Path) -> Any:
+    """Map the array of a `.npy` file into memory; pickled objects are refused.
+
+    Raises:
+        UserError: There is no such file, or it is not an array.
+
+    Example:
+        >>> read_array(Path("no_such.npy"))
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no file no_such.npy: give a .npy file
+    """
+    import numpy as np
+
+    try:
+        open_file(path).close()
+        found = np.load(path, allow_pickle=False, mmap_mode="r")
+        if isinstance(found, np.ndarray):
+            return found
+        found.close()
+        raise ValueError("it is an archive")
+    except FileNotFoundError as error:
+        raise UserError(f"no file {path}: give a .npy file") from error
+    except Exception as error:  # a damaged file fails in many ways
+        told = f"{path} is not a .npy file of numbers ({reason_of(error)}): write it with numpy.save"
+        raise UserError(told) from error
+
+
+def _memory() -> float:
+    """Return the bytes of memory this machine has, infinity where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
