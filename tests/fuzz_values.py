@@ -232,7 +232,9 @@ def odd_labels(folder: Path, rng: random.Random, read: Read) -> None:
 def full_disk(folder: Path, rng: random.Random, read: Read) -> None:
     """Output to a place that takes nothing."""
     photos(folder / "p")
-    place = rng.choice(["/dev/full", "/proc/none/x.json", str(folder / "p" / "ash" / "0.png" / "x.json"), str(folder)])
+    os.mkfifo(folder / "pipe")
+    places = ["/proc/none/x.json", str(folder / "p" / "ash" / "0.png" / "x.json"), str(folder), str(folder / "pipe")]
+    place = rng.choice(places)
     words = ["audit", "--data.root", str(folder / "p"), "--data.cache_dir", str(folder / "c"), "--output", place]
     if cli.main([*words]) not in (2, 3):
         raise Nonsense(f"written to {place}")

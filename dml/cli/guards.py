@@ -1,8 +1,11 @@
 """Guards around Lightning: its errors become one line, its hints are silenced, a broken checkpoint is told early."""
 
 import argparse
+import errno
 import logging
 import os
+import re
+import threading
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +18,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from dml import runs
 from dml.cli.messages import one_line
 from dml.errors import UserError
+
+_NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @contextmanager
@@ -42,6 +47,66 @@ def user_errors() -> Iterator[None]:
         if told is None or told is error:
             raise
         raise told from error
+
+
+@contextmanager
+def disk_errors(run: Path | None) -> Iterator[None]:
+    """Tell in one line, which names the run, that its disk is full or read-only, whoever was writing.
+
+    TensorBoard writes in a thread, whose own traceback is silenced: its error comes up again in this one.
+
+    Example:
+        >>> with disk_errors(Path("runs/first")):
+        ...     raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: cannot write run runs/first (No space left on device): free some space or choose another
+        --runs_dir
+    """
+    hook = threading.excepthook
+
+    def told_here(thread: threading.ExceptHookArgs) -> None:
+        if not isinstance(thread.exc_value, OSError) or thread.exc_value.errno not in _NO_ROOM:
+            hook(thread)
+
+    threading.excepthook = told_here
+    try:
+        yield
+    except Exception as error:
+        chain: list[BaseException] = [error]
+        while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
+            chain.append(before)  # closing a logger fails again, and torch tells of a full disk in its own words
+        full = [each for each in chain if isinstance(each, OSError) and each.errno in _NO_ROOM]
+        if run is None or not full:
+            raise
+        if told := [each for each in chain if isinstance(each, UserError)]:
+            raise told[0] from error
+        reason = full[0].strerror
+        raise UserError(f"cannot write run {run} ({reason}): free some space or choose another --runs_dir") from error
+    finally:
+        threading.excepthook = hook
+
+
+def check_recipe(recipe: str) -> None:
+    r"""Refuse a recipe that could not be read back from its file: YAML has no word for bytes that are not UTF-8.
+
+    Args:
+        recipe: The complete recipe, as YAML.
+
+    Raises:
+        UserError: A path in it holds such bytes; names the line.
+
+    Example:
+        >>> check_recipe('data:\n  root: "caf\\uDCE9"')
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: root: "caf\uDCE9" is a path of bytes that are not UTF-8, ...
+    """
+    if found := next((line for line in recipe.splitlines() if re.search(r"(?<!\\)\\uD[89A-F]", line)), None):
+        raise UserError(
+            f"{found.strip()} is a path of bytes that are not UTF-8, which a run's config.yaml cannot hold: rename the "
+            "folder, or give a link to it that has another name"
+        )
 
 
 def check_checkpoint(checkpoint: Path | None) -> None:

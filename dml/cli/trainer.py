@@ -24,7 +24,7 @@ from dml.callbacks import (
     RunFolder,
     run_checkpoints,
 )
-from dml.cli.guards import check_checkpoint, quiet, user_errors
+from dml.cli.guards import check_checkpoint, check_recipe, disk_errors, quiet, user_errors
 from dml.cli.messages import one_line
 from dml.cli.scoring import record_scores
 from dml.data import ImageData, LabelledData
@@ -85,9 +85,10 @@ class TrainerCLI(LightningCLI):
 
     def fit(self, checkpoint: Path | None) -> bool:
         """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
-        with user_errors():
+        with user_errors(), disk_errors(self.run):
             self._check_limits("train", "val")
             check_checkpoint(checkpoint)
+            check_recipe(self.recipe if self.run is not None else "")
             self._write_recipe()
             try:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)

@@ -80,6 +80,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = None
     try:
+        if os.path.exists(path) and not path.is_file():  # noqa: PTH110
+            raise OSError(errno.EINVAL, "not a regular file", str(path))  # a device would be replaced by a file
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
@@ -88,11 +90,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # a temporary file is readable by its owner alone
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path} ({reason}): free some space or choose another place") from error
+        raise UserError(f"cannot write {path} ({reason_of(error)}): free some space or choose another place") from error
 
 
 def write_json(path: Path, value: Any) -> None:

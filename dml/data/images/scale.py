@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dml.errors import UserError
 
 _KINDS = {"b": "booleans", "u": "whole numbers", "i": "whole numbers", "f": "floats"}
+_WHITES = (1.0, 16.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # what is white in most files
 _CHUNK = 2**24  # numbers that are looked at together
 
 
@@ -52,7 +53,8 @@ def to_bytes(array: NDArray[Any], black: float = 0.0, white: float | None = None
         raise ValueError(f"{finite.size - finite.sum()} of {finite.size} values are NaN or infinite")
     scaled = (array.astype(np.float64) - black) * (255 / (top - black))
     if array.size and not (scaled.min() >= -0.5 and scaled.max() <= 255.5):
-        raise ValueError(f"values from {array.min():g} to {array.max():g} are not within {black:g} to {top:g}")
+        told = f"values from {array.min():g} to {array.max():g} are not within {black:g} to {top:g}"
+        raise ValueError(f"{told}, the source's black and white")
     return np.rint(scaled).clip(0, 255).astype(np.uint8)
 
 
@@ -66,16 +68,17 @@ def check_scale(images: NDArray[Any], black: float, white: float | None, what: s
         black: what is taken for black.
         white: what is taken for white; None: as `white_of` has it.
         what: the array's name for the message.
-        mend: how black and white are given.
+        mend: where black and white are given.
 
     Raises:
         UserError: numbers lie outside, or none is bright enough to be told from black; says how many, and the mend.
 
     Example:
-        >>> check_scale(np.full((3, 2, 2), 16.0), 0, None, "digits.npz", "give `white`")
+        >>> check_scale(np.array([[0.0, 16.0], [0.0, 0.5]]), 0, None, "digits.npz", "give")
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: digits.npz: 3 of 3 images hold values outside 0..1, they reach from 16 to 16: give `white`
+        dml.errors.UserError: digits.npz: 1 of 2 images hold values outside 0..1, they reach from 0 to 16: give
+        white: 16 (or what white is there)
     """
     try:
         top = white_of(images) if white is None else white
@@ -83,6 +86,8 @@ def check_scale(images: NDArray[Any], black: float, white: float | None, what: s
         raise UserError(f"{what}: {error}") from error
     if not top > black:
         raise UserError(f"{what}: white is {top:g} and black {black:g}: give a larger white")
+    if images.dtype.kind == "b" or (images.dtype == np.uint8 and black <= 0 and top >= 255):
+        return
     half = (top - black) / 510
     low, high, outside = np.inf, -np.inf, 0
     step = max(1, _CHUNK // max(1, images[:1].size))
@@ -93,6 +98,8 @@ def check_scale(images: NDArray[Any], black: float, white: float | None, what: s
         high = max(high, float(rows.max(where=kept, initial=-np.inf)) if rows.dtype.kind == "f" else float(rows.max()))
         outside += int((kept & ((rows < black - half) | (rows > top + half))).any(axis=1).sum())
     told = f"they reach from {low:g} to {high:g}"
+    whites = [usual for usual in _WHITES if high <= usual] or [high]
+    mend += (f" black: {low:g}," if low < black else "") + f" white: {whites[0]:g} (or what white is there)"
     if outside:
         raise UserError(
             f"{what}: {outside} of {len(images)} images hold values outside {black:g}..{top:g}, {told}: {mend}"

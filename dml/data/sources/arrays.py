@@ -12,8 +12,6 @@ from dml.data.catalog import ArrayReader, Catalog, Source, index_labels
 from dml.data.images.scale import check_scale
 from dml.errors import UserError
 
-SCALE = "give the numbers that are black and white as `black` and `white`"
-
 
 def array_samples(
     images: NDArray[Any],
@@ -21,7 +19,7 @@ def array_samples(
     what: str,
     black: float = 0.0,
     white: float | None = None,
-    mend: str = SCALE,
+    mend: str = "give",
 ) -> Catalog:
     """Catalog images (N, H, W) or (N, H, W, C) with labels (N,) of any kind.
 
@@ -124,8 +122,6 @@ class ArrayFile(Source):
         for key in (self.images, self.labels):
             if key not in found:
                 raise UserError(f"'{self.root}' holds no array '{key}' (found: {held}): name it in the source's keys")
-        mend = (
-            f"set data.source to dml.data.ArrayFile with root: {self.root}, and what is white as `white` (and `black`)"
-        )
+        mend = f"set data.source to dml.data.ArrayFile with root: {self.root},"
         name = Path(self.root).name
         return array_samples(found[self.images], found[self.labels], name, self.black, self.white, mend)
