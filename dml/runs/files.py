@@ -60,8 +60,13 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if most is not None and size > most else file.read() if most is None else file.read(most + 1)
-        if most is not None and max(size, len(content)) > most:
+        bound = math.inf if most is None else most
+        content = file.read(size + 1) if size <= bound else b""  # a buffer no larger than the file
+        while (
+            len(content) > size and len(content) <= bound and (more := file.read(2**20))
+        ):  # it grows, or tells no size
+            content += more
+        if max(size, len(content)) > bound:
             raise OSError(errno.EFBIG, f"{max(size, len(content)):,} bytes, more than {most:,}", str(path))
         return content
 
