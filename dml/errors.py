@@ -48,6 +48,8 @@ def reason_of(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, KeyError) and error.args:
+        return f"there is no {error}"
     if isinstance(error, MemoryError):
         return "there is not enough memory"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,6 +1,7 @@
 """The kinds of files that `fuzz_files.py` spoils: how each is made, spoilt and read."""
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -145,8 +146,8 @@ def read_images(root: Path | None, rng: random.Random | None = None, **keys: obj
     data = ImageData(root=None if root is None else str(root), **{"cache": False, **more, **keys})
     data.setup()
     catalog = data.catalog
-    if not len(set(catalog.names)) == len(catalog.names) == len(catalog.labels):
-        raise Nonsense("names do not fit: they are fewer than the labels, or stand twice")
+    if len(catalog.names) != len(catalog.labels):
+        raise Nonsense(f"{len(catalog.names)} names for {len(catalog.labels)} labels")
     if catalog.labels.min() < 0 or catalog.labels.max() >= len(catalog.class_names):
         raise Nonsense("labels out of range")
     kept = np.setdiff1d(np.arange(len(catalog)), data.unreadable)
@@ -198,6 +199,18 @@ def make_table(folder: Path) -> None:
         rows.writerows(
             [[f"{('ash', 'birch')[i % 2]}/{i}.png", i % 2, ("train", "test")[i > 5], i // 2] for i in range(8)]
         )
+
+
+def make_parquet(folder: Path) -> None:
+    """Write the same as Parquet, where pyarrow is installed."""
+    make_table(folder)
+    if importlib.util.find_spec("pyarrow"):
+        from pyarrow import csv as arrow_csv
+        from pyarrow import parquet
+
+        parquet.write_table(arrow_csv.read_csv(folder / "photos" / "table.csv"), folder / "photos" / "table.parquet")
+    else:
+        (folder / "photos" / "table.parquet").write_bytes(b"PAR1PAR1")
 
 
 def make_idx(folder: Path) -> None:
@@ -315,6 +328,90 @@ def read_run(folder: Path, rng: random.Random) -> None:
         raise Nonsense("NaN among the scores")
 
 
+def spoil_run(folder: Path, rng: random.Random) -> str:
+    """Spoil bytes of one of a run's files, or what a JSON file or an archive of it holds."""
+    run = folder / "runs" / "first"
+    if rng.random() < 0.5:
+        return spoil_one("runs/first/**/*", True)(folder, rng)
+    path = rng.choice([run / "scores.json", run / "protocol.json", *sorted(run.glob("*.npz"))])
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            arrays = dict(archive)
+        name = rng.choice(sorted(arrays))
+        arrays[name], what = odd_array(arrays[name], rng)
+        np.savez(path, **arrays)
+        return f"{path.name}: {name} {what}"
+    content = json.loads(path.read_text())
+    block, way = content, []
+    while True:
+        key = rng.choice(sorted(block))
+        way.append(key)
+        if not isinstance(block[key], dict) or not block[key] or rng.random() < 0.3:
+            break
+        block = block[key]
+    block[key] = rng.choice([None, [], {}, "x", "\x1b[2J", -1, 1e300, True, [[1]], {"a": {"b": 1}}, "9" * 400])
+    if rng.random() < 0.2:
+        block["\x1b]0;x\x07"] = 0.5
+    path.write_text(json.dumps(content))
+    return f"{path.name}: {'/'.join(way)} is {block[key]!r}"
+
+
+def odd_array(array: np.ndarray, rng: random.Random) -> tuple[np.ndarray, str]:
+    """Return an array with other values, another type or another shape, and what was done."""
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "negative": lambda: -1 - np.abs(array.astype(np.float64)) if array.dtype.kind in "iuf" else array,
+        "huge": lambda: np.full_like(array, 2**62) if array.dtype.kind == "i" and array.itemsize == 8 else array,
+        "NaN": lambda: np.full(array.shape, np.nan),
+        "infinite": lambda: np.full(array.shape, np.inf),
+        "1e300": lambda: np.full(array.shape, 1e300),
+        "tiny": lambda: np.full(array.shape, 1e-310),
+        "constant": lambda: np.zeros_like(array),
+        "texts": lambda: np.full(array.shape, "\x1b[2J\u202e"),
+        "complex": lambda: np.full(array.shape, 1j),
+        "booleans": lambda: np.ones(array.shape, bool),
+        "halves": lambda: np.full(array.shape, 0.5, np.float16),
+        "empty": lambda: array[:0] if array.ndim else np.zeros(0),
+        "one row": lambda: array[:1] if array.ndim else array[None],
+        "one axis more": lambda: array[..., None],
+        "one axis less": lambda: array.reshape(-1) if array.ndim > 1 else np.asarray(array.reshape(-1)[:1]).reshape(()),
+        "no columns": lambda: array[:, :0] if array.ndim > 1 else array,
+        "twice": lambda: np.concatenate([array, array]) if array.ndim else array,
+        "dates": lambda: np.zeros(array.shape, "datetime64[s]"),
+    }
+    what = rng.choice(sorted(ways))
+    return ways[what](), what
+
+
+def spoil_set(folder: Path, rng: random.Random) -> str:
+    """Put odd arrays into an archive of embeddings."""
+    with np.load(folder / "e.npz") as archive:
+        arrays = dict(archive)
+    told = []
+    for _ in range(rng.choice([1, 1, 2])):
+        name = rng.choice(sorted(arrays))
+        arrays[name], what = odd_array(arrays[name], rng)
+        told.append(f"{name} {what}")
+    if rng.random() < 0.1:
+        del arrays[name]
+        told.append(f"no {name}")
+    np.savez(folder / "e.npz", **arrays)
+    return ", ".join(told)
+
+
+def read_set(folder: Path, rng: random.Random) -> None:
+    """Score the archive or draw it; scores are numbers of their range."""
+    words = ["--embeddings", str(folder / "e.npz"), "--output"]
+    if rng.random() < 0.4:
+        front_door("project", *words, str(folder / "map.png"), "--method", "pca")
+        return
+    more = rng.choice([[], ["--metric", "cosine"], ["--verification"], ["--clustering"]])
+    front_door("evaluate", *words, str(folder / "scores.json"), *more)
+    scores = json.loads((folder / "scores.json").read_text())["embeddings"]
+    bad = {name: value for name, value in scores.items() if not name.startswith("num_") and not -1 <= value <= 1}
+    if bad:
+        raise Nonsense(f"scores {bad}")
+
+
 def read_place(folder: Path, rng: random.Random) -> None:
     """Build one of the odd places and read it."""
     ODD_PLACES[rng.choice(sorted(ODD_PLACES))](folder, rng, read_images)
@@ -359,10 +456,16 @@ FORMATS |= {
         lambda folder, rng: read_images(folder / "photos" / "table.csv", rng),
         spoil_one("photos/table.csv", True),
     ),
+    "parquet": Format(
+        make_parquet,
+        lambda folder, rng: read_images(folder / "photos" / "table.parquet", rng),
+        spoil_one("photos/table.parquet"),
+    ),
     "idx": Format(make_idx, read_idx, spoil_one("MNIST/raw/*")),
     "lists": Format(make_birds, read_birds, spoil_one("*.*", True)),
     "cache": Format(make_cache, read_cached, spoil_one("decoded/*.*", True)),
     "embeddings": Format(make_embeddings, read_embeddings, spoil_one("e.np*")),
-    "run": Format(make_run, read_run, spoil_one("runs/first/**/*", True)),
+    "sets": Format(make_embeddings, read_set, spoil_set),
+    "run": Format(make_run, read_run, spoil_run),
     "places": Format(nothing, read_place, nothing),
 }

@@ -45,8 +45,10 @@ def main(arguments: list[str]) -> int:
         configs.insert(0, runs.recipe_argument(runs.find_run(options.run, options.runs_dir)))
     data = read_data(configs, keys)
 
+    from dml.cli.guards import quiet
     from dml.data.audit import audit_data
 
+    quiet()
     found = audit_data(data, options.near)
     print(describe(found, data.split_hash))
     if options.output:

@@ -149,4 +149,5 @@ def quiet() -> None:
         ".*sync_dist=True.*",  # every process computes the same scores
     ):
         warnings.filterwarnings("ignore", hint)
+    warnings.filterwarnings("ignore", module="PIL")  # a damaged image is told in our own line
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

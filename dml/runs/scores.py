@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dml.errors import UserError
+from dml.errors import UserError, printable
 from dml.runs.files import read_json, write_json
 
 SCORES = "scores.json"
@@ -73,6 +73,8 @@ def read_scores(path: Path) -> dict[str, Any]:
 def _misfit(scores: Mapping[str, Any]) -> str:
     """Return what is wrong with the form of scores, nothing where they are as `write_scores` leaves them."""
     for section, content in scores.items():
+        if acting := [name for name in _names({section: content}) if printable(name) != name]:
+            return f"the name {acting[0]!r} holds control characters"
         groups = content.values() if section in ("baselines", "intervals") and isinstance(content, dict) else [content]
         for group in groups:
             if section == "baselines" and isinstance(group, dict):
@@ -84,6 +86,12 @@ def _misfit(scores: Mapping[str, Any]) -> str:
             if not fits:
                 return f"'{section}' does not hold numbers"
     return ""
+
+
+def _names(values: Mapping[str, Any]) -> list[str]:
+    """Return all names of nested values."""
+    inner = [name for value in values.values() if isinstance(value, dict) for name in _names(value)]
+    return [*values, *inner]
 
 
 def _is_number(value: Any) -> bool:

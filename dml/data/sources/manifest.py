@@ -119,6 +119,8 @@ def column(rows: Rows, key: str, table: Path) -> list[str]:
     values = [row[key] for row in rows]
     if "" in values:
         raise UserError(f"'{table}' line {values.index('') + 2}: '{key}' is empty: fill it in or remove the line")
+    if spoilt := [line for line, value in enumerate(values, 2) if "\0" in value]:
+        raise UserError(f"'{table}' line {spoilt[0]}: '{key}' holds a NUL byte: write the table again")
     return values
 
 

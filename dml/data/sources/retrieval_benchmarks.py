@@ -3,13 +3,14 @@
 The test part holds classes that training has not seen.
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from dml import runs
 from dml.data.catalog import Catalog, Part, Source, index_labels
@@ -92,6 +93,36 @@ class CUB200(Source):
             return list_samples(root, names, [class_names[n] for n in numbers], first_half(numbers, 100))
 
 
+_READ_CARS = """
+import json, sys
+import numpy as np
+from scipy.io import loadmat
+table = loadmat(sys.stdin.buffer, squeeze_me=True)
+rows = np.atleast_1d(table["annotations"])
+names, numbers = [str(row["relative_im_path"]) for row in rows], [int(row["class"]) for row in rows]
+print(json.dumps([names, numbers, [str(name) for name in np.atleast_1d(table["class_names"])]]))
+"""
+
+
+def read_cars(path: Path) -> tuple[list[str], list[int], list[str]]:
+    """Read file names, class numbers (from 1 on) and class names; by another process, for damage may crash scipy.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    with runs.open_file(path) as file:
+        done = subprocess.run(
+            [sys.executable, "-c", _READ_CARS], stdin=file, capture_output=True, timeout=60, check=False
+        )
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(told[-1] if told and done.returncode > 0 else f"'{path.name}' is damaged")
+    names, numbers, class_names = json.loads(done.stdout)
+    if numbers and not 1 <= min(numbers) <= max(numbers) <= len(class_names):
+        raise ValueError(f"classes {min(numbers)} to {max(numbers)}, but {len(class_names)} names")
+    return names, numbers, class_names
+
+
 class Cars196(Source):
     """Cars196: 16,185 cars of 196 models; the first 98 train, the other 98 test.
 
@@ -115,12 +146,7 @@ class Cars196(Source):
         """Read the annotations."""
         with damage_told(f"a list in '{self.root}'", "fetch cars_annos.mat anew"):
             root = find_root(self.root, "cars196", "cars_annos.mat", "put cars_annos.mat and car_ims there")
-            with runs.open_file(root / "cars_annos.mat") as file:
-                table: dict[str, Any] = loadmat(file, squeeze_me=True)
-            rows = np.atleast_1d(table["annotations"])
-            class_names = [str(name) for name in np.atleast_1d(table["class_names"])]
-            names = [str(row["relative_im_path"]) for row in rows]
-            numbers = [int(row["class"]) for row in rows]
+            names, numbers, class_names = read_cars(root / "cars_annos.mat")
             # class names repeat models of other years almost literally, so the number stays in front
             keys = [f"{number:03d} {class_names[number - 1]}" for number in numbers]
             return list_samples(root, names, keys, first_half(numbers, 98))
