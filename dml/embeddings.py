@@ -58,6 +58,8 @@ class EmbeddingSet:
             )
         if not len(rows):
             raise UserError(f"the {what} set is empty: give at least one sample")
+        if rows.dtype.kind not in "biuf":
+            raise UserError(f"{what} embeddings are of type {rows.dtype}: give real numbers")
         if rows.dtype != np.float64:
             rows = rows.astype(np.float32, copy=False)
         _check_finite(rows, what)

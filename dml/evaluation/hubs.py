@@ -141,7 +141,9 @@ def read_neighborhoods(path: Path) -> tuple[Neighborhoods, dict[str, NDArray[Any
             labels.shape == ids.shape == near_ids.shape[:1] and near_labels.shape == near_ids.shape == distances.shape
         ):
             raise ValueError("the arrays do not fit")
-    except (KeyError, TypeError, ValueError) as error:
+        if not len(np.unique(near_ids)) <= num_references < 2**31:
+            raise ValueError(f"{num_references} references")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} holds no neighbours: write it with `dml evaluate --run {path.parent}`") from error
     return Neighborhoods(labels, ids, near_labels, near_ids, distances, num_references), arrays
 

@@ -80,14 +80,18 @@ def _neighbor_sections(folder: Path) -> dict[str, list[str]]:
     near, more = read_neighborhoods(path)
     if missing := {"votes", "class_names", "names"} - more.keys():
         raise UserError(f"{path} lacks {', '.join(sorted(missing))}: write it anew with `dml evaluate --run {folder}`")
-    votes, names = int(more["votes"]), list(map(str, more["class_names"]))
-    confusion = confusion_matrix(near.neighbor_labels[:, :votes], near.labels)
-    k = min(_K, near.neighbor_labels.shape[1])
-    return {
-        "Confusion": confusion_section(confusion.shares, [names[label] for label in confusion.classes], votes),
-        "Label-noise suspects": suspects_section(_suspects(near, more, k), k),
-        "Hubness": hubness_section(occurrences(near, k), len(near.labels), k),
-    }
+    try:
+        votes, names = int(more["votes"]), list(map(str, more["class_names"]))
+        confusion = confusion_matrix(near.neighbor_labels[:, :votes], near.labels)
+        k = min(_K, near.neighbor_labels.shape[1])
+        return {
+            "Confusion": confusion_section(confusion.shares, [names[label] for label in confusion.classes], votes),
+            "Label-noise suspects": suspects_section(_suspects(near, more, k), k),
+            "Hubness": hubness_section(occurrences(near, k), len(near.labels), k),
+        }
+    except Exception as error:  # arrays that do not fit each other fail in many ways
+        told = f"{path} holds neighbours that do not fit together ({reason_of(error)})"
+        raise UserError(f"{told}: write it anew with `dml evaluate --run {folder}`") from error
 
 
 def _suspects(near: Neighborhoods, more: Arrays, k: int) -> list[Suspect]:
