@@ -2,17 +2,8 @@
 
 from typing import Any
 
-from dml.runs.files import (
-    open_archive,
-    open_file,
-    read_array,
-    read_arrays,
-    read_bytes,
-    read_json,
-    write_arrays,
-    write_bytes,
-    write_json,
-)
+from dml.runs.arrays import open_archive, read_array, read_arrays, write_arrays
+from dml.runs.files import open_file, read_bytes, read_json, write_bytes, write_json
 from dml.runs.folder import (
     CHECKPOINTS,
     CONFIG,
