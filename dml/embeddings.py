@@ -58,6 +58,8 @@ class EmbeddingSet:
             )
         if not len(rows):
             raise UserError(f"the {what} set is empty: give at least one sample")
+        if rows.dtype.kind not in "biuf":
+            raise UserError(f"{what} embeddings are of type {rows.dtype}: give real numbers")
         if rows.dtype != np.float64:
             rows = rows.astype(np.float32, copy=False)
         _check_finite(rows, what)
@@ -194,8 +196,16 @@ class EmbeddingSet:
         arrays = runs.read_arrays(path)
         if missing := {"embeddings", "labels", "ids"} - arrays.keys():
             raise UserError(f"{path} holds no {min(missing)}: give a file written by `dml predict`")
+        for key in ("names", "class_names"):
+            texts = arrays.get(key, np.empty(0, np.str_))
+            if texts.ndim != 1 or (texts.dtype.kind not in "US" and texts.size):
+                raise UserError(f"{path} holds {key} that are no list of texts: give a file written by `dml predict`")
         names = [str(name) for name in arrays.get("class_names", ())]
-        return cls(arrays["embeddings"], arrays["labels"], arrays["ids"], arrays.get("names"), names)
+        found = cls(arrays["embeddings"], arrays["labels"], arrays["ids"], arrays.get("names"), names)
+        if names and not 0 <= found.labels.min() <= found.labels.max() < len(names):
+            told = f"labels {found.labels.min()} to {found.labels.max()}, but {len(names)} class names"
+            raise UserError(f"{path} holds {told}: give a file written by `dml predict`")
+        return found
 
 
 def query_and_reference(
@@ -330,7 +340,8 @@ def _first_of_each(ids: Ints) -> Ints | None:
 
 def _check_finite(rows: NDArray[Any], what: str) -> None:
     step = max(1, (1 << 20) // rows.shape[1])
-    bad = [i + np.flatnonzero(~np.isfinite(rows[i : i + step]).all(axis=1)) for i in range(0, len(rows), step)]
+    most = np.finfo(np.float32).max  # beyond it distances are infinite
+    bad = [i + np.flatnonzero(~(np.abs(rows[i : i + step]) <= most).all(axis=1)) for i in range(0, len(rows), step)]
     wrong = np.concatenate(bad)
     if len(wrong):
         raise UserError(

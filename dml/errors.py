@@ -1,6 +1,10 @@
 """The errors that are told in one clear line, without a traceback; each has its exit code at the front door."""
 
+import unicodedata
 from typing import ClassVar
+
+_ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (among them the bidi overrides), surrogates, line ends
+_JOINERS = "\u200c\u200d"  # format characters that scripts and emoji are written with
 
 
 class UserError(ValueError):
@@ -39,3 +43,38 @@ class LostTrainingError(UserError):
     """
 
     exit_code = 4
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""Return text that shows on a terminal or a page and cannot act there: other characters become escapes.
+
+    Args:
+        text: Anything, such as a file's name: it may hold control characters, overrides of the direction of writing,
+            or bytes that are not UTF-8.
+        lines: Whether line ends and tabs are kept.
+
+    Example:
+        >>> print(printable("a\x1b[2J\u202eb\udcff\n"))
+        a\x1b[2J\u202eb\udcff\n
+    """
+    if text.isprintable():
+        return text
+    kept = _JOINERS + "\n\t" if lines else _JOINERS
+    acts = {c for c in set(text) if unicodedata.category(c) in _ACTING and c not in kept}
+    return text.translate({ord(c): c.encode("unicode_escape").decode() for c in acts})
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why something failed in a few words: the error's first line, or its kind where it says nothing.
+
+    Example:
+        >>> reason_of(KeyError()), reason_of(OSError(2, "No such file or directory", "x.png"))
+        ('KeyError', 'No such file or directory')
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, KeyError) and error.args:
+        return f"there is no {error}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

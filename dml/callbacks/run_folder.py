@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dml import __version__, reports, runs
 from dml.data import datamodule_of
+from dml.errors import printable
 
 _VERSIONS = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "faiss-cpu", "scikit-learn", "numpy")
 
@@ -83,7 +84,7 @@ class RunFolder(Callback):
         data = datamodule_of(trainer)
         about = {} if data is None else data.describe()
         if about:
-            print(_announce(about), flush=True)
+            print(printable(_announce(about)), flush=True)
         protocol = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "started_at_step": trainer.global_step,  # above 0 where the run was resumed
@@ -126,11 +127,12 @@ def _peak_memory() -> int | None:
 
 def _announce(data: dict[str, Any]) -> str:
     shape = "×".join(map(str, data["image_shape"]))
-    skipped = data.get("unreadable_images_left_out", 0)
+    skipped, flawed = data.get("unreadable_images_left_out", 0), data.get("flawed_images_left_out", 0)
     return (
         f"{data['source']}: {data['trained_on']['images']} training images of {data['trained_on']['classes']} classes, "
         f"{data['held_back_images']['val']} for validation, {shape}"
         + (f"; {skipped} unreadable image{'s' * (skipped > 1)} left out" if skipped else "")
+        + (f"; {flawed} flawed image{'s' * (flawed > 1)} left out" if flawed else "")
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from dml import __version__
-from dml.errors import UserError
+from dml.errors import UserError, printable
 
 # verb -> what it does; its code is the module dml.cli.VERB: `build_parser()` and `main(arguments) -> exit code`
 VERBS = {
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             raise
-        print(f"dml: {error}", file=sys.stderr)
+        print(f"dml: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("dml: interrupted", file=sys.stderr)

@@ -11,7 +11,7 @@ import yaml
 from dml import runs
 from dml.cli.messages import one_line
 from dml.cli.options import Parser
-from dml.errors import UserError
+from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.data import ImageData
@@ -19,6 +19,14 @@ if TYPE_CHECKING:  # importing them loads torch, which --help must not
 
 LEAKS = 3  # the exit code
 SHOWN = 10  # names of each kind that are printed; --output holds all
+
+DARK = 32  # grey levels: as dml.data.images.flaws has it, which loads torch
+MENDS = {
+    "unreadable files": "left out by data.on_error=skip",
+    "equal images of different classes": "data.on_flaw=skip leaves all of them out",
+    "equal images of one class and part": "data.on_flaw=skip keeps the first of each",
+    "images of one colour": "data.on_flaw=skip leaves them out",
+}
 
 EPILOG = """further keys are those of the recipe (see dml fit --help): --data.root DIR, --data.image_size 64, ...
 
@@ -37,8 +45,10 @@ def main(arguments: list[str]) -> int:
         configs.insert(0, runs.recipe_argument(runs.find_run(options.run, options.runs_dir)))
     data = read_data(configs, keys)
 
+    from dml.cli.guards import quiet
     from dml.data.audit import audit_data
 
+    quiet()
     found = audit_data(data, options.near)
     print(describe(found, data.split_hash))
     if options.output:
@@ -81,7 +91,7 @@ def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ImageData, "data", fail_untyped=False)  # other libraries' samplers name no types
-    parser.set_defaults({"data.on_error": "skip"})
+    parser.set_defaults({"data.on_error": "skip", "data.on_flaw": "keep"})
     words = []
     for config in configs:
         recipe = _read_recipe(config)
@@ -114,15 +124,21 @@ def describe(found: "Audit", split_hash: str) -> str:
         ", ".join(f"{count} {part}" for part, count in found.images.items()) + f" images (split {split_hash})",
         f"{len(sizes)} classes of {min(sizes)} to {max(sizes)} images",
     ]
-    facts: list[tuple[str, Sequence[object]]] = [
+    facts: list[tuple[str, Sequence[str]]] = [
         ("classes with a single image", found.lone_classes),
         ("unreadable files", found.unreadable),
         ("equal images of different classes", [" = ".join(pair) for pair in found.contradictions]),
         ("equal images in different parts", [" = ".join(pair) for pair in found.exact]),
         ("almost equal images in different parts", [" ~ ".join(pair) for pair in found.near]),
+        ("equal images of one class and part", [" = ".join(pair) for pair in found.repeated]),
+        ("images of one colour", found.constant),
+        ("images left out by data.on_flaw", found.left_out),
     ]
     for what, names in facts:
-        lines.append(f"{what}: {len(names) or 'none'}")
-        lines += [f"  {name}" for name in names[:SHOWN]]
+        mend = f" ({MENDS[what]})" if names and what in MENDS else ""
+        lines.append(f"{what}: {len(names) or 'none'}{mend}")
+        lines += [f"  {printable(name)}" for name in names[:SHOWN]]
         lines += [f"  and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    dark = f"{found.brightest} of 255 (too dark for bytes: name what is white by data.source's `white`)"
+    lines.append(f"brightest pixel: {dark if found.brightest < DARK else found.brightest}")
     return "\n".join(lines)

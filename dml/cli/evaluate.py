@@ -153,7 +153,7 @@ def _tell_recorded(run: Path, split: str) -> bool:
     trained = runs.find_checkpoint(run, "best").stat().st_mtime
     if not all(file.exists() and file.stat().st_mtime >= trained for file in files):
         return False
-    known = runs.read_json(run / runs.SCORES)
+    known = runs.read_scores(run / runs.SCORES)
     scores, intervals = known.get(split, {}), known.get("intervals", {}).get(split, {})
     if "map_at_r" not in scores or not intervals:
         return False
@@ -186,18 +186,7 @@ def _read_set(embeddings: str, labels: str | None, option: str, label_option: st
         return EmbeddingSet.load(Path(embeddings))
     if labels is None:
         raise UserError(f"--{option} come without labels: give --{label_option} FILE")
-    return EmbeddingSet(_read(embeddings), _read(labels))
-
-
-def _read(path: str) -> Any:
-    import numpy as np
-
-    try:
-        return np.asarray(np.load(Path(path), allow_pickle=False, mmap_mode="r"))
-    except FileNotFoundError as error:
-        raise UserError(f"no file {path}: give a .npy file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a .npy file of numbers: write it with numpy.save") from error
+    return EmbeddingSet(runs.read_array(Path(embeddings)), runs.read_array(Path(labels)))
 
 
 def _print(

@@ -1,9 +1,13 @@
 """Guards around Lightning: its errors become one line, its hints are silenced, a broken checkpoint is told early."""
 
 import argparse
+import errno
 import logging
 import os
+import re
+import threading
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +15,11 @@ from pathlib import Path
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from dml import runs
 from dml.cli.messages import one_line
 from dml.errors import UserError
+
+_NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @contextmanager
@@ -42,6 +49,66 @@ def user_errors() -> Iterator[None]:
         raise told from error
 
 
+@contextmanager
+def disk_errors(run: Path | None) -> Iterator[None]:
+    """Tell in one line, which names the run, that its disk is full or read-only, whoever was writing.
+
+    TensorBoard writes in a thread, whose own traceback is silenced: its error comes up again in this one.
+
+    Example:
+        >>> with disk_errors(Path("runs/first")):
+        ...     raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: cannot write run runs/first (No space left on device): free some space or choose another
+        --runs_dir
+    """
+    hook = threading.excepthook
+
+    def told_here(thread: threading.ExceptHookArgs) -> None:
+        if not isinstance(thread.exc_value, OSError) or thread.exc_value.errno not in _NO_ROOM:
+            hook(thread)
+
+    threading.excepthook = told_here
+    try:
+        yield
+    except Exception as error:
+        chain: list[BaseException] = [error]
+        while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
+            chain.append(before)  # closing a logger fails again, and torch tells of a full disk in its own words
+        full = [each for each in chain if isinstance(each, OSError) and each.errno in _NO_ROOM]
+        if run is None or not full:
+            raise
+        if told := [each for each in chain if isinstance(each, UserError)]:
+            raise told[0] from error
+        reason = full[0].strerror
+        raise UserError(f"cannot write run {run} ({reason}): free some space or choose another --runs_dir") from error
+    finally:
+        threading.excepthook = hook
+
+
+def check_recipe(recipe: str) -> None:
+    r"""Refuse a recipe that could not be read back from its file: YAML has no word for bytes that are not UTF-8.
+
+    Args:
+        recipe: The complete recipe, as YAML.
+
+    Raises:
+        UserError: A path in it holds such bytes; names the line.
+
+    Example:
+        >>> check_recipe('data:\n  root: "caf\\uDCE9"')
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: root: "caf\uDCE9" is a path of bytes that are not UTF-8, ...
+    """
+    if found := next((line for line in recipe.splitlines() if re.search(r"(?<!\\)\\uD[89A-F]", line)), None):
+        raise UserError(
+            f"{found.strip()} is a path of bytes that are not UTF-8, which a run's config.yaml cannot hold: rename the "
+            "folder, or give a link to it that has another name"
+        )
+
+
 def check_checkpoint(checkpoint: Path | None) -> None:
     """Refuse a file that is not a checkpoint before the data is read; None stands for no file.
 
@@ -54,6 +121,9 @@ def check_checkpoint(checkpoint: Path | None) -> None:
     if checkpoint is None:
         return
     try:
+        with runs.open_file(checkpoint) as file, zipfile.ZipFile(file) as archive:
+            if spoilt := archive.testzip():  # torch does not look at the checksums
+                raise ValueError(f"{spoilt} is damaged")
         state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a file of another kind fails in many ways
         raise UserError(f"{checkpoint} is not a checkpoint, or is damaged: give a file written by `dml fit`") from error
@@ -79,4 +149,5 @@ def quiet() -> None:
         ".*sync_dist=True.*",  # every process computes the same scores
     ):
         warnings.filterwarnings("ignore", hint)
+    warnings.filterwarnings("ignore", module="PIL")  # a damaged image is told in our own line
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -17,12 +17,17 @@ def main(arguments: list[str]) -> int:
     if options.embeddings is not None and options.output is None:
         raise UserError("--embeddings needs --output FILE: there is no run to put the picture into")
 
+    import numpy as np
+
     from dml.embeddings import EmbeddingSet
     from dml.evaluation.projection import project
     from dml.reports import embedding_map, png
 
     if options.embeddings is not None:
         rows, output = EmbeddingSet.load(Path(options.embeddings)), Path(options.output)
+        if not rows.class_names:  # a legend by the labels themselves
+            found, codes = np.unique(rows.labels, return_inverse=True)
+            rows = EmbeddingSet(rows.embeddings, codes, rows.ids, rows.names, [str(label) for label in found])
         names = list(rows.class_names)
     else:
         run, checkpoint, configs = find_recipe(options)

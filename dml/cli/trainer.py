@@ -25,7 +25,7 @@ from dml.callbacks import (
     TrainingWatch,
     run_checkpoints,
 )
-from dml.cli.guards import check_checkpoint, quiet, user_errors
+from dml.cli.guards import check_checkpoint, check_recipe, disk_errors, quiet, user_errors
 from dml.cli.messages import one_line
 from dml.cli.processes import lost_processes
 from dml.cli.scoring import record_scores
@@ -88,9 +88,10 @@ class TrainerCLI(LightningCLI):
 
     def fit(self, checkpoint: Path | None) -> bool:
         """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
-        with user_errors(), lost_processes(self.run):
+        with user_errors(), disk_errors(self.run), lost_processes(self.run):
             self._check_limits("train", "val")
             check_checkpoint(checkpoint)
+            check_recipe(self.recipe if self.run is not None else "")
             self._write_recipe()
             try:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)

@@ -1,7 +1,5 @@
 """Looks a data set over before a score is trusted: counts, lone classes, unreadable files, duplicates across parts."""
 
-import hashlib
-from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dml.data.datamodule import ImageData
+from dml.data.images.flaws import Pair, digest, equal_to_first
 from dml.data.splits.draw import Indices
 
 SIDE = 16  # pixels of the thumbnails that near duplicates are looked for in
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,10 @@ class Audit:
         exact: pairs of names with equal pixels that lie in different parts.
         near: pairs of names with almost equal thumbnails that lie in different parts, exact ones left out.
         contradictions: pairs of names with equal pixels and different classes, whatever their parts.
+        repeated: pairs of names with equal pixels, of one class and in one part: each image with the first of its kind.
+        constant: names of images of one colour.
+        left_out: names of images that `data.on_flaw` left out, which nothing above counts.
+        brightest: the largest byte of all pixels; far below 255 where numbers were taken for another scale.
     """
 
     images: dict[str, int]
@@ -38,6 +40,10 @@ class Audit:
     exact: list[tuple[str, str]] = field(default_factory=list)
     near: list[tuple[str, str]] = field(default_factory=list)
     contradictions: list[tuple[str, str]] = field(default_factory=list)
+    repeated: list[tuple[str, str]] = field(default_factory=list)
+    constant: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    brightest: int = 255
 
     @property
     def leaks(self) -> int:
@@ -72,15 +78,17 @@ def audit_data(data: ImageData, near: float = 0.995) -> Audit:
     part = np.full(len(catalog), -1)
     for number, ids in enumerate((parts.train, parts.val, parts.test)):
         part[ids] = number
-    hashes, thumbnails = digest_images(data, kept)
-    twins = equal_pairs(hashes, kept)
+    hashes, thumbnails, constant, brightest = digest_images(data, kept)
+    places = kept.tolist()
+    across = equal_to_first(hashes, places, lambda i: int(part[i]), same=False)
+    apart = equal_to_first(hashes, places, lambda i: int(catalog.labels[i]), same=False)
+    again = equal_to_first(hashes, places, lambda i: (int(part[i]), int(catalog.labels[i])), same=True)
     counts = np.zeros((data.num_classes, 3), dtype=int)
     np.add.at(counts, (catalog.labels[kept], part[kept]), 1)
 
     def name(pairs: list[Pair]) -> list[tuple[str, str]]:
         return [(catalog.names[a], catalog.names[b]) for a, b in pairs]
 
-    across = [(a, b) for a, b in twins if part[a] != part[b]]
     close = near_pairs(thumbnails, kept, part, near) if near <= 1 else []
     return Audit(
         images={"train": len(parts.train), "val": len(parts.val), "test": len(parts.test)},
@@ -89,32 +97,35 @@ def audit_data(data: ImageData, near: float = 0.995) -> Audit:
         unreadable=[catalog.names[i] for i in data.unreadable],
         exact=name(across),
         near=name(sorted(set(close) - set(across))),
-        contradictions=name([(a, b) for a, b in twins if catalog.labels[a] != catalog.labels[b]]),
+        contradictions=name(apart),
+        repeated=name(again),
+        constant=[catalog.names[i] for i in sorted(constant)],
+        left_out=[catalog.names[i] for i in data.flawed],
+        brightest=brightest if catalog.values is None else 255,
     )
 
 
-def digest_images(data: ImageData, ids: Indices) -> tuple[list[bytes], Tensor]:
-    """Hash the pixels of images and make standardised thumbnails (n, C·16·16) of length 1; flat ones are zero."""
+def digest_images(data: ImageData, ids: Indices) -> tuple[list[bytes], Tensor, list[int], int]:
+    """Read images once.
+
+    Returns:
+        a hash of the pixels of each (n,); standardised thumbnails (n, C·16·16) of length 1, flat ones zero; the
+        positions of images of one colour; the largest byte.
+    """
     hashes: list[bytes] = []
-    rows = []
-    for images in data.pixels.batches(list(np.array_split(ids, max(1, len(ids) // 256)))):
+    thumbnails = []
+    constant: list[int] = []
+    brightest = 0
+    rows = list(np.array_split(ids, max(1, len(ids) // 256)))
+    for row, images in zip(rows, data.pixels.batches(rows), strict=True):
         images = images.cpu()
-        hashes += [hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
+        more, flat, most = digest(images)
+        hashes, constant, brightest = hashes + more, constant + row[flat].tolist(), max(brightest, most)
         small = F.interpolate(images.float(), size=(SIDE, SIDE), mode="bilinear", antialias=True).flatten(1)
         centred = small - small.mean(dim=1, keepdim=True)
         # what varies by less than one grey level is a flat picture, not a likeness
-        rows.append(torch.where(centred.std(dim=1, keepdim=True) < 1, 0.0, F.normalize(centred)))
-    return hashes, torch.cat(rows)
-
-
-def equal_pairs(hashes: list[bytes], ids: Indices) -> list[Pair]:
-    """Pair all images of equal pixels."""
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for digest, i in zip(hashes, ids.tolist(), strict=True):
-        groups[digest].append(i)
-    return sorted(
-        (min(a, b), max(a, b)) for group in groups.values() for k, a in enumerate(group) for b in group[k + 1 :]
-    )
+        thumbnails.append(torch.where(centred.std(dim=1, keepdim=True) < 1, 0.0, F.normalize(centred)))
+    return hashes, torch.cat(thumbnails), constant, brightest
 
 
 def near_pairs(thumbnails: Tensor, ids: Indices, part: Indices, least: float) -> list[Pair]:

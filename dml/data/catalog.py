@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dml.data.images.scale import to_bytes
 from dml.errors import UserError
 
 Raw = Image.Image | NDArray[Any]
@@ -72,14 +73,16 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class ArrayReader:
-    """Reads from an array (N, H, W) or (N, H, W, C)."""
+    """Reads from an array (N, H, W) or (N, H, W, C) of numbers between black and white, as `to_bytes` has them."""
 
     array: NDArray[Any]
+    black: float = 0.0
+    white: float | None = None
 
     def __call__(self, index: int) -> Raw:
         """Look the image up."""
         image: NDArray[Any] = self.array[index]
-        return image
+        return image if self.white is None and self.black == 0 else to_bytes(image, self.black, self.white)
 
 
 def index_labels(keys: list[str]) -> tuple[NDArray[np.int64], list[str]]:
@@ -154,9 +157,9 @@ class JoinedReader:
 
 
 def whole_array(reader: Reader) -> NDArray[Any] | None:
-    """Give all images of a reader as one array, where it holds one (or two of a kind, joined); else None."""
+    """Give all images of a reader as one array, where it holds one as it is (or two of a kind, joined); else None."""
     if isinstance(reader, ArrayReader):
-        return reader.array
+        return reader.array if reader.white is None and reader.black == 0 else None
     if isinstance(reader, JoinedReader):
         first, second = whole_array(reader.first), whole_array(reader.second)
         if first is not None and second is not None and first.shape[1:] == second.shape[1:]:

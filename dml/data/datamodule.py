@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dml.data.catalog import Catalog, Source
 from dml.data.embedding_table import EmbeddingTable
 from dml.data.images.cache import FORM, cache_folder
+from dml.data.images.flaws import OnFlaw, look_over
 from dml.data.images.open import open_pixels
 from dml.data.images.pixels import Pixels
 from dml.data.labelled_data import LabelledData, Scale
@@ -72,6 +73,9 @@ class ImageData(LabelledData):
         std: what is divided by afterwards. The defaults give pixels / 127.5 - 1.
         eval_batch_size: images per step in validation, test and prediction.
         on_error: "raise" at the first unreadable image, or "skip": leave unreadable images out and say how many.
+        on_flaw: "tell" in one line how many images are of one colour, repeat another one of their class or equal one of
+            another class (where memory holds them, up to 1 GiB); "skip": leave these out, the first of a class's equal
+            ones kept; "raise": refuse them; "keep": do not look.
         workers: threads or processes that decode; changes nothing but the time. None: one per core, at most 8.
         memory_limit: GiB; what decodes to no more is held in memory (on the training device where it fits there),
             anything larger is decoded batch by batch by worker processes. Both give the same batches.
@@ -116,6 +120,7 @@ class ImageData(LabelledData):
         std: float | list[float] = 0.5,
         eval_batch_size: int = 512,
         on_error: Literal["raise", "skip"] = "raise",
+        on_flaw: OnFlaw = "tell",
         workers: int | None = None,
         memory_limit: float = 4.0,
         cache: bool = True,
@@ -140,6 +145,7 @@ class ImageData(LabelledData):
         self.std = std
         self.eval_batch_size = eval_batch_size
         self.on_error = on_error
+        self.on_flaw: OnFlaw = on_flaw
         self.workers = workers
         self.memory_limit = memory_limit
         self.cache = cache
@@ -174,8 +180,10 @@ class ImageData(LabelledData):
             memory_limit=self.memory_limit,
             cache=cache_folder(self.cache_dir) if self.cache else None,
         )
+        self.flawed = look_over(self.pixels, self.catalog, self.unreadable, self.on_flaw)
+        left_out = [*self.unreadable, *self.flawed]
         self.parts, self.unlabelled = assign_parts(
-            self.catalog, self.split, self.labelled_per_class, self.labelled_share, self.seed, self.unreadable
+            self.catalog, self.split, self.labelled_per_class, self.labelled_share, self.seed, left_out
         )
         self.embedded = EmbeddingTable(len(self.catalog))
         self.image_shape = self.pixels.shape
@@ -259,6 +267,7 @@ class ImageData(LabelledData):
             "source": "digits" if digits else self.root or type(self.source).__name__,
             "training_images_left_out": len(self.unlabelled),
             "unreadable_images_left_out": len(self.unreadable),
+            "flawed_images_left_out": len(self.flawed),
             "split_hash": self.split_hash,
         }
 

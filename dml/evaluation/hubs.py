@@ -137,7 +137,13 @@ def read_neighborhoods(path: Path) -> tuple[Neighborhoods, dict[str, NDArray[Any
     try:
         labels, ids, near_labels, near_ids = (arrays.pop(name).astype(np.int64) for name in Neighborhoods._fields[:4])
         distances, num_references = arrays.pop("distances").astype(np.float64), int(arrays.pop("num_references"))
-    except KeyError as error:
+        if not (
+            labels.shape == ids.shape == near_ids.shape[:1] and near_labels.shape == near_ids.shape == distances.shape
+        ):
+            raise ValueError("the arrays do not fit")
+        if not len(np.unique(near_ids)) <= num_references < 2**31:
+            raise ValueError(f"{num_references} references")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} holds no neighbours: write it with `dml evaluate --run {path.parent}`") from error
     return Neighborhoods(labels, ids, near_labels, near_ids, distances, num_references), arrays
 

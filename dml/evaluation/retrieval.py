@@ -69,6 +69,14 @@ class QueryScores(NamedTuple):
         if missing := [name for name in _FIELDS if name not in arrays]:
             raise UserError(f"{path} holds no query scores ({missing[0]} is missing): write it with `dml evaluate`")
         labels, ids, lone = (arrays.pop(name) for name in _FIELDS)
+        columns = {"labels": labels, "ids": ids, **arrays}
+        misfit = [
+            name
+            for name, rows in columns.items()
+            if rows.shape != (ids.size,) or rows.dtype.kind not in "iuf" or not name.isidentifier()
+        ]
+        if misfit or lone.shape != () or lone.dtype.kind not in "iu":
+            raise UserError(f"{path} holds no query scores ({misfit[:1]} does not fit): write it with `dml evaluate`")
         return cls(arrays, labels, ids, int(lone))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dml import __version__, runs
-from dml.errors import UserError
+from dml.errors import UserError, reason_of
 from dml.evaluation import Neighborhoods, confusion_matrix, find_suspects, occurrences
 from dml.evaluation.hubs import read_neighborhoods
 from dml.reports import html, run_page
@@ -56,15 +56,19 @@ def read_run(folder: Path) -> Run:
         UserError: There is no recipe, or a file is broken.
     """
     try:
-        recipe = (folder / runs.CONFIG).read_text(encoding="utf-8")
+        recipe = runs.read_bytes(folder / runs.CONFIG).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{folder} is not a run: it holds no readable {runs.CONFIG}") from error
-    protocol, scores = (_read_if_there(folder / name) for name in (runs.PROTOCOL, runs.SCORES))
+    protocol = _read_protocol(folder / runs.PROTOCOL)
+    scores = runs.read_scores(folder / runs.SCORES) if (folder / runs.SCORES).exists() else {}
     try:
         curves = read_curves(folder)
     except Exception as error:  # whatever a broken event file makes TensorBoard stumble over
         raise UserError(f"the events in {folder} cannot be read ({error}): move them away") from error
-    pictures = {path.stem: path.read_bytes() for path in sorted((folder / runs.PICTURES).glob("*.png"))}
+    try:
+        pictures = {path.stem: runs.read_bytes(path) for path in sorted((folder / runs.PICTURES).glob("*.png"))}
+    except OSError as error:
+        raise UserError(f"picture {error.filename} cannot be read ({reason_of(error)}): move it away") from error
     return Run(folder, recipe, protocol, scores, curves, pictures)
 
 
@@ -76,14 +80,18 @@ def _neighbor_sections(folder: Path) -> dict[str, list[str]]:
     near, more = read_neighborhoods(path)
     if missing := {"votes", "class_names", "names"} - more.keys():
         raise UserError(f"{path} lacks {', '.join(sorted(missing))}: write it anew with `dml evaluate --run {folder}`")
-    votes, names = int(more["votes"]), list(map(str, more["class_names"]))
-    confusion = confusion_matrix(near.neighbor_labels[:, :votes], near.labels)
-    k = min(_K, near.neighbor_labels.shape[1])
-    return {
-        "Confusion": confusion_section(confusion.shares, [names[label] for label in confusion.classes], votes),
-        "Label-noise suspects": suspects_section(_suspects(near, more, k), k),
-        "Hubness": hubness_section(occurrences(near, k), len(near.labels), k),
-    }
+    try:
+        votes, names = int(more["votes"]), list(map(str, more["class_names"]))
+        confusion = confusion_matrix(near.neighbor_labels[:, :votes], near.labels)
+        k = min(_K, near.neighbor_labels.shape[1])
+        return {
+            "Confusion": confusion_section(confusion.shares, [names[label] for label in confusion.classes], votes),
+            "Label-noise suspects": suspects_section(_suspects(near, more, k), k),
+            "Hubness": hubness_section(occurrences(near, k), len(near.labels), k),
+        }
+    except Exception as error:  # arrays that do not fit each other fail in many ways
+        told = f"{path} holds neighbours that do not fit together ({reason_of(error)})"
+        raise UserError(f"{told}: write it anew with `dml evaluate --run {folder}`") from error
 
 
 def _suspects(near: Neighborhoods, more: Arrays, k: int) -> list[Suspect]:
@@ -102,8 +110,14 @@ def _suspects(near: Neighborhoods, more: Arrays, k: int) -> list[Suspect]:
     ]
 
 
-def _read_if_there(path: Path) -> dict[str, Any]:
+def _read_protocol(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = runs.read_json(path) if path.exists() else {}
-    if not isinstance(content, dict):
-        raise UserError(f"{path} does not hold a JSON object: restore it or run again")
+    blocks = [content] if isinstance(content, dict) else []
+    blocks += [block.get(name, {}) for block in blocks[:1] for name in ("data", "cost")]
+    blocks += [block.get("trained_on", {}) for block in blocks[1:2] if isinstance(block, dict)]
+    if len(blocks) < 4 or not all(isinstance(block, dict) for block in blocks):
+        raise UserError(f"{path} does not hold a JSON object of a protocol: restore it or run again")
+    cost = blocks[2].values()
+    if not all(value is None or isinstance(value, int | float) for value in cost):
+        raise UserError(f"{path} holds a cost that is no number: restore it or run again")
     return content

@@ -1,8 +1,11 @@
 """Reads the curves of a run back from what its logger wrote: TensorBoard events, or a CSV file of metrics."""
 
 import csv
+import io
 import math
 from pathlib import Path
+
+from dml import runs
 
 Curve = tuple[list[int], list[float]]  # steps, values
 
@@ -33,6 +36,8 @@ def _read_events(run: Path) -> dict[str, Curve]:
 
     sizes = {"scalars": 0, "images": 1, "histograms": 1, "compressedHistograms": 1, "tensors": 1}  # 0 keeps all
     files = sorted(run.glob("events.out.tfevents.*"), key=lambda file: file.stat().st_mtime)
+    for file in files:
+        runs.open_file(file).close()  # a pipe would wait
     read = [EventAccumulator(str(file), size_guidance=sizes).Reload() for file in files]
     # the best checkpoint is scored once more at the end, at the last step, which is not where it was taken
     training = [events for events in read if any(map(_of_training, events.Tags()["scalars"]))] or read
@@ -49,7 +54,7 @@ def _of_training(name: str) -> bool:
 
 def _read_table(path: Path) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
-    with path.open(encoding="utf-8", newline="") as file:
+    with io.TextIOWrapper(runs.open_file(path), encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             for name, text in row.items():
                 if text and name not in {"step", "epoch"} and math.isfinite(float(text)):

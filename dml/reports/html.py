@@ -1,16 +1,18 @@
 """A self-contained HTML page: text, tables and pictures become one file that refers to nothing outside it.
 
-Everything given as text is escaped.
+Everything given as text is escaped, characters that would act on the page included.
 """
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape as escape_tags
 from string import Template
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from dml.errors import printable
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -93,6 +95,16 @@ def page(title: str, subtitle: str, sections: Mapping[str, Sequence[str]]) -> st
     return _PAGE.substitute(
         title=escape(title), subtitle=escape(subtitle), style=_STYLE, links=links, sections="\n".join(bodies)
     )
+
+
+def escape(text: str) -> str:
+    r"""Return text as HTML that shows it: no tags, no control characters, no overrides of the direction of writing.
+
+    Example:
+        >>> escape("<b>\u202e\x1b")
+        '&lt;b&gt;\\u202e\\x1b'
+    """
+    return escape_tags(printable(text, lines=True))
 
 
 def paragraph(text: str) -> str:

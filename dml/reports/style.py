@@ -4,6 +4,8 @@ import io
 
 from matplotlib.figure import Figure
 
+from dml.errors import printable
+
 # Okabe and Ito's palette (2008), without yellow, which is too pale on white paper.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -22,13 +24,13 @@ def class_style(label: int) -> tuple[str, str]:
 
 
 def plain(name: str) -> str:
-    r"""Return a name as a font can draw it: bytes of a file name that are not UTF-8 become question marks.
+    r"""Return a name as a font can draw it: bytes that are not UTF-8 become question marks, control characters escapes.
 
     Example:
-        >>> plain("caf\udce9")
-        'caf?'
+        >>> plain("caf\udce9\x1b")
+        'caf?\\x1b'
     """
-    return name.encode("utf-8", "replace").decode()
+    return printable(name.encode("utf-8", "replace").decode())
 
 
 def png(figure: Figure) -> bytes:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from dml.runs.files import read_arrays, read_json, write_arrays, write_bytes, write_json
+from dml.runs.arrays import open_archive, read_array, read_arrays, write_arrays
+from dml.runs.files import open_file, read_bytes, read_json, write_bytes, write_json
 from dml.runs.folder import (
     CHECKPOINTS,
     CONFIG,
@@ -17,7 +18,7 @@ from dml.runs.folder import (
 )
 from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
 from dml.runs.recipes import read_recipe, recipe_argument
-from dml.runs.scores import SCORES, write_scores
+from dml.runs.scores import SCORES, read_scores, write_scores
 
 __all__ = [
     "CHECKPOINTS",
@@ -37,10 +38,15 @@ __all__ = [
     "kept_if_checkpointed",
     "neighbors_path",
     "new_run",
+    "open_archive",
+    "open_file",
     "queries_path",
+    "read_array",
     "read_arrays",
+    "read_bytes",
     "read_json",
     "read_recipe",
+    "read_scores",
     "recipe_argument",
     "write_arrays",
     "write_bytes",

@@ -1,14 +1,71 @@
 """Writes and reads the files of a run, each whole or not at all."""
 
-import io
+import errno
 import json
+import math
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from dml.errors import UserError
+from dml.errors import UserError, reason_of
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file for reading; a pipe, which would wait, a device, which need not end, and a folder are refused.
+
+    Raises:
+        OSError: It is missing, cannot be read, or is not a regular file.
+
+    Example:
+        >>> open_file(Path("/dev/null"))
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 22] not a regular file: '/dev/null'
+    """
+    irregular = OSError(errno.EINVAL, "not a regular file", str(path))
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - opening a device may already do something
+            raise irregular
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "a name cannot hold a NUL byte", str(path)) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # another since it was looked at
+        os.close(handle)
+        raise irregular
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """Read a regular file whole.
+
+    Args:
+        path: The file.
+        most: Bytes it may have; None: any number.
+
+    Raises:
+        OSError: It cannot be read, is not a regular file, or is larger.
+
+    Example:
+        >>> file = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> write_bytes(file, b"all of it")
+        >>> read_bytes(file, most=4)
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 27] 9 bytes, more than 4: ...
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        bound = math.inf if most is None else most
+        content = file.read(size + 1) if size <= bound else b""  # a buffer no larger than the file
+        while (
+            len(content) > size and len(content) <= bound and (more := file.read(2**20))
+        ):  # it grows, or tells no size
+            content += more
+        if max(size, len(content)) > bound:
+            raise OSError(errno.EFBIG, f"{max(size, len(content)):,} bytes, more than {most:,}", str(path))
+        return content
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -25,6 +82,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = None
     try:
+        if os.path.exists(path) and not path.is_file():  # noqa: PTH110
+            raise OSError(errno.EINVAL, "not a regular file", str(path))  # a device would be replaced by a file
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
@@ -33,11 +92,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # a temporary file is readable by its owner alone
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path} ({reason}): free some space or choose another place") from error
+        raise UserError(f"cannot write {path} ({reason_of(error)}): free some space or choose another place") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,57 +128,17 @@ def read_json(path: Path) -> Any:
         dml.errors.UserError: no file no_runs_yet/scores.json: the run is incomplete
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode(), parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError as error:
         raise UserError(f"no file {path}: the run is incomplete") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): restore it or run again") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason_of(error)}): restore it or run again") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({reason_of(error)}): restore it or run again") from error
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write NumPy arrays by name as one `.npz` archive, compressed; no object is pickled.
-
-    Raises:
-        UserError: The disk is full or the folder cannot be written.
-        ValueError: An array holds objects.
-
-    Example:
-        >>> import numpy as np
-        >>> file = Path(tempfile.mkdtemp()) / "rows.npz"
-        >>> write_arrays(file, {"labels": np.array([3, 1])})
-        >>> read_arrays(file)["labels"]
-        array([3, 1])
-    """
-    import numpy as np
-
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
-            raise ValueError(f"the array {name!r} holds objects")
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
-
-
-def read_arrays(path: Path) -> dict[str, Any]:
-    """Read all arrays of an `.npz` archive; pickled objects are refused.
-
-    Raises:
-        UserError: There is no such file, or it is not an archive of arrays.
-
-    Example:
-        >>> read_arrays(Path("no_runs_yet/queries_val.npz"))
-        Traceback (most recent call last):
-        ...
-        dml.errors.UserError: no file no_runs_yet/queries_val.npz
-    """
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise UserError(f"no file {path}") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a NumPy archive, or is damaged: write it again") from error
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-from dml.errors import UserError
+from dml.errors import UserError, printable
 
 CONFIG = "config.yaml"
 PROTOCOL = "protocol.json"
@@ -36,7 +36,7 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
         date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         names = (date if number == 1 else f"{date}-{number}" for number in count(1))
         return next(run for run in (Path(runs_dir) / name for name in names) if not run.exists())
-    if name != Path(name).name or name in {"", ".", ".."}:
+    if name != Path(name).name or name in {"", ".", ".."} or printable(name) != name:
         raise UserError(f"run name {name!r} is not a plain folder name: put the folder into runs_dir")
     run = Path(runs_dir) / name
     if run.exists():
@@ -71,6 +71,8 @@ def find_run(run: str | Path, runs_dir: str | Path = "runs") -> Path:
     folders = [folder for folder in (Path(runs_dir) / run, Path(run)) if folder.is_dir()]
     for folder in folders:
         if (folder / CONFIG).is_file():
+            if printable(folder.name) != folder.name:
+                raise UserError(f"the run's name {folder.name!r} holds control characters: rename its folder")
             return folder
     if folders:
         raise UserError(f"{folders[0]} is not a run: it holds no {CONFIG}; give a folder written by `dml fit`")
@@ -122,4 +124,4 @@ def _latest_run(runs_dir: str | Path) -> Path:
     configs = list(Path(runs_dir).glob(f"*/{CONFIG}"))
     if not configs:
         raise UserError(f"no runs in {runs_dir}: start one with `python -m dml fit`, or name the folder of runs")
-    return max(configs, key=lambda config: config.stat().st_mtime).parent
+    return find_run(max(configs, key=lambda config: config.stat().st_mtime).parent, runs_dir)

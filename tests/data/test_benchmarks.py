@@ -175,7 +175,8 @@ def test_torchvision_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     root = tmp_path / "cifar-10-batches-py"
     root.mkdir()
     for batch in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
-        content = {"data": np.full((20, 3072), 9, np.uint8), "labels": [i % 10 for i in range(20)]}
+        pixels = (np.arange(20 * 3072) % 251).reshape(20, 3072).astype(np.uint8)
+        content = {"data": pixels, "labels": [i % 10 for i in range(20)]}
         (root / batch).write_bytes(pickle.dumps(content))
     names = [f"thing{i}" for i in range(10)]
     (root / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))

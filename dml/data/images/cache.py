@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import BinaryIO
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from dml import runs
 
 FORM = 1  # raise it when decoding changes: old entries are then never read again
 
@@ -40,13 +43,32 @@ def read_cache(folder: Path, key: str) -> tuple[NDArray[np.uint8], list[int]] | 
 
     Returns:
         uint8 (N, C, H, W), mapped copy-on-write so that processes share its memory, and the positions of unreadable
-        images; None where the entry is missing or damaged.
+        images; None where the entry is missing or damaged, or of another form.
     """
     try:
+        for end in ("npy", "json"):
+            runs.open_file(folder / f"{key}.{end}").close()
+        about = json.loads((folder / f"{key}.json").read_text())
         images = np.load(folder / f"{key}.npy", mmap_mode="c", allow_pickle=False)
-        return images, json.loads((folder / f"{key}.json").read_text())
-    except (OSError, ValueError, EOFError):
+        whole = images.dtype == np.uint8 and images.ndim == 4 and checksum(images) == about["checksum"]
+        unreadable = [int(position) for position in about["unreadable"] if 0 <= position < len(images)]
+    except Exception:  # a damaged entry fails in many ways; it is made anew
         return None
+    return (images, unreadable) if whole else None
+
+
+def checksum(images: NDArray[np.uint8]) -> int:
+    """Sum up all bytes of images (N, …), some images at a time.
+
+    Example:
+        >>> checksum(np.zeros((2, 3), np.uint8)) == checksum(np.zeros((3, 2), np.uint8))
+        True
+    """
+    total = 0
+    step = max(1, 2**24 // max(1, images[:1].nbytes))
+    for start in range(0, len(images), step):
+        total = zlib.crc32(np.ascontiguousarray(images[start : start + step]).data, total)
+    return total
 
 
 def write_cache(folder: Path, key: str, images: NDArray[np.uint8], unreadable: list[int]) -> None:
@@ -56,7 +78,8 @@ def write_cache(folder: Path, key: str, images: NDArray[np.uint8], unreadable: l
         OSError: no room or no right to write.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / f"{key}.json", lambda file: file.write(json.dumps(unreadable).encode()))
+    about = {"unreadable": unreadable, "checksum": checksum(images)}
+    replace_file(folder / f"{key}.json", lambda file: file.write(json.dumps(about).encode()))
     replace_file(folder / f"{key}.npy", lambda file: np.save(file, images))
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dml.data.catalog import Raw
+from dml.data.images.scale import to_bytes
 
 MAX_PIXELS = 2**27  # 11585 × 11585: beyond it a file is refused before its pixels are decoded
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -49,16 +50,18 @@ def decode_image(raw: Raw, size: tuple[int, int] | None, channels: Literal[1, 3]
 
 
 def image_of_array(array: NDArray[Any]) -> Image.Image:
-    """Make a PIL image of an array (H, W) or (H, W, C) of bytes, 16-bit numbers or floats within 0..1."""
+    """Make a PIL image of an array (H, W) or (H, W, C) of bytes, 16-bit numbers or floats within 0..1.
+
+    Raises:
+        ValueError: it has another shape, or numbers on another scale.
+    """
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise ValueError(f"an array of shape {array.shape} is not a picture; expected (H, W) or (H, W, 1, 3 or 4)")
-    if array.dtype == np.uint16:
-        array = array // 257
-    elif np.issubdtype(array.dtype, np.floating):
-        array = np.rint(np.nan_to_num(array).clip(0, 1) * 255)
-    return Image.fromarray(array.astype(np.uint8))
+    if not array.size:
+        raise ValueError(f"an array of shape {array.shape} holds no pixels")
+    return Image.fromarray(to_bytes(array))
 
 
 def flatten(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
@@ -66,7 +69,10 @@ def flatten(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     if image.mode == mode:
         return image
     if image.mode in SIXTEEN_BIT:
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"whole numbers from {values.min()} to {values.max()}, not within 0 to 65535")
+        image = Image.fromarray((values // 257).astype(np.uint8))
     elif image.mode == "F":
         image = image_of_array(np.asarray(image))
     elif image.has_transparency_data:

@@ -14,7 +14,8 @@ from dml.data.catalog import Catalog, whole_array
 from dml.data.images.cache import cache_key, lock_entry, read_cache, write_cache
 from dml.data.images.pixels import FilePixels, MemoryPixels, Pixels
 from dml.data.images.read import Size, bar, decode_all, native_size
-from dml.errors import UserError
+from dml.data.images.scale import count_not_finite
+from dml.errors import UserError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,11 @@ def open_pixels(
     if catalog.values is not None:
         if size is not None:
             raise UserError(f"these images are numbers of shape {catalog.values.shape[1:]}: leave data.image_size out")
+        bad, at = count_not_finite(catalog.values)
+        if bad:
+            raise UserError(
+                f"{bad} of {len(catalog)} samples hold NaN or infinity, first '{catalog.names[at]}': mend it"
+            )
         return MemoryPixels(torch.from_numpy(catalog.values)), []
     workers = min(8, usable_cores()) if workers is None else workers
     size = native_size(catalog, channels) if size is None else size
@@ -59,7 +65,7 @@ def open_pixels(
         pixels, unreadable = files, find_unreadable(catalog, files) if skip else []
     if unreadable:
         first = ", ".join(catalog.names[i] for i in unreadable[:3]) + (", …" if len(unreadable) > 3 else "")
-        logger.warning("%d unreadable image(s) left out: %s", len(unreadable), first)
+        logger.warning("%d unreadable image(s) left out: %s", len(unreadable), printable(first))
     if len(unreadable) == len(catalog):
         raise UserError(f"none of the {len(catalog)} images can be read: give image files, first '{catalog.names[0]}'")
     return pixels, unreadable

@@ -9,18 +9,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dml.data.catalog import Catalog, whole_array
 from dml.data.images.decode import decode_image
-from dml.errors import UserError
+from dml.data.images.scale import count_not_finite
+from dml.errors import UserError, reason_of
 
 Size = tuple[int, int]
 _LARGEST_NATIVE = 512  # a side; above, hardly anybody means to train at the size of the files
-# what Pillow raises for files that are damaged, of no known kind, or suspiciously large
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, KeyError, MemoryError, Image.DecompressionBombError)
 
 
 def read_image(catalog: Catalog, index: int, size: Size | None, channels: Literal[1, 3]) -> NDArray[np.uint8]:
@@ -31,9 +29,8 @@ def read_image(catalog: Catalog, index: int, size: Size | None, channels: Litera
     """
     try:
         return decode_image(catalog.reader(index), size, channels)
-    except UNREADABLE as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        reason = re.sub(r" <_io\.[^>]*>", "", told)  # Pillow names the object it read from
+    except Exception as error:  # damaged files make Pillow stumble in many ways
+        reason = re.sub(r" <_io\.[^>]*>", "", reason_of(error))  # Pillow names the object it read from
         raise UserError(
             f"image '{catalog.names[index]}' cannot be read ({reason}): mend or remove it, or set data.on_error to skip"
         ) from error
@@ -82,6 +79,11 @@ def decode_all(
             return np.ascontiguousarray(array.transpose(0, 3, 1, 2)), []
         if channels == 1:
             return array[:, None].copy(), []
+    if array is not None and not skip:
+        count, first = count_not_finite(array)
+        if count:
+            told = f"{count} of {len(array)} images hold NaN or infinity, first '{catalog.names[first]}'"
+            raise UserError(f"{told}: mend them, or set data.on_error to skip")
     out = np.zeros((len(catalog), channels, *size), dtype=np.uint8)
 
     def fill(index: int) -> int | None:

@@ -1,5 +1,6 @@
 """Guesses the source from what a path looks like; reads nothing but names."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -30,14 +31,14 @@ def source_of_root(root: str) -> Source:
         dml.errors.UserError: no folder or file 'no/such/place': give an existing one in data.root
     """
     path = Path(root).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - also for names that no system takes
         raise UserError(f"no folder or file '{root}': give an existing one in data.root")
     suffix = path.suffix.lower()
     if suffix in (".csv", ".parquet"):
         return Manifest(root)
     if suffix == ".npz":
         return ArrayFile(root)
-    if path.is_dir() or zipfile.is_zipfile(path):
+    if path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):  # a pipe would wait
         return ImageFolder(root)
     raise UserError(f"'{root}' is neither a folder nor a .zip, .csv, .parquet or .npz file: give one of these")
 

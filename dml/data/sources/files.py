@@ -1,21 +1,24 @@
 """Files below a root that is a folder or a zip: names, bytes, readers, content hashes."""
 
+import errno
 import hashlib
-import io
+import logging
 import os
 import threading
 import zipfile
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-
+from dml import runs
 from dml.data.catalog import Raw, Reader
-from dml.errors import UserError
+from dml.data.sources.bounds import MAX_IMAGE_BYTES, damage_told, leads_outside, open_image
+from dml.errors import UserError, printable, reason_of
 
+logger = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 
 
@@ -61,8 +64,12 @@ class Tree(ABC):
         return [name for name in self.names() if is_image_name(name)]
 
 
-def open_tree(root: str) -> Tree:
+def open_tree(root: str, anywhere: bool = False) -> Tree:
     """Open a folder or a zip.
+
+    Args:
+        root: its path.
+        anywhere: also take a zip whose members' names lead out of it.
 
     Raises:
         UserError: it does not exist or is not a readable zip.
@@ -74,24 +81,28 @@ def open_tree(root: str) -> Tree:
         dml.errors.UserError: no folder or zip 'no/such/place': give an existing one, for example in data.root
     """
     path = Path(root).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - also for names that no system takes
         raise UserError(f"no folder or zip '{root}': give an existing one, for example in data.root")
-    return Folder(path) if path.is_dir() else Zip(path)
+    return Folder(path) if path.is_dir() else Zip(path, anywhere)
 
 
 class Folder(Tree):
-    """Files below a folder; links are followed, loops of links are not."""
+    """Files below a folder; links are followed, but each folder is read once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def names(self) -> list[str]:
         """Walk the folder."""
-        return sorted(path.relative_to(self.root).as_posix() for path in walk(self.root))
+        try:
+            return sorted(path.relative_to(self.root).as_posix() for path in walk(self.root))
+        except OSError as error:
+            told = f"folder '{error.filename}' cannot be read ({reason_of(error)})"
+            raise UserError(f"{told}: allow it, or move the folder away") from error
 
     def read(self, name: str) -> bytes:
-        """Read the file."""
-        return (self.root / name).read_bytes()
+        """Read the file, of at most `MAX_IMAGE_BYTES`."""
+        return runs.read_bytes(self.root / name, MAX_IMAGE_BYTES)
 
     def reader(self, names: list[str]) -> Reader:
         """Read by path."""
@@ -111,32 +122,54 @@ class Folder(Tree):
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Yield files below a folder, hidden ones left out; a link back to one of its own parents is not entered."""
-    stack: list[tuple[Path, frozenset[str]]] = [(root, frozenset())]
-    while stack:
-        folder, above = stack.pop()
+    """Yield the files below a folder, hidden ones left out, each folder once however many links lead to it.
+
+    Links come last, in sorted order; one to a folder that holds the root is not entered, nor one that no system opens.
+    """
+    top = os.path.realpath(root)
+    seen = {str(folder) for folder in Path(top).parents}
+    folders, links, again = [root], deque[Path](), list[Path]()
+    while folders or links:
+        linked = not folders
+        folder = links.popleft() if linked else folders.pop()
         real = os.path.realpath(folder)
-        if real in above:
+        if real in seen:
+            loop = os.path.realpath(folder.parent).startswith(real)
+            again += [] if loop or not linked else [folder]
             continue
-        for path in folder.iterdir():
-            if path.name.startswith("."):
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            inside = sorted(entries, key=lambda entry: entry.name)
+        for entry in inside:
+            if entry.name.startswith("."):
                 continue
+            path = folder / entry.name
             if path.is_dir():
-                stack.append((path, above | {real}))
+                (links if entry.is_symlink() else folders).append(path)
             elif path.is_file():
                 yield path
+    if again:
+        first = printable(str(again[0].relative_to(root)))
+        logger.warning("%d link(s) to folders that are read already passed over: '%s', …", len(again), first)
 
 
 class Zip(Tree):
     """Members of a zip, read without unpacking."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, anywhere: bool = False) -> None:
         self.root = root
-        try:
-            with zipfile.ZipFile(root) as archive:
-                self.checksums = {info.filename: f"{info.CRC} {info.file_size}" for info in archive.infolist()}
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"'{root}' is not a readable zip ({error}): give a folder or a whole .zip") from None
+        with (
+            damage_told(f"zip '{root}'", "it is not a readable zip: give a folder or a whole .zip"),
+            runs.open_file(root) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
+            self.checksums = {info.filename: f"{info.CRC} {info.file_size}" for info in archive.infolist()}
+        outside = [name for name in self.checksums if leads_outside(name)]
+        if outside and not anywhere:
+            raise UserError(
+                f"'{root}': {len(outside)} members have names that lead out of it, first '{outside[0]}': "
+                "pack it anew, or set data.source.anywhere to true"
+            )
 
     def names(self) -> list[str]:
         """List the members."""
@@ -170,8 +203,8 @@ class FileReader:
         self.paths = paths
 
     def __call__(self, index: int) -> Raw:
-        """Read the file; its pixels are decoded when asked for."""
-        return Image.open(io.BytesIO(self.paths[index].read_bytes()))
+        """Read the file, of at most `MAX_IMAGE_BYTES`; its pixels are decoded when asked for."""
+        return open_image(runs.read_bytes(self.paths[index], MAX_IMAGE_BYTES))
 
 
 class ZipReader:
@@ -191,19 +224,24 @@ class ZipReader:
         """Read the bytes of a member.
 
         Raises:
-            OSError: the member is damaged.
+            OSError: the member is damaged, or unpacks to more than `MAX_IMAGE_BYTES`.
         """
         with self._lock:
             if self._handle is None or self._owner != os.getpid():  # a handle shared with a parent shares its position
                 self._handle, self._owner = zipfile.ZipFile(self.archive), os.getpid()
         try:
-            return self._handle.read(self.members[index])
-        except (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, EOFError) as error:
-            raise OSError(str(error)) from error
+            member = self._handle.getinfo(self.members[index])
+            if member.file_size > MAX_IMAGE_BYTES:
+                raise OSError(errno.EFBIG, f"{member.file_size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
+            return self._handle.read(member)  # never more than it says
+        except OSError:
+            raise
+        except Exception as error:  # a damaged member fails in many ways
+            raise OSError(errno.EINVAL, reason_of(error)) from error
 
     def __call__(self, index: int) -> Raw:
         """Read the member; its pixels are decoded when asked for."""
-        return Image.open(io.BytesIO(self.read(index)))
+        return open_image(self.read(index))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"archive": self.archive, "members": self.members}

@@ -21,11 +21,12 @@ class ImageFolder(Source):
 
     Images may lie deeper inside the class folders: the class is the name of the first folder below the root. A single
     folder around the class folders is entered, and where all top folders are named train, val, validation or test,
-    they are the parts of the source's own split and the classes lie inside them. Links are followed, loops of links
-    are not; hidden files and files without an image's suffix are passed over.
+    they are the parts of the source's own split and the classes lie inside them. Links are followed, each folder is
+    read once; hidden files and files without an image's suffix are passed over.
 
     Args:
         root: the folder, or a `.zip` of it.
+        anywhere: also take a zip whose members' names lead out of it (`../`); nothing is ever unpacked.
 
     Raises:
         UserError: root is missing, holds no image in a class folder, or holds one class only.
@@ -37,12 +38,13 @@ class ImageFolder(Source):
         dml.errors.UserError: no folder or zip 'no/such/place': give an existing one, for example in data.root
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, anywhere: bool = False) -> None:
         self.root = root
+        self.anywhere = anywhere
 
     def open(self) -> Catalog:
         """List the images, in sorted order."""
-        tree = open_tree(self.root)
+        tree = open_tree(self.root, self.anywhere)
         files = tree.images()
         parts = [PurePosixPath(name).parts for name in files]
         while parts and len({part[0] for part in parts}) == 1 and all(len(part) > 2 for part in parts):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dml.data.catalog import Catalog, Part, Raw, Source, index_labels, join
-from dml.errors import UserError
+from dml.errors import UserError, reason_of
 
 PARTS: dict[str, Part] = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
@@ -77,9 +77,10 @@ class HuggingFace(Source):
         try:
             saved = any((Path(self.path) / mark).exists() for mark in ("dataset_dict.json", "state.json"))
             found = datasets.load_from_disk(self.path) if saved else datasets.load_dataset(self.path, self.name)
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"no dataset '{self.path}' ({reason}): give a saved folder or a name on the hub") from error
+        except Exception as error:  # a damaged folder fails in many ways
+            raise UserError(
+                f"no dataset '{self.path}' ({reason_of(error)}): give a saved folder or a name on the hub"
+            ) from error
         return dict(found) if isinstance(found, dict) else {"train": found}
 
     def _catalog_of(self, rows: Any, part: Part) -> Catalog:

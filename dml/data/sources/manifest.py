@@ -2,13 +2,16 @@
 
 import csv
 import importlib
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dml import runs
 from dml.data.catalog import Catalog, Part, Source, index_labels
+from dml.data.sources.bounds import check_inside, damage_told
 from dml.data.sources.files import Folder
 from dml.errors import UserError
 
@@ -27,6 +30,7 @@ class Manifest(Source):
     Args:
         root: the `.csv` (comma-separated, UTF-8, one header line) or `.parquet` file (needs pyarrow).
         folder: what paths are relative to; None: the folder of the table.
+        anywhere: also read files outside that folder: absolute paths, `../`, links that lead out of it.
 
     Raises:
         UserError: no such table, a needed column is missing, an entry is empty or not understood, or one class only.
@@ -39,9 +43,10 @@ class Manifest(Source):
         dml.errors.UserError: no table 'no-such.csv': give an existing .csv or .parquet file
     """
 
-    def __init__(self, root: str, folder: str | None = None) -> None:
+    def __init__(self, root: str, folder: str | None = None, anywhere: bool = False) -> None:
         self.root = root
         self.folder = folder
+        self.anywhere = anywhere
 
     def open(self) -> Catalog:
         """Read the table; no image is touched but to hash its content."""
@@ -49,6 +54,9 @@ class Manifest(Source):
         rows = read_table(table)
         tree = Folder(Path(self.folder).expanduser() if self.folder else table.parent)
         names = column(rows, "path", table)
+        if not self.anywhere:
+            told = "move them there, or set data.source to dml.data.Manifest with anywhere: true"
+            check_inside(tree.root, names, f"'{table}'", told)
         labels, class_names = index_labels(column(rows, "label", table))
         return Catalog(
             labels=labels,
@@ -69,11 +77,22 @@ def read_table(table: Path) -> Rows:
         raise UserError(f"no table '{table}': give an existing .csv or .parquet file")
     if table.suffix.lower() == ".parquet":
         return read_parquet(table)
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(file)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"'{table}' is not a CSV in UTF-8 ({error}): save it as one") from None
+    with damage_told(f"table '{table}'", "it is not a CSV in UTF-8: save it as one"):
+        text = runs.read_bytes(table).decode("utf-8-sig")
+        if "\0" in text:
+            raise ValueError(f"a NUL byte in line {text[: text.index(chr(0))].count(chr(10)) + 1}")
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        head = [name.strip() for name in next(lines, [])]
+        cells = [row for row in lines if row]
+    if twice := [name for name in head if name and head.count(name) > 1]:
+        raise UserError(f"'{table}' has two columns '{twice[0]}': rename one")
+    if wrong := [line for line, row in enumerate(cells, 2) if len(row) > len(head)]:
+        raise UserError(
+            f"'{table}' line {wrong[0]}: {len(cells[wrong[0] - 2])} cells for {len(head)} columns: put quotes around "
+            "cells that hold commas"
+        )
+    empty = [""] * len(head)
+    rows = [dict(zip(head, map(str.strip, [*row, *empty[len(row) :]]), strict=True)) for row in cells]
     if not rows:
         raise UserError(f"'{table}' has no rows: expected a header line with path,label and one line per image")
     return rows
@@ -85,10 +104,9 @@ def read_parquet(table: Path) -> Rows:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ModuleNotFoundError:
         raise UserError(f"reading '{table}' needs pyarrow: pip install pyarrow, or save the table as .csv") from None
-    found: Rows = [
-        {key: "" if value is None else str(value) for key, value in row.items()}
-        for row in parquet.read_table(table).to_pylist()
-    ]
+    with damage_told(f"table '{table}'", "it is not a whole Parquet file: write it again"):
+        held = parquet.read_table(table).to_pylist()
+        found: Rows = [{key: "" if value is None else str(value) for key, value in row.items()} for row in held]
     if not found:
         raise UserError(f"'{table}' has no rows: expected columns path and label and one row per image")
     return found
@@ -101,6 +119,8 @@ def column(rows: Rows, key: str, table: Path) -> list[str]:
     values = [row[key] for row in rows]
     if "" in values:
         raise UserError(f"'{table}' line {values.index('') + 2}: '{key}' is empty: fill it in or remove the line")
+    if spoilt := [line for line, value in enumerate(values, 2) if "\0" in value]:
+        raise UserError(f"'{table}' line {spoilt[0]}: '{key}' holds a NUL byte: write the table again")
     return values
 
 

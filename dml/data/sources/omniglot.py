@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from dml.data.catalog import Catalog, Part, Source, index_labels, join
+from dml.data.sources.bounds import damage_told
 from dml.data.sources.files import Tree, open_tree
 from dml.errors import UserError
 
@@ -103,7 +104,8 @@ class OmniglotRuns(Source):
         tables = [name for name in files if PurePosixPath(name).name == "class_labels.txt"]
         if not tables:
             raise UserError(f"no run below '{self.root}': expected runNN/class_labels.txt there")
-        items = [item for table in tables for item in read_run(tree, table, set(files))]
+        with damage_told(f"a class_labels.txt below '{self.root}'", "unpack the runs anew"):
+            items = [item for table in tables for item in read_run(tree, table, set(files))]
         labels, class_names = index_labels([key for _, key, _ in items])
         names = [name for name, _, _ in items]
         query = np.array([is_query for _, _, is_query in items])

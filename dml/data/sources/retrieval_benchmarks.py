@@ -3,15 +3,18 @@
 The test part holds classes that training has not seen.
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
+from dml import runs
 from dml.data.catalog import Catalog, Part, Source, index_labels
+from dml.data.sources.bounds import check_inside, damage_told
 from dml.data.sources.files import Folder
 from dml.errors import UserError
 
@@ -24,8 +27,9 @@ def list_samples(
     is_query: NDArray[np.bool_] | None = None,
 ) -> Catalog:
     """Catalog files with a class-disjoint split of their own."""
-    labels, class_names = index_labels(keys)
     tree = Folder(root)
+    check_inside(root, names, "its lists", "unpack the original archive")
+    labels, class_names = index_labels(keys)
     return Catalog(
         labels=labels,
         class_names=class_names,
@@ -49,7 +53,7 @@ def find_root(root: str, folder: str, marker: str, hint: str) -> Path:
 
 def read_words(path: Path) -> list[list[str]]:
     """Read the lines of a text file as lists of words; empty lines are left out."""
-    return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.split() for line in runs.read_bytes(path).decode().splitlines() if line.strip()]
 
 
 def first_half(numbers: Iterable[int], train_classes: int) -> list[Part]:
@@ -79,13 +83,44 @@ class CUB200(Source):
 
     def open(self) -> Catalog:
         """Read the lists."""
-        root = find_root(self.root, "CUB_200_2011", "images.txt", "unpack CUB_200_2011.tgz there")
-        paths = {words[0]: words[1] for words in read_words(root / "images.txt")}
-        classes = {number: int(label) for number, label in read_words(root / "image_class_labels.txt")}
-        class_names = {int(number): name for number, name in read_words(root / "classes.txt")}
-        numbers = [classes[number] for number in paths]
-        names = [f"images/{path}" for path in paths.values()]
-        return list_samples(root, names, [class_names[n] for n in numbers], first_half(numbers, 100))
+        with damage_told(f"a list in '{self.root}'", "unpack CUB_200_2011.tgz anew"):
+            root = find_root(self.root, "CUB_200_2011", "images.txt", "unpack CUB_200_2011.tgz there")
+            paths = {words[0]: words[1] for words in read_words(root / "images.txt")}
+            classes = {number: int(label) for number, label in read_words(root / "image_class_labels.txt")}
+            class_names = {int(number): name for number, name in read_words(root / "classes.txt")}
+            numbers = [classes[number] for number in paths]
+            names = [f"images/{path}" for path in paths.values()]
+            return list_samples(root, names, [class_names[n] for n in numbers], first_half(numbers, 100))
+
+
+_READ_CARS = """
+import json, sys
+import numpy as np
+from scipy.io import loadmat
+table = loadmat(sys.stdin.buffer, squeeze_me=True)
+rows = np.atleast_1d(table["annotations"])
+names, numbers = [str(row["relative_im_path"]) for row in rows], [int(row["class"]) for row in rows]
+print(json.dumps([names, numbers, [str(name) for name in np.atleast_1d(table["class_names"])]]))
+"""
+
+
+def read_cars(path: Path) -> tuple[list[str], list[int], list[str]]:
+    """Read file names, class numbers (from 1 on) and class names; by another process, for damage may crash scipy.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    with runs.open_file(path) as file:
+        done = subprocess.run(
+            [sys.executable, "-c", _READ_CARS], stdin=file, capture_output=True, timeout=60, check=False
+        )
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(told[-1] if told and done.returncode > 0 else f"'{path.name}' is damaged")
+    names, numbers, class_names = json.loads(done.stdout)
+    if numbers and not 1 <= min(numbers) <= max(numbers) <= len(class_names):
+        raise ValueError(f"classes {min(numbers)} to {max(numbers)}, but {len(class_names)} names")
+    return names, numbers, class_names
 
 
 class Cars196(Source):
@@ -109,15 +144,12 @@ class Cars196(Source):
 
     def open(self) -> Catalog:
         """Read the annotations."""
-        root = find_root(self.root, "cars196", "cars_annos.mat", "put cars_annos.mat and car_ims there")
-        table: dict[str, Any] = loadmat(root / "cars_annos.mat", squeeze_me=True)
-        rows = np.atleast_1d(table["annotations"])
-        class_names = [str(name) for name in np.atleast_1d(table["class_names"])]
-        names = [str(row["relative_im_path"]) for row in rows]
-        numbers = [int(row["class"]) for row in rows]
-        # class names repeat models of other years almost literally, so the number stays in front
-        keys = [f"{number:03d} {class_names[number - 1]}" for number in numbers]
-        return list_samples(root, names, keys, first_half(numbers, 98))
+        with damage_told(f"a list in '{self.root}'", "fetch cars_annos.mat anew"):
+            root = find_root(self.root, "cars196", "cars_annos.mat", "put cars_annos.mat and car_ims there")
+            names, numbers, class_names = read_cars(root / "cars_annos.mat")
+            # class names repeat models of other years almost literally, so the number stays in front
+            keys = [f"{number:03d} {class_names[number - 1]}" for number in numbers]
+            return list_samples(root, names, keys, first_half(numbers, 98))
 
 
 class StanfordOnlineProducts(Source):
@@ -142,18 +174,19 @@ class StanfordOnlineProducts(Source):
 
     def open(self) -> Catalog:
         """Read both lists."""
-        hint = "unpack Stanford_Online_Products.zip there"
-        root = find_root(self.root, "Stanford_Online_Products", "Ebay_train.txt", hint)
-        names: list[str] = []
-        keys: list[str] = []
-        parts: list[Part] = []
-        lists: list[tuple[str, Part]] = [("Ebay_train.txt", "train"), ("Ebay_test.txt", "test")]
-        for file, part in lists:
-            for _, label, _, path in read_words(root / file)[1:]:  # below a header line
-                names.append(path)
-                keys.append(f"{int(label):05d}")
-                parts.append(part)
-        return list_samples(root, names, keys, parts)
+        with damage_told(f"a list in '{self.root}'", "unpack Stanford_Online_Products.zip anew"):
+            hint = "unpack Stanford_Online_Products.zip there"
+            root = find_root(self.root, "Stanford_Online_Products", "Ebay_train.txt", hint)
+            names: list[str] = []
+            keys: list[str] = []
+            parts: list[Part] = []
+            lists: list[tuple[str, Part]] = [("Ebay_train.txt", "train"), ("Ebay_test.txt", "test")]
+            for file, part in lists:
+                for _, label, _, path in read_words(root / file)[1:]:  # below a header line
+                    names.append(path)
+                    keys.append(f"{int(label):05d}")
+                    parts.append(part)
+            return list_samples(root, names, keys, parts)
 
 
 class InShop(Source):
@@ -179,14 +212,15 @@ class InShop(Source):
 
     def open(self) -> Catalog:
         """Read the partition."""
-        hint = "unpack the In-Shop benchmark's Eval and Img there"
-        table = find_root(self.root, "Eval", "list_eval_partition.txt", hint) / "list_eval_partition.txt"
-        root = Path(self.root).expanduser()
-        root = root / "Img" if (root / "Img").is_dir() else root
-        rows = read_words(table)[2:]  # below the count and a header line
-        roles = [role for _, _, role in rows]
-        if unknown := set(roles) - {"train", "query", "gallery"}:
-            raise UserError(f"'{table}' holds the part '{min(unknown)}': expected train, query or gallery")
-        parts: list[Part] = ["train" if role == "train" else "test" for role in roles]
-        query = np.array([role == "query" for role in roles])
-        return list_samples(root, [name for name, _, _ in rows], [item for _, item, _ in rows], parts, query)
+        with damage_told(f"a list in '{self.root}'", "unpack the In-Shop benchmark's Eval anew"):
+            hint = "unpack the In-Shop benchmark's Eval and Img there"
+            table = find_root(self.root, "Eval", "list_eval_partition.txt", hint) / "list_eval_partition.txt"
+            root = Path(self.root).expanduser()
+            root = root / "Img" if (root / "Img").is_dir() else root
+            rows = read_words(table)[2:]  # below the count and a header line
+            roles = [role for _, _, role in rows]
+            if unknown := set(roles) - {"train", "query", "gallery"}:
+                raise UserError(f"'{table}' holds the part '{min(unknown)}': expected train, query or gallery")
+            parts: list[Part] = ["train" if role == "train" else "test" for role in roles]
+            query = np.array([role == "query" for role in roles])
+            return list_samples(root, [name for name, _, _ in rows], [item for _, item, _ in rows], parts, query)

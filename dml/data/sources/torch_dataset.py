@@ -9,14 +9,17 @@ from torch.utils.data import Dataset
 
 from dml.data.catalog import Catalog, Part, Raw, Reader, Source, index_labels, join
 from dml.data.images.read import bar
+from dml.data.images.scale import to_bytes
 from dml.errors import UserError
 
 
 class DatasetReader:
-    """Reads item i of a dataset; a tensor (C, H, W) becomes an array (H, W, C)."""
+    """Reads item i of a dataset; a tensor (C, H, W) becomes an array (H, W, C), on the scale from black to white."""
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
+    def __init__(self, dataset: Dataset[Any], black: float = 0.0, white: float | None = None) -> None:
         self.dataset = dataset
+        self.black = black
+        self.white = white
 
     def __call__(self, index: int) -> Raw:
         """Read the image of item `index`."""
@@ -26,6 +29,8 @@ class DatasetReader:
             image = image.transpose(1, 2, 0) if image.ndim == 3 else image
         if not isinstance(image, Image.Image | np.ndarray):
             raise ValueError(f"the dataset gives a {type(image).__name__}; expected a PIL image, a tensor or an array")
+        if isinstance(image, np.ndarray) and (self.white is not None or self.black != 0):
+            return to_bytes(image, self.black, self.white)
         return image
 
 
@@ -41,6 +46,8 @@ class TorchDataset(Source):
         dataset: the images, or the training part of them.
         test: the test part; the source then has a split of its own.
         channels: 1 (grey) or 3 (RGB).
+        black: what is black in tensors and arrays on another scale, such as -1 where the dataset normalises.
+        white: what is white there; None: 255 for integers, 1 for floats.
 
     Raises:
         UserError: on `open`, for a dataset without length or one whose items are not pairs.
@@ -53,15 +60,28 @@ class TorchDataset(Source):
         array([0, 1, 0, 1, 0, 1])
     """
 
-    def __init__(self, dataset: Dataset[Any], test: Dataset[Any] | None = None, channels: Literal[1, 3] = 3) -> None:
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        test: Dataset[Any] | None = None,
+        channels: Literal[1, 3] = 3,
+        black: float = 0.0,
+        white: float | None = None,
+    ) -> None:
         self.dataset = dataset
         self.test = test
         self.channels: Literal[1, 3] = channels
+        self.black = black
+        self.white = white
 
     def open(self) -> Catalog:
         """Read the labels."""
-        train = catalog_of(self.dataset, "train" if self.test is not None else "", self.channels)
-        return train if self.test is None else join(train, catalog_of(self.test, "test", self.channels))
+        reader = DatasetReader(self.dataset, self.black, self.white)
+        train = catalog_of(self.dataset, "train" if self.test is not None else "", self.channels, reader=reader)
+        if self.test is None:
+            return train
+        reader = DatasetReader(self.test, self.black, self.white)
+        return join(train, catalog_of(self.test, "test", self.channels, reader=reader))
 
 
 def catalog_of(

@@ -11,7 +11,7 @@ from dml.data.sources.arrays import hash_array
 from dml.data.sources.files import Folder
 from dml.data.sources.omniglot import Omniglot
 from dml.data.sources.torch_dataset import catalog_of
-from dml.errors import UserError
+from dml.errors import UserError, reason_of
 
 Name = Literal["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN", "Flowers102", "FGVCAircraft", "Omniglot"]
 IDX = "{name}/raw/train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte"
@@ -64,6 +64,11 @@ class TorchvisionSet(Source):
         except (RuntimeError, OSError) as error:
             tried = " (the download failed)" if self.download else ""
             raise UserError(f"{self.name} is not in '{self.root}'{tried}: put {FILES[self.name]} there") from error
+        except Exception as error:  # damaged files make torchvision stumble in many ways
+            told = f"{self.name} in '{self.root}' cannot be read ({reason_of(error)})"
+            raise UserError(f"{told}: put {FILES[self.name]} there anew") from error
+        for piece, part in zip(pieces, parts, strict=True):
+            check(piece, f"{self.name}'s {part} part in '{self.root}'")
         if self.name == "Omniglot":
             base = root / "omniglot-py"
             return Omniglot(str(base / "images_background"), test=str(base / "images_evaluation")).open()
@@ -71,6 +76,26 @@ class TorchvisionSet(Source):
         for piece, part in zip(pieces[1:], parts[1:], strict=True):
             catalog = join(catalog, describe(piece, part))
         return catalog
+
+
+def check(dataset: Any, what: str) -> None:
+    """Refuse a part whose images and labels do not fit, or whose labels are of no class it names.
+
+    Raises:
+        UserError: one of these; torchvision looks at neither.
+    """
+    data, targets = getattr(dataset, "data", None), getattr(dataset, "targets", getattr(dataset, "labels", None))
+    if data is None or targets is None:
+        return
+    labels, classes = np.asarray(targets), getattr(dataset, "classes", [])
+    mend = "put its original files there anew"
+    if len(data) != len(labels):
+        raise UserError(f"{what} has {len(data)} images and {len(labels)} labels: {mend}")
+    if classes and len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
+        raise UserError(f"{what} has labels {labels.min()} to {labels.max()} for {len(classes)} classes: {mend}")
+    sides = tuple(np.asarray(data).shape[1:3])
+    if isinstance(dataset, sets.MNIST) and sides != (28, 28):
+        raise UserError(f"{what} has images of {sides[0]}×{sides[1]} pixels, not 28×28: {mend}")
 
 
 def load(name: Name, root: str, part: Part, download: bool) -> Any:

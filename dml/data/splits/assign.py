@@ -17,7 +17,7 @@ def assign_parts(
     per_class: int | None,
     share: float,
     seed: int,
-    unreadable: list[int],
+    left_out: list[int],
 ) -> tuple[Parts, Indices]:
     """Split a catalog.
 
@@ -27,7 +27,7 @@ def assign_parts(
         per_class: training images of each class that are used; None: `share` of them.
         share: share of each class in training that is used, in (0, 1].
         seed: draws the split unless that has its own, and the labelled images.
-        unreadable: positions that belong to no part.
+        left_out: positions that belong to no part.
 
     Returns:
         the parts, and the training images that were left out.
@@ -36,11 +36,11 @@ def assign_parts(
         UserError: a size asked for is not possible.
     """
     split = split or (OfficialSplit() if catalog.parts else StratifiedSplit())
-    keep = np.setdiff1d(np.arange(len(catalog)), unreadable)
-    parts = split.assign(take(catalog, keep) if unreadable else catalog, seed if split.seed is None else split.seed)
+    keep = np.setdiff1d(np.arange(len(catalog)), left_out)
+    parts = split.assign(take(catalog, keep) if left_out else catalog, seed if split.seed is None else split.seed)
     train = draw_labelled(catalog.labels, keep[parts.train], per_class, share, seed, catalog.class_names)
-    left_out = np.setdiff1d(keep[parts.train], train)
-    return Parts(train, keep[parts.val], keep[parts.test], parts.class_disjoint), left_out
+    unlabelled = np.setdiff1d(keep[parts.train], train)
+    return Parts(train, keep[parts.val], keep[parts.test], parts.class_disjoint), unlabelled
 
 
 def draw_labelled(

@@ -1,0 +1,19 @@
+"""The short form of `fuzz_files.py`: every kind of file spoilt a few times, by another seed than the script's own."""
+
+import importlib
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the cases run in forked children")
+@pytest.mark.timeout(240)
+def test_no_traceback_no_hang_no_nonsense(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    fuzz = importlib.import_module("fuzz_files")
+    counts = fuzz.run_cases(76, seed=20261121, only=list(fuzz.FORMATS), show=["traceback", "hang", "nonsense"])
+    total = sum(counts.values(), Counter())
+    assert total["ok"] + total["line"] == 76, capsys.readouterr().out
+    assert min(total["ok"], total["line"]) > 10
