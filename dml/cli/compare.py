@@ -1,7 +1,8 @@
 """`dml compare`: the difference between two runs with an interval and a test, on the same queries."""
 
 from dml import runs
-from dml.cli.options import Parser
+from dml.cli.numbers import real, whole
+from dml.cli.options import Parser, add_trust
 
 
 def main(arguments: list[str]) -> int:
@@ -30,6 +31,9 @@ def build_parser() -> Parser:
     parser.add_argument("second", metavar="RUN", help="the run to compare with it")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose queries (val)")
-    parser.add_argument("--level", type=float, default=0.95, metavar="P", help="of the intervals (0.95)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resampling (0)")
+    parser.add_argument(
+        "--level", type=real(above=0, below=1), default=0.95, metavar="P", help="of the intervals (0.95)"
+    )
+    parser.add_argument("--seed", type=whole(), default=0, metavar="N", help="of the resampling (0)")
+    add_trust(parser)
     return parser

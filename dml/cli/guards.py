@@ -3,16 +3,19 @@
 import argparse
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from dml.cli.messages import one_line
+from dml.cli.messages import one_line, with_key
 from dml.errors import UserError
+
+_NO_MEMORY = "not enough memory|out of memory|can't allocate memory|Storage size calculation overflowed"
 
 
 @contextmanager
@@ -40,6 +43,40 @@ def user_errors() -> Iterator[None]:
         if told is None or told is error:
             raise
         raise told from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not re.search(_NO_MEMORY, str(error)):
+            raise
+        what = (str(error).splitlines() or ["no more could be had"])[0]
+        raise UserError(f"not enough memory ({what}): lower data.batch_size, or the sizes of the model") from error
+
+
+@contextmanager
+def construction(config: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Turn whatever a constructor raises into one line: it was handed what the user's recipe says.
+
+    Args:
+        config: Gives the parsed recipe, in which the key of a wrong argument is looked up.
+
+    Example:
+        >>> with construction():
+        ...     torch.nn.Dropout(-1)
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: dropout probability has to be between 0 and 1, but got -1
+    """
+    try:
+        yield
+    except (argparse.ArgumentError, OSError, MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        first: BaseException = error
+        while first.__cause__ is not None and not isinstance(first, UserError):
+            first = first.__cause__
+        if isinstance(first, UserError):
+            raise UserError(with_key(str(first), config())) from first
+        reason = one_line(str(first)) or type(first).__name__
+        key = re.match(r'Parser key "([^"]+)"', str(error)) if first is not error else None
+        raise UserError(f"{key[1]}: {reason}" if key else reason) from error
 
 
 def check_checkpoint(checkpoint: Path | None) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dml.data import Batch, datamodule_of
 from dml.encoders import Encoder, materialize
-from dml.errors import UserError
+from dml.errors import UserError, check_number
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import gather_rows, gather_with_gradient
 from dml.losses.pml import release_graph, takes_tuples, without_memory
@@ -61,6 +61,10 @@ class EmbeddingModule(TrainableModule):
         super().__init__(optimizer, lr_scheduler, lr_interval)
         if miner is not None and not takes_tuples(loss):
             raise UserError(f"{type(loss).__name__} takes no miner: leave model.miner out (TripletLoss has `mining`)")
+        if chunk_size is not None:
+            check_number("chunk_size", chunk_size, least=1)
+        if loss_lr is not None:
+            check_number("loss_lr", loss_lr, least=0)
         self.encoder = encoder
         self.loss = loss
         self.miner = miner

@@ -9,6 +9,7 @@ from dml.runs.folder import (
     LOCK,
     PICTURES,
     PROTOCOL,
+    check_name,
     find_checkpoint,
     find_run,
     neighbors_path,
@@ -16,8 +17,10 @@ from dml.runs.folder import (
     queries_path,
 )
 from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
-from dml.runs.recipes import read_recipe, recipe_argument
+from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
 from dml.runs.scores import SCORES, write_scores
+from dml.runs.scoring_recipe import read_to_score, to_score
+from dml.runs.trust import check_classes, guarded_imports, refused_import, trusted_modules, trusting
 
 __all__ = [
     "CHECKPOINTS",
@@ -27,9 +30,12 @@ __all__ = [
     "PROTOCOL",
     "SCORES",
     "begun_run",
+    "check_classes",
+    "check_name",
     "clear_run",
     "find_checkpoint",
     "find_run",
+    "guarded_imports",
     "has_checkpoint",
     "held",
     "held_run",
@@ -37,11 +43,20 @@ __all__ = [
     "kept_if_checkpointed",
     "neighbors_path",
     "new_run",
+    "parse_yaml",
     "queries_path",
     "read_arrays",
     "read_json",
     "read_recipe",
+    "read_recipe_file",
+    "read_to_score",
+    "read_yaml",
     "recipe_argument",
+    "recipe_text",
+    "refused_import",
+    "to_score",
+    "trusted_modules",
+    "trusting",
     "write_arrays",
     "write_bytes",
     "write_json",

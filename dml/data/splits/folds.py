@@ -6,7 +6,7 @@ import numpy as np
 
 from dml.data.catalog import Catalog
 from dml.data.splits.draw import Indices, deal_folds, draw_groups, draw_stratified, resolve_size
-from dml.data.splits.splits import Parts, Split, make_parts
+from dml.data.splits.splits import Parts, Split, StratifiedSplit, make_parts
 from dml.errors import UserError
 
 
@@ -49,6 +49,38 @@ class OfficialSplit(Split):
             known = np.where(np.isin(labels, labels[train]), labels, labels[train[0]])  # counts training classes alone
             return draw_groups(known, train, self.val, "val", "training classes", rng)
         return draw_stratified(labels, train, resolve_size(self.val, len(train), "val"), rng)
+
+
+class DefaultSplit(Split):
+    """Do what is done where no split is named: `OfficialSplit` where the source has parts, else `StratifiedSplit`.
+
+    Args:
+        val: fraction (float below 1) or count (int) of samples; None: what that split does by itself.
+        test: likewise; a source with parts has its own test part.
+        seed: chooses the split; None follows the datamodule's seed.
+
+    Example:
+        >>> from dml.data import Digits
+        >>> parts = DefaultSplit(val=0.1).assign(Digits().open(), seed=0)
+        >>> len(parts.train), len(parts.val), len(parts.test)
+        (1258, 180, 359)
+    """
+
+    def __init__(
+        self, val: int | float | None = None, test: int | float | None = None, seed: int | None = None
+    ) -> None:
+        self.val = val
+        self.test = test
+        self.seed = seed
+
+    def assign(self, catalog: Catalog, seed: int) -> Parts:
+        """Hand the sizes on to the split of this source."""
+        if not catalog.parts:
+            val, test = (0.2 if size is None else size for size in (self.val, self.test))
+            return StratifiedSplit(val, test).assign(catalog, seed)
+        if self.test is not None:
+            raise UserError("the source has a test part of its own: leave data.split.test out, or name another split")
+        return (OfficialSplit() if self.val is None else OfficialSplit(self.val)).assign(catalog, seed)
 
 
 class FoldSplit(Split):
