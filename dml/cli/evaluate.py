@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.numbers import wholes
+from dml.cli.numbers import memory, wholes
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
 from dml.cli.scoring import record_scores, tell_left_out
 from dml.errors import UserError
@@ -67,7 +66,7 @@ def build_parser() -> Parser:
     parser.add_argument("--verification", action="store_true", help="ROC AUC, equal error rate, FNMR at FMR 0.001")
     parser.add_argument("--clustering", action="store_true", help="NMI and AMI of k-means clusters")
     parser.add_argument(
-        "--max_memory", type=_memory, metavar="SIZE", help="for the search, beyond the embeddings (the recipe's; 2GiB)"
+        "--max_memory", type=memory, metavar="SIZE", help="for the search, beyond the embeddings (the recipe's; 2GiB)"
     )
     parser.add_argument(
         "--output",
@@ -235,12 +234,6 @@ def interval_table(scores: Mapping[str, float], intervals: Mapping[str, tuple[fl
         low_high = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
         lines.append(f"{name:<{width}}{number}{low_high}")
     return "\n".join(lines)
-
-
-def _memory(text: str) -> str:
-    if not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?\s*([KMGT]i?)?B?", text, re.IGNORECASE):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of memory like 2GiB or 500MB")
-    return text
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 
 
@@ -35,7 +36,7 @@ def wholes(least: int = 0, example: str = "0,1,2") -> Callable[[str], tuple[int,
         except argparse.ArgumentTypeError:
             numbers = ()
         if not numbers or len(set(numbers)) < len(numbers):
-            told = f"{text!r} is not a list of different whole numbers of at least {least}, like {example}"
+            told = f"{text!r} is not a list of whole numbers like {example}: each once, and at least {least}"
             raise argparse.ArgumentTypeError(told)
         return numbers
 
@@ -63,3 +64,15 @@ def real(above: float = -math.inf, below: float = math.inf) -> Callable[[str], f
         return number
 
     return parse
+
+
+def memory(text: str) -> str:
+    """Return an amount of memory as it is, if it is one.
+
+    Example:
+        >>> memory("2GiB")
+        '2GiB'
+    """
+    if not re.fullmatch(r"(?=.*[1-9])\d+(\.\d+)?\s*([KMGT]i?)?B?", text, re.IGNORECASE):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of memory like 2GiB or 500MB")
+    return text

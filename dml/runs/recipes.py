@@ -14,21 +14,26 @@ _MAPPINGS = ("trainer", "evaluation", "pictures", "checkpoint")
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML as the parser of recipes reads it: 1e-4 is a number; dates and 1:30 are text."""
+    """Plain YAML as the parser of recipes reads it: 1e-4 is a number, a date is text."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, found) for tag, found in pairs if tag.rpartition(":")[2] not in {"timestamp", "float", "int"}]
+    first: [(tag, found) for tag, found in pairs if tag.rpartition(":")[2] not in {"timestamp", "float"}]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?\d+$"), list("-+0123456789"))
+_DIGITS = r"[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\d[\d_]*(:[0-5]?\d)+\.[\d_]*|\.(inf|Inf|INF))"
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(\d+\.\d*([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$"
-    ),
+    re.compile(rf"^(?:{_DIGITS}|\.[\d_]+([eE][-+]\d+)?|\.(nan|NaN|NAN))$"),
     list("-+.0123456789"),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text that would be read as a number in quotes."""
+
+
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -158,7 +163,7 @@ def recipe_text(recipe: dict[str, Any]) -> str:
         >>> recipe_text({"data": {"root": "photos"}})
         'data:\n  root: photos\n'
     """
-    text = yaml.safe_dump(recipe, sort_keys=False)
+    text = str(yaml.dump(recipe, Dumper=_Dumper, sort_keys=False))
     return text if "\n" in text.strip() else f"{text}\n"
 
 

@@ -68,7 +68,8 @@ def _without_downloads(value: Any) -> Any:
         value = {"class_path": value}
     if not isinstance(value, dict):
         return value
-    kept = {key: False if key == "download" else _without_downloads(item) for key, item in value.items()}
+    kept = {key: item if key == "class_path" else _without_downloads(item) for key, item in value.items()}
+    kept |= {"download": False} if "download" in kept else {}
     if str(kept.get("class_path")).endswith("TorchvisionSet"):  # it downloads where it is told nothing
         arguments = kept.get("init_args")
         kept["init_args"] = {**(arguments if isinstance(arguments, dict) else {}), "download": False}
