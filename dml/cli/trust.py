@@ -9,13 +9,16 @@ from dml.runs.trust import LIBRARIES
 
 _PATH = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
 _OWNERS = {library.partition(".")[0] for library in LIBRARIES}
+_BLOCKS = {"--model", "--data", "--trainer", "--estimator"}
+# keys of them that take a name or a path, which may look like a class path
+_NAMES = {"root", "run", "runs_dir", "cache_dir", "save_dir", "dirpath", "default_root_dir", "path", "name", "weights"}
 
 
 def take_trust(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return a command line without `--trust MODULE`, and the modules it trusts.
 
     A class path that the user types is trusted with its package: `--model.encoder mine.nets.Encoder` trusts `mine`. Of
-    a library that recipes may name in part, it is trusted alone. What names a file is not taken for a class path.
+    a library that recipes may name in part, it is trusted alone. Names of runs and files are not taken for class paths.
 
     Raises:
         UserError: `--trust` without a module.
@@ -35,14 +38,16 @@ def take_trust(words: Sequence[str]) -> tuple[list[str], list[str]]:
             trusted.append(module)
         else:
             kept.append(word)
-    for word in kept:
-        trusted += _named(word)
+    for word, after in zip(kept, [*kept[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        key = option.split(".")
+        if key[0] in _BLOCKS and key[-1] not in _NAMES:
+            trusted += _named(value if equals else after)
     return kept, list(dict.fromkeys(trusted))
 
 
-def _named(word: str) -> list[str]:
-    """Return what is trusted for the class paths in one word."""
-    value = word.partition("=")[2] if word.startswith("-") else word
+def _named(value: str) -> list[str]:
+    """Return what is trusted for the class paths in the value of a key."""
     if re.fullmatch(_PATH, value):
         paths = [] if _is_file(value) else [value]
     else:

@@ -201,7 +201,6 @@ def test_a_class_of_ones_own_is_trusted_as_typed_and_by_name(dml, tmp_path, monk
 
 
 def test_what_a_command_line_trusts():
-    Path("photos.zip").unlink(missing_ok=True)
     words = [
         "fit",
         "--trust=one",
@@ -217,9 +216,23 @@ def test_what_a_command_line_trusts():
     assert not any("--trust" in word for word in kept)
 
 
-def test_a_file_that_is_named_is_not_a_class_path(dml):
-    Path("photos.zip").touch()
-    assert take_trust(["fit", "--data.root", "photos.zip"])[1] == []
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--run", "beside.first"),
+        ("--run=beside.first",),
+        ("--name", "beside.first"),
+        ("--config", "beside.yaml"),
+        ("--output", "beside.npz"),
+        ("--data.root", "beside.zip"),
+        ("--data.source.file", "there.csv"),
+        ("--model.encoder.run", "beside.first"),
+        ("beside.first",),
+    ],
+)
+def test_names_of_runs_and_files_are_not_taken_for_class_paths(dml, words):
+    Path("there.csv").touch()
+    assert take_trust(["evaluate", *words])[1] == []
 
 
 @pytest.mark.parametrize("module", ["", "a b", "os;", "--run", "jsonargparse"])
