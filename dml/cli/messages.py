@@ -80,7 +80,7 @@ def _parts(message: str) -> tuple[str, str, list[str], str | None]:
         ):
             owner = match[1] or match[2]
         elif line.startswith("Given value:"):
-            given = line.removeprefix("Given value: ").partition(". Got value: Namespace(")[0]
+            given = line.removeprefix("Given value:").strip().partition(". Got value: Namespace(")[0] or "nothing"
             nested = re.match(r"NestedArg\(key='([^']*)', val='(.*)'\)", given)
             # the innermost value comes first; a whole block of the recipe says nothing
             value = value or (nested[2] if nested else None if _is_block(given) else given)

@@ -97,7 +97,7 @@ def as_keys(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def check_aliases(word: str) -> None:
-    """Refuse a value that is YAML which refers to itself, or grows beyond bounds.
+    """Refuse a value that is YAML, or a file of it, which refers to itself or grows beyond bounds.
 
     Raises:
         UserError: It does.
@@ -109,6 +109,8 @@ def check_aliases(word: str) -> None:
         dml.errors.UserError: --data.root refers to itself (YAML alias): write the value out
     """
     name, _, value = word.partition("=") if word.startswith("--") else ("the value", "", word)
+    if value.endswith((".yaml", ".yml")) and "\n" not in value and Path(value).is_file():  # a block from a file
+        runs.read_yaml(value)
     if "&" in value and "*" in value:
         try:
             runs.parse_yaml(value, name)
