@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dml.data import Augmentation, DefaultSplit, Digits, ImageData, OfficialSplit, StratifiedSplit
+from dml.data import Augmentation, DefaultSplit, Digits, FoldSplit, ImageData, OfficialSplit, StratifiedSplit
 from dml.encoders import AlexNetEncoder, ConvEncoder, MLPEncoder, StridedConvEncoder
 from dml.errors import UserError, check_number, check_widths
 from dml.heads import LinearHead, MLPHead
@@ -42,6 +42,7 @@ NAN, INF = float("nan"), float("inf")
         (lambda: ImageData(image_size=10**6), "data.image_size=1000000"),
         (lambda: ImageData(std=[0.5, NAN, 0.5]), "data.std=nan"),
         (lambda: ImageData(seed=-1), "data.seed=-1"),
+        (lambda: FoldSplit(folds=5000).assign(Digits().open(), 0), "5000 folds of 1797 samples"),
         (lambda: check_name("a" * 300, "run name"), "300 bytes"),
         (lambda: check_name("a\x1b[31m", "run name"), "cannot be seen"),
         (lambda: check_name("../a", "run name"), "plain folder name"),

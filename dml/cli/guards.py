@@ -43,7 +43,12 @@ def user_errors() -> Iterator[None]:
         if told is None or told is error:
             raise
         raise told from error
+    except ArithmeticError as error:
+        mend = "look for a 0 in the schedule, the sampler and the intervals of the recipe (--debug shows where)"
+        raise UserError(f"{error}: {mend}") from error
     except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and "torch/optim/" in _place(error):
+            raise UserError(f"model.optimizer: {one_line(str(error))}") from error
         if isinstance(error, RuntimeError) and not re.search(_NO_MEMORY, str(error)):
             raise
         what = (str(error).splitlines() or ["no more could be had"])[0]
@@ -77,6 +82,14 @@ def construction(config: Callable[[], object] = lambda: None) -> Iterator[None]:
         reason = one_line(str(first)) or type(first).__name__
         key = re.match(r'Parser key "([^"]+)"', str(error)) if first is not error else None
         raise UserError(f"{key[1]}: {reason}" if key else reason) from error
+
+
+def _place(error: BaseException) -> str:
+    """Return the file in which an error was raised."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else Path(frame.tb_frame.f_code.co_filename).as_posix()
 
 
 def check_checkpoint(checkpoint: Path | None) -> None:

@@ -30,6 +30,9 @@ def check_settings(config: Any) -> None:
     for key in ("accumulate_grad_batches", "check_val_every_n_epoch"):
         if getattr(trainer, key) is not None:
             check_number(f"trainer.{key}", getattr(trainer, key), least=1)
+    interval = trainer.val_check_interval
+    if isinstance(interval, int | float):
+        check_number("trainer.val_check_interval", interval, above=0)
     check_number("trainer.num_sanity_val_steps", trainer.num_sanity_val_steps or 0, least=-1)
     _check_optimizer(config)
     endless = trainer.max_epochs == -1 and trainer.max_steps == -1 and not trainer.max_time and not trainer.callbacks

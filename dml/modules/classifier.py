@@ -12,7 +12,7 @@ from dml.data import Batch, LabelledData, datamodule_of
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
-from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
 from dml.modules.frozen import FrozenEmbeddings
 from dml.modules.param_groups import parameter_groups
 from dml.modules.unfreezing import moving_layers, unfreeze
@@ -195,7 +195,8 @@ class ClassifierModule(TrainableModule):
         """Return the loss of a batch."""
         batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         logits = self.head(self._embed(batch))
-        loss: Tensor = self.loss(logits, batch.labels)
+        with fitting_loss(self.loss):
+            loss: Tensor = self.loss(logits, batch.labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         count = len(batch.labels)
         self.log("train/accuracy", _accuracy(logits, batch.labels), on_step=False, on_epoch=True, batch_size=count)
@@ -237,7 +238,8 @@ class ClassifierModule(TrainableModule):
         embeddings = self._embed(batch)
         if dataloader_idx == 0:
             logits = self.head(embeddings)
-            means = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
+            with fitting_loss(self.loss):
+                means = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
             self.add_query_means(batch, dataloader_idx, means)
         return embeddings
 

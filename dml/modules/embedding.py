@@ -12,7 +12,7 @@ from dml.errors import UserError, check_number
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import gather_rows, gather_with_gradient
 from dml.losses.pml import release_graph, takes_tuples, without_memory
-from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
 
 
 @final
@@ -94,7 +94,8 @@ class EmbeddingModule(TrainableModule):
         """Return the loss of a batch."""
         batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         embeddings, labels = gather_with_gradient(self._embed(batch.images)), gather_rows(batch.labels)
-        loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
+        with fitting_loss(self.loss):
+            loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
 
@@ -135,5 +136,7 @@ class EmbeddingModule(TrainableModule):
     def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self(batch.images)
         if dataloader_idx == 0:
-            self.add_query_means(batch, dataloader_idx, {"loss": without_memory(self.loss)(embeddings, batch.labels)})
+            with fitting_loss(self.loss):
+                loss = without_memory(self.loss)(embeddings, batch.labels)
+            self.add_query_means(batch, dataloader_idx, {"loss": loss})
         return embeddings

@@ -123,6 +123,8 @@ class FoldSplit(Split):
         rest, test = np.flatnonzero(~own), np.flatnonzero(own)
         if self.by == "samples":
             rest, drawn = draw_stratified(catalog.labels, rest, resolve_size(self.test, len(rest), "test"), rng)
+            if len(rest) < self.folds:
+                raise UserError(f"{self.folds} folds of {len(rest)} samples: lower folds")
             fold = deal_folds(catalog.labels[rest], self.folds, rng)
         else:
             keys = catalog.labels if self.by == "classes" else catalog.groups
