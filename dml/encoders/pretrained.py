@@ -68,7 +68,13 @@ def _build(run: Path) -> Encoder:
             parsed = parser.parse_object({"encoder": arguments["encoder"]})
             runs.check_classes(parsed)
             built: Encoder = parser.instantiate(parsed).encoder
-    except ArgumentError as error:
-        reason = runs.refused_import(str(error)) or " ".join(str(error).split())
+    except Exception as error:  # its constructor may fail in any way
+        first: BaseException = error
+        while first.__cause__ is not None and not isinstance(first, UserError):
+            first = first.__cause__
+        if isinstance(first, UserError):  # the parser wraps what a constructor tells
+            raise first from error
+        told = str(error if isinstance(error, ArgumentError) else first)
+        reason = runs.refused_import(told) or " ".join(told.split())
         raise UserError(f"the encoder that {config} describes cannot be built: {reason}") from error
     return built

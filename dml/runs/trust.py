@@ -99,7 +99,7 @@ def check_classes(recipe: Any, key: str = "") -> None:
         >>> check_classes({"optimizer": {"class_path": "torch.hub.load"}})
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: optimizer: torch.hub.load is not a class that a recipe may name: give one of dml, ...
+        dml.errors.UserError: optimizer: torch.hub.load is not a class that a recipe may name, one of dml, ...
     """
     if isinstance(recipe, list | tuple | set):
         for item in recipe:
@@ -125,7 +125,7 @@ def refused_import(message: str) -> str | None:
     match = re.search(r"Importing '([\w.]+)' is not allowed", message)
     if match is None:
         return None
-    return f"{match[1]} is not of {NAMED}: if you trust its author, add --trust {match[1].partition('.')[0]}"
+    return f"{match[1]} is not of {NAMED}: {_mend(match[1])}"
 
 
 def _check(found: Any, path: str, key: str) -> None:
@@ -138,9 +138,15 @@ def _check(found: Any, path: str, key: str) -> None:
     builder = inspect.isroutine(found) and _is_within(defined, _BUILDERS) and _is_kind(_returned(found))
     if not (known and (builder or _is_kind(found))):
         prefix = f"{key}: " if key else ""
-        raise UserError(
-            f"{prefix}{path} is not a class that a recipe may name: give one of {NAMED}, or trust it by --trust {path}"
-        )
+        raise UserError(f"{prefix}{path} is not a class that a recipe may name, one of {NAMED}: {_mend(path)}")
+
+
+def _mend(path: str) -> str:
+    """Return what can be done about a refused path; nobody is advised to trust the system's modules."""
+    root = path.partition(".")[0]
+    if root in sys.stdlib_module_names or any(_is_within(library, (root,)) for library in LIBRARIES):
+        return "give another, or be wary of whoever wrote it"
+    return f"if you trust its author, add --trust {root}"
 
 
 def _is_within(path: str, modules: tuple[str, ...]) -> bool:

@@ -235,6 +235,22 @@ def test_names_of_runs_and_files_are_not_taken_for_class_paths(dml, words):
     assert take_trust(["evaluate", *words])[1] == []
 
 
+@pytest.mark.parametrize("path", ["os.system", "torch.hub.load", "subprocess.Popen"])
+def test_nobody_is_advised_to_trust_the_system(dml, path):
+    Path("theirs.yaml").write_text(f"model: {{class_path: {path}}}")
+    code, _, err = dml("fit", "--config", "theirs.yaml")
+    assert code == 2
+    assert f"{path} is not of dml" in err
+    assert "--trust" not in err
+
+
+def test_an_encoder_that_is_its_own_is_told(dml, stranger):
+    block = {"class_path": "dml.encoders.pretrained_encoder", "init_args": {"run": "theirs"}}
+    stranger(_set("model.init_args.encoder", block))
+    with pytest.raises(UserError, match="takes its encoder from itself"):
+        pretrained_encoder("theirs")
+
+
 @pytest.mark.parametrize("module", ["", "a b", "os;", "--run", "jsonargparse"])
 def test_a_wrong_module_is_told(dml, module):
     code, _, err = dml("fit", f"--trust={module}")
