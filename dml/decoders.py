@@ -7,7 +7,7 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dml.errors import UserError
+from dml.errors import UserError, check_widths
 
 ImageShape = tuple[int, int, int]
 
@@ -79,7 +79,7 @@ class MLPDecoder(Decoder):
 
     def __init__(self, hidden_sizes: Sequence[int] = (256,), batch_norm: bool = False, sigmoid: bool = True) -> None:
         super().__init__(sigmoid)
-        _check_widths("hidden_sizes", hidden_sizes)
+        check_widths("hidden_sizes", hidden_sizes)
         self.layers = nn.Sequential()
         for size in hidden_sizes:
             self.layers.append(nn.LazyLinear(size))
@@ -123,7 +123,7 @@ class ConvDecoder(Decoder):
         super().__init__(sigmoid)
         if not channels:
             raise UserError("ConvDecoder has no channels: give at least one width, e.g. [128, 64, 32]")
-        _check_widths("channels", channels)
+        check_widths("channels", channels)
         self.channels = tuple(channels)
 
     def _build(self, image_shape: ImageShape) -> None:
@@ -148,8 +148,3 @@ class ConvDecoder(Decoder):
 def _stage(before: int, after: int) -> nn.Sequential:
     # BatchNorm brings its own bias
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
-
-
-def _check_widths(name: str, widths: Sequence[int]) -> None:
-    if any(width < 1 for width in widths):
-        raise UserError(f"{name}={list(widths)}: every width is at least 1")

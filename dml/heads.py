@@ -5,6 +5,8 @@ from typing import final
 
 from torch import Tensor, nn
 
+from dml.errors import MOST_UNITS, check_number, check_widths
+
 
 @final
 class LinearHead(nn.Module):
@@ -23,6 +25,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, num_classes: int, batch_norm: bool = False) -> None:
         super().__init__()
+        check_number("num_classes", num_classes, least=2, most=MOST_UNITS)
         self.num_classes = num_classes
         self.norm = _norm(batch_norm)
         self.layer = nn.LazyLinear(num_classes)
@@ -57,6 +60,9 @@ class MLPHead(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
+        check_number("num_classes", num_classes, least=2, most=MOST_UNITS)
+        check_widths("hidden_sizes", hidden_sizes)
+        check_number("dropout", dropout, least=0, below=1)
         self.num_classes = num_classes
         self.norm = _norm(batch_norm)
         self.layers = nn.Sequential()

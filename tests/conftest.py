@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 collect_ignore_glob = ["fuzz_*.py"]  # scripts
+
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 

@@ -13,10 +13,11 @@ from dml.callbacks.collector import Collector, encoder_of
 from dml.data import Batch, datamodule_of
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder, FlattenEncoder
-from dml.errors import UserError
+from dml.errors import UserError, check_number
 from dml.evaluation import Evaluation, Neighborhoods, find_neighborhoods, score_queries
 from dml.functional.distributed import world_size
 from dml.losses.pml import compares_unit_rows
+from dml.neighbors.ranking.tiles import parse_memory
 
 logger = logging.getLogger(__name__)
 Scores = dict[str, float]
@@ -73,6 +74,12 @@ class KNNEvaluation(Callback):
         metric: Literal["l2", "cosine"] = "l2",
         max_memory: str = "2GiB",
     ) -> None:
+        check_number("evaluation.k", k, least=1)
+        for each in ks:
+            check_number("evaluation.ks", each, least=1)
+        if not len(ks):
+            raise UserError("evaluation.ks=[]: give at least one k, e.g. [1, 5, 10]")
+        parse_memory(max_memory)
         self.k = k
         self.knn_ks: tuple[int, ...] = (k,)
         self.ks = tuple(ks)

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from dml import __version__
+from dml import __version__, runs
+from dml.cli.trust import take_trust
 from dml.errors import UserError, printable
 
 # verb -> what it does; its code is the module dml.cli.VERB: `build_parser()` and `main(arguments) -> exit code`
@@ -30,7 +31,10 @@ USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)
 
   dml VERB --help    the options of a verb
   dml --version      the version
-  --debug            show the traceback of an error that is otherwise told in one line"""
+  --debug            show the traceback of an error that is otherwise told in one line
+  --trust MODULE     let recipes name classes of this module too; see SECURITY.md"""
+
+_LONGEST = 380  # characters of a message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,27 +52,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
-    if not words or words[0] in {"-h", "--help", "help"}:
-        print(USAGE.format(verbs="\n".join(f"  {verb:<12} {summary}" for verb, summary in VERBS.items())))
-        return 0
-    if words[0] == "--version":
-        print(__version__)
-        return 0
     try:
-        return _run(words[0], words[1:])
-    except UserError as error:
+        words, trusted = take_trust([word for word in words if word != "--debug"])
+        with runs.trusting(*trusted):
+            return _run(words)
+    except (UserError, OSError, MemoryError, RecursionError) as error:
         if debug:
             raise
-        print(f"dml: {printable(str(error))}", file=sys.stderr)
-        return error.exit_code
+        print(f"dml: {_told(error)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, UserError) else UserError.exit_code
     except KeyboardInterrupt:
         print("dml: interrupted", file=sys.stderr)
         return 130
 
 
-def _run(verb: str, arguments: list[str]) -> int:
+def _told(error: Exception) -> str:
+    """Return an error as one line that any terminal can show."""
+    text = str(error)
+    if isinstance(error, OSError):
+        what = f"{error.strerror} ({error.filename})" if error.filename else text
+        text = f"{what}: check the path, its permissions and the space left on the disk"
+    elif isinstance(error, MemoryError):
+        text = f"not enough memory ({text or 'no more could be had'}): ask for smaller sizes"
+    elif isinstance(error, RecursionError):
+        text = "a value is nested too deeply, or refers to itself: write it out"
+    plain = printable(" ".join(text.split()))
+    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 40]} … {plain[-37:]}"
+
+
+def _run(words: list[str]) -> int:
+    verb = words[0] if words else "help"
+    if verb in {"-h", "--help", "help"}:
+        print(USAGE.format(verbs="\n".join(f"  {name:<12} {summary}" for name, summary in VERBS.items())))
+        return 0
+    if verb == "--version":
+        print(__version__)
+        return 0
     if verb not in VERBS:
         raise UserError(f"no verb {verb!r}: choose one of {', '.join(VERBS)}")
-    code: int = import_module(f"dml.cli.{verb}").main(arguments)
+    code: int = import_module(f"dml.cli.{verb}").main(words[1:])
     return code

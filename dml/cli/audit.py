@@ -4,13 +4,12 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from dml import runs
 from dml.cli.messages import one_line
-from dml.cli.options import Parser
+from dml.cli.numbers import real
+from dml.cli.options import Parser, add_trust, check_aliases, with_split
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -42,7 +41,7 @@ def main(arguments: list[str]) -> int:
     options, keys = build_parser().parse_known_args(arguments)
     configs = list(options.config)
     if options.run is not None:
-        configs.insert(0, runs.recipe_argument(runs.find_run(options.run, options.runs_dir)))
+        configs.insert(0, runs.recipe_text(runs.read_to_score(runs.find_run(options.run, options.runs_dir))))
     data = read_data(configs, keys)
 
     from dml.cli.guards import quiet
@@ -70,12 +69,13 @@ def build_parser() -> Parser:
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument(
         "--near",
-        type=float,
+        type=real(above=-1),
         default=0.995,
         metavar="R",
         help="correlation of near duplicates (0.995); 2 looks for none",
     )
     parser.add_argument("--output", metavar="FILE", help="write everything found to a JSON file")
+    add_trust(parser)
     return parser
 
 
@@ -87,34 +87,30 @@ def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
     """
     from jsonargparse import ArgumentError, ArgumentParser
 
+    from dml.cli.guards import construction
     from dml.data import ImageData
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ImageData, "data", fail_untyped=False)  # other libraries' samplers name no types
     parser.set_defaults({"data.on_error": "skip", "data.on_flaw": "keep"})
-    words = []
+    words, blocks = [], []
     for config in configs:
-        recipe = _read_recipe(config)
-        block = {"seed": recipe.get("seed_everything") or 0, **(recipe.get("data") or {})}
-        words.append(f"--data={json.dumps(block)}")
+        recipe = runs.read_recipe_file(config)
+        given = recipe.get("data") or {}
+        if not isinstance(given, dict):
+            raise UserError("the audit is of images: `data:` names a class of another kind")
+        blocks.append(given)
+        words.append(f"--data={json.dumps({'seed': recipe.get('seed_everything') or 0, **given})}")
+    for key in keys:
+        check_aliases(key)
     try:
-        parsed = parser.parse_args([*words, *keys])
-        data: ImageData = parser.instantiate(parsed).data
+        with runs.guarded_imports(), construction():
+            parsed = parser.parse_args([*words, *with_split(keys, blocks)])
+            runs.check_classes(parsed)
+            data: ImageData = parser.instantiate(parsed).data
     except (ArgumentError, ImportError, AttributeError) as error:
         raise UserError(one_line(str(error))) from error
     return data
-
-
-def _read_recipe(config: str) -> dict[str, Any]:
-    try:
-        # a run's recipe of older keys comes as text
-        text = config if "\n" in config else Path(config).read_text(encoding="utf-8")
-        recipe = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"no readable recipe {config}: {str(error).splitlines()[0]}") from None
-    if not isinstance(recipe, dict):
-        raise UserError(f"no recipe in {config}: expected a YAML file with a block `data:`")
-    return recipe
 
 
 def describe(found: "Audit", split_hash: str) -> str:

@@ -1,7 +1,8 @@
 """`dml compare`: the difference between two runs with an interval and a test, on the same queries."""
 
 from dml import runs
-from dml.cli.options import Parser
+from dml.cli.numbers import real
+from dml.cli.options import Parser, add_trust
 
 
 def main(arguments: list[str]) -> int:
@@ -35,8 +36,11 @@ def build_parser() -> Parser:
     parser.add_argument("second", metavar="RUN", help="the run to compare with it")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose queries (val)")
-    parser.add_argument("--level", type=float, default=0.95, metavar="P", help="of the intervals (0.95)")
+    parser.add_argument(
+        "--level", type=real(above=0, below=1), default=0.95, metavar="P", help="of the intervals (0.95)"
+    )
     parser.add_argument(
         "--primary", default="map_at_r", metavar="SCORE", help="the score that decides; others are corrected (map_at_r)"
     )
+    add_trust(parser)
     return parser

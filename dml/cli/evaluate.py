@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, with_default
+from dml.cli.numbers import memory, wholes
+from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
 from dml.cli.scoring import record_scores, tell_left_out
 from dml.errors import UserError
 
@@ -49,17 +50,23 @@ def build_parser() -> Parser:
     parser.add_argument("--reference_labels", metavar="FILE", help="the labels of --reference_embeddings")
     parser.add_argument("--metric", choices=("l2", "cosine"), help="distance of embeddings (the recipe's; l2)")
     parser.add_argument(
-        "--ks", type=_numbers, metavar="K,K", help="of recall and precision (the recipe's evaluation.ks; 1,5,10)"
+        "--ks",
+        type=wholes(least=1, example="1,5,10"),
+        metavar="K,K",
+        help="of recall and precision (the recipe's evaluation.ks; 1,5,10)",
     )
     parser.add_argument(
-        "--knn_ks", type=_numbers, metavar="K,K", help="neighbours that vote (the recipe's evaluation.k; 5 without one)"
+        "--knn_ks",
+        type=wholes(least=1, example="1,5,10"),
+        metavar="K,K",
+        help="neighbours that vote (the recipe's evaluation.k; 5 without one)",
     )
     parser.add_argument("--estimator", metavar="CLASS_PATH", help="a classifier with scikit-learn's fit and score")
     parser.add_argument("--estimator_args", type=_object, default={}, metavar="JSON", help="its arguments ({})")
     parser.add_argument("--verification", action="store_true", help="ROC AUC, equal error rate, FNMR at FMR 0.001")
     parser.add_argument("--clustering", action="store_true", help="NMI and AMI of k-means clusters")
     parser.add_argument(
-        "--max_memory", metavar="SIZE", help="for the search, beyond the embeddings (the recipe's; 2GiB)"
+        "--max_memory", type=memory, metavar="SIZE", help="for the search, beyond the embeddings (the recipe's; 2GiB)"
     )
     parser.add_argument(
         "--output",
@@ -72,7 +79,7 @@ def build_parser() -> Parser:
 def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     """Embed with a run's best weights, or with a recipe's encoder as it is where no run is named."""
     if options.run is None and (options.config or keys):
-        run, configs = None, with_default(options.config, keys)
+        run, configs = None, with_default([to_score(config) for config in options.config], keys)
         checkpoint = None if options.ckpt_path in {"best", "last"} else Path(options.ckpt_path)
         if checkpoint is not None and not checkpoint.is_file():
             raise UserError(f"no checkpoint {checkpoint}: give a file, or name its --run")
@@ -140,7 +147,7 @@ def _evaluation_keys(options: argparse.Namespace) -> list[str]:
 
 def _is_own(options: argparse.Namespace, keys: list[str], run: Path) -> bool:
     """Tell whether what is asked for is what the run's own recipe and best weights give."""
-    recipe = runs.read_recipe(run).get("evaluation", {})
+    recipe = runs.read_recipe(run).get("evaluation") or {}
     given = [(options.metric, recipe.get("metric", "l2")), (options.ks, tuple(recipe.get("ks", ())))]
     given.append((options.knn_ks, (recipe.get("k"),)))
     changed = keys or options.config or options.estimator or options.ckpt_path != "best"
@@ -216,13 +223,6 @@ def interval_table(scores: Mapping[str, float], intervals: Mapping[str, tuple[fl
         low_high = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
         lines.append(f"{name:<{width}}{number}{low_high}")
     return "\n".join(lines)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers like 1,5,10") from None
 
 
 def _object(text: str) -> dict[str, Any]:

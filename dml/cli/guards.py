@@ -8,7 +8,7 @@ import re
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +16,11 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from dml import runs
-from dml.cli.messages import one_line
+from dml.cli.messages import one_line, with_key
 from dml.errors import UserError
 
 _NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_NO_MEMORY = "not enough memory|out of memory|can't allocate memory|Storage size calculation overflowed"
 
 
 @contextmanager
@@ -47,6 +48,53 @@ def user_errors() -> Iterator[None]:
         if told is None or told is error:
             raise
         raise told from error
+    except ArithmeticError as error:
+        mend = "look for a 0 in the schedule, the sampler and the intervals of the recipe (--debug shows where)"
+        raise UserError(f"{error}: {mend}") from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and "torch/optim/" in _place(error):
+            raise UserError(f"model.optimizer: {one_line(str(error))}") from error
+        if isinstance(error, RuntimeError) and not re.search(_NO_MEMORY, str(error)):
+            raise
+        what = (str(error).splitlines() or ["no more could be had"])[0]
+        raise UserError(f"not enough memory ({what}): lower data.batch_size, or the sizes of the model") from error
+
+
+@contextmanager
+def construction(config: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Turn whatever a constructor raises into one line: it was handed what the user's recipe says.
+
+    Args:
+        config: Gives the parsed recipe, in which the key of a wrong argument is looked up.
+
+    Example:
+        >>> with construction():
+        ...     torch.nn.Dropout(-1)
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: dropout probability has to be between 0 and 1, but got -1
+    """
+    try:
+        yield
+    except (argparse.ArgumentError, OSError, MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        first: BaseException = error
+        while first.__cause__ is not None and not isinstance(first, UserError):
+            first = first.__cause__
+        if isinstance(first, UserError):
+            raise UserError(with_key(str(first), config())) from first
+        reason = one_line(str(first)) or type(first).__name__
+        key = re.match(r'Parser key "([^"]+)"', str(error)) if first is not error else None
+        raise UserError(f"{key[1]}: {reason}" if key else reason) from error
+
+
+def _place(error: BaseException) -> str:
+    """Return the file in which an error was raised."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else Path(frame.tb_frame.f_code.co_filename).as_posix()
 
 
 @contextmanager

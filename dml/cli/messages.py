@@ -4,7 +4,12 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-_NOISE = ("Does not validate", "Subtypes:", "Errors:", "Given value type:", "- Expected a <class 'NoneType'>")
+from dml import runs
+
+_NOISE = (
+    *("Does not validate", "- Does not validate", "Subtypes:", "Errors:", "Given value type:", "Subclass types expect"),
+    *("- Expected a <class 'NoneType'>", "- a class path (str)", "- a dict with"),
+)
 
 
 def one_line(message: str, keys: Sequence[str] = ()) -> str:
@@ -23,6 +28,8 @@ def one_line(message: str, keys: Sequence[str] = ()) -> str:
     if (renamed := name_renamed_keys(message)) != message:
         return renamed
     path, owner, reasons, value = _parts(message)
+    if refused := runs.refused_import(message):
+        return f"{path}: {refused}" if path else refused
     text = " or ".join(dict.fromkeys(reasons))
     if value is not None and not text.endswith(value):
         text += f", got {value}"
@@ -34,11 +41,37 @@ def one_line(message: str, keys: Sequence[str] = ()) -> str:
     return f"{path}: {text}" if path else text
 
 
+def with_key(message: str, config: object) -> str:
+    """Return what a constructor says of an argument, `margin=-1: ...`, with the argument's key in the recipe before it.
+
+    Args:
+        message: Of a constructor, which knows its arguments and not where they stand.
+        config: The parsed recipe; where the argument stands in it more than once, nothing is added.
+
+    Example:
+        >>> with_key("margin=-1: give more", {"model": {"init_args": {"loss": {"init_args": {"margin": -1}}}}})
+        'model.loss.margin=-1: give more'
+    """
+    match = re.match(r"(\w+)=([^:]*): ", message)
+    found = [] if match is None else list(_keys_of(match[1], match[2], config, ""))
+    return message.replace(found[0].rpartition(".")[2], found[0], 1) if len(found) == 1 else message
+
+
+def _keys_of(name: str, value: str, config: object, key: str) -> list[str]:
+    entries = vars(config) if type(config).__name__ == "Namespace" else config
+    if not isinstance(entries, dict):
+        return []
+    found = [f"{key}{name}"] if name in entries and str(entries[name]) == value else []
+    for inner, block in entries.items():
+        found += _keys_of(name, value, block, key if inner == "init_args" else f"{key}{inner}.")
+    return found
+
+
 def _parts(message: str) -> tuple[str, str, list[str], str | None]:
     """Return the full key, the class it belongs to, the reasons, and the value that was given."""
     path: list[str] = []
     owner, reasons, value = "", [], None
-    for line in (raw.strip() for raw in message.splitlines()):
+    for line in (raw.rpartition("expects a function or a callable class: ")[2].strip() for raw in message.splitlines()):
         if key := re.match(r'Parser key "([^"]+)":\s*(.*)', line):
             path.append(key[1])
             reasons = [key[2]] if key[2] else []
@@ -47,15 +80,21 @@ def _parts(message: str) -> tuple[str, str, list[str], str | None]:
         ):
             owner = match[1] or match[2]
         elif line.startswith("Given value:"):
-            given = line.removeprefix("Given value: ")
+            given = line.removeprefix("Given value:").strip().partition(". Got value: Namespace(")[0] or "nothing"
             nested = re.match(r"NestedArg\(key='([^']*)', val='(.*)'\)", given)
             # the innermost value comes first; a whole block of the recipe says nothing
-            value = value or (nested[2] if nested else None if given.startswith("{") else given)
+            value = value or (nested[2] if nested else None if _is_block(given) else given)
         elif line and not line.startswith(_NOISE) and "Expected a path but" not in line:
             reasons.append(_plain(line))
     return ".".join(path), owner, reasons, value
 
 
+def _is_block(given: str) -> bool:
+    return given.startswith(("{", "[{")) or "Namespace(" in given or "NestedArg(" in given
+
+
 def _plain(line: str) -> str:
+    said, got, given = line.partition(". Got value: ")
+    line = said if got and _is_block(given) else line
     line = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", line.removeprefix("- "))
     return re.sub(r"^Expected an? (?:typing\.)?", "expected ", line)

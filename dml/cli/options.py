@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
-
 from dml import runs
 from dml.errors import UserError
 
@@ -62,21 +60,89 @@ def trainer_parser(verb: str, description: str) -> Parser:
     )
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="a recipe; later ones win")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    add_trust(parser)
     return parser
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add `--trust`, for the help: `dml.cli.main` reads it before any verb does.
+
+    Example:
+        >>> parser = Parser(prog="dml fit")
+        >>> add_trust(parser)
+        >>> parser.parse_args(["--trust", "mine"]).trust
+        ['mine']
+    """
+    told = "a module whose classes recipes may name; may be repeated (see SECURITY.md)"
+    parser.add_argument("--trust", action="append", default=[], metavar="MODULE", help=told)
 
 
 def as_keys(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
     """Return recipe files and keys as one list of arguments, files first, so that keys win over files.
 
+    `--data.split.val` and the like, where nothing names a split, are arguments of the default split.
+
+    Raises:
+        UserError: A file cannot be read as a recipe, or a value is YAML that refers to itself.
+
     Example:
-        >>> as_keys(["a.yaml"], ["--seed_everything", "1"])
-        ['--config', 'a.yaml', '--seed_everything', '1']
+        >>> as_keys([], ["--seed_everything", "1", "--data.split.val=0.1"])
+        ['--seed_everything', '1', '--data.split=dml.data.DefaultSplit', '--data.split.val=0.1']
     """
-    return [*(word for config in configs for word in ("--config", config)), *keys]
+    recipes = [runs.read_recipe_file(config) for config in configs]
+    for key in keys:
+        check_aliases(key)
+    files = [word for config in configs for word in ("--config", config)]
+    return [*files, *with_split(keys, [recipe.get("data") for recipe in recipes])]
+
+
+def check_aliases(word: str) -> None:
+    """Refuse a value that is YAML, or a file of it, which refers to itself or grows beyond bounds.
+
+    Raises:
+        UserError: It does.
+
+    Example:
+        >>> check_aliases("--data.root=&a [*a]")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: --data.root refers to itself (YAML alias): write the value out
+    """
+    name, _, value = word.partition("=") if word.startswith("--") else ("the value", "", word)
+    if value.endswith((".yaml", ".yml")) and "\n" not in value and Path(value).is_file():  # a block from a file
+        runs.read_yaml(value)
+    if "&" in value and "*" in value:
+        try:
+            runs.parse_yaml(value, name)
+        except UserError as error:
+            if "not valid YAML" not in str(error):  # text, then
+                raise
+
+
+def with_split(keys: Sequence[str], blocks: Sequence[object]) -> list[str]:
+    """Return keys with the default split named before its arguments, where neither a key nor a recipe names one.
+
+    Args:
+        keys: `--KEY VALUE`.
+        blocks: The `data:` of each recipe.
+
+    Example:
+        >>> with_split(["--data.split.val", "0.1"], [{"split": "dml.data.OfficialSplit"}])
+        ['--data.split.val', '0.1']
+    """
+    named = any(isinstance(block, dict) and isinstance(block.get("split"), dict | str) for block in blocks)
+    names = [key.partition("=")[0] for key in keys]
+    first = next((place for place, name in enumerate(names) if name.startswith("--data.split.")), None)
+    if first is None or named or {"--data.split", "--data.split.class_path", "--data", "--data.class_path"} & {*names}:
+        return list(keys)
+    return [*keys[:first], "--data.split=dml.data.DefaultSplit", *keys[first:]]
 
 
 def with_default(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
     """Return recipe files with the default recipe before them where nothing names a model.
+
+    Raises:
+        UserError: A file cannot be read as a recipe.
 
     Example:
         >>> Path(with_default([], ["--data.root", "photos"])[0]).name
@@ -85,15 +151,8 @@ def with_default(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
         []
     """
     named = any(key == "--model" or key.startswith("--model=") for key in keys)
-    return list(configs) if named or any(map(_names_model, configs)) else [str(DEFAULT), *configs]
-
-
-def _names_model(config: str) -> bool:
-    try:
-        recipe = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return True  # the parser tells what is wrong with the file
-    return not isinstance(recipe, dict) or "model" in recipe
+    named = named or any("model" in runs.read_recipe_file(config) for config in configs)
+    return list(configs) if named else [str(DEFAULT), *configs]
 
 
 def scored_parser(verb: str, description: str) -> Parser:
@@ -110,21 +169,32 @@ def scored_parser(verb: str, description: str) -> Parser:
 
 
 def find_recipe(options: argparse.Namespace) -> tuple[Path | None, Path | None, list[str]]:
-    """Return the run, the checkpoint and the recipe files that `scored_parser`'s options mean.
+    """Return run, checkpoint and recipes that `scored_parser`'s options mean, reduced to what scoring needs.
 
     Raises:
-        UserError: There is no such run or checkpoint.
+        UserError: There is no such run or checkpoint, or a recipe cannot be read.
 
     Example:
-        >>> options = scored_parser("validate", "").parse_args(["--config", "configs/pixels.yaml"])
-        >>> find_recipe(options)
-        (None, None, ['configs/pixels.yaml'])
+        >>> options = scored_parser("validate", "").parse_args(["--config", "configs/digits/softmax.yaml"])
+        >>> run, checkpoint, configs = find_recipe(options)
+        >>> run, checkpoint, "SGD" in configs[0]
+        (None, None, False)
     """
     run = None if options.run is None and options.config else runs.find_run(options.run or "latest", options.runs_dir)
-    configs = with_default(options.config, []) if run is None else [runs.recipe_argument(run), *options.config]
+    given = [to_score(config) for config in options.config]
+    configs = with_default(given, []) if run is None else [runs.recipe_text(runs.read_to_score(run)), *given]
     if options.ckpt_path in {"best", "last"}:
         return run, None if run is None else runs.find_checkpoint(run, options.ckpt_path), configs
     checkpoint = Path(options.ckpt_path)
     if not checkpoint.is_file():
         raise UserError(f"no checkpoint {checkpoint}: give a file, or `best` or `last` of a run")
     return run, checkpoint, configs
+
+
+def to_score(config: str) -> str:
+    """Return the text of a recipe file, reduced to what scoring needs.
+
+    Raises:
+        UserError: It cannot be read as a recipe.
+    """
+    return runs.recipe_text(runs.to_score(runs.read_recipe_file(config)))

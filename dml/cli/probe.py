@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import cli, runs
-from dml.cli.options import Parser
+from dml.cli.numbers import real, whole, wholes
+from dml.cli.options import Parser, add_trust
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
@@ -65,17 +66,27 @@ def build_parser() -> Parser:
     amounts.add_argument(
         "--shares", type=_shares, default=(0.01, 0.1, 1.0), metavar="X,X", help="shares of each class (0.01,0.1,1.0)"
     )
-    amounts.add_argument("--per_class", type=_per_class, metavar="N,N", help="images of each class instead (1,5,50)")
-    parser.add_argument("--seeds", type=_counts, default=(0, 1, 2), metavar="N,N", help="of labels and heads (0,1,2)")
-    parser.add_argument("--methods", type=_methods, default=METHODS, metavar="M,M", help=f"({','.join(METHODS)})")
-    parser.add_argument("--steps", type=_positive, default=300, metavar="N", help="training steps of a cell (300)")
-    parser.add_argument("--batch_size", type=_positive, default=128, metavar="N", help="images per step (128)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="of heads, and from scratch (0.001)")
-    parser.add_argument("--encoder_lr", type=float, default=1e-4, help="of the encoder, fine-tuned (0.0001)")
-    parser.add_argument("--hidden", type=_positive, default=128, metavar="N", help="width of the MLP head (128)")
-    parser.add_argument(
-        "--k", type=_positive, default=5, metavar="N", help="neighbours that vote (5; 1 where a class has fewer images)"
+    amounts.add_argument(
+        "--per_class",
+        type=wholes(least=1, example="1,5,50"),
+        metavar="N,N",
+        help="images of each class instead (1,5,50)",
     )
+    parser.add_argument("--seeds", type=wholes(), default=(0, 1, 2), metavar="N,N", help="of labels and heads (0,1,2)")
+    parser.add_argument("--methods", type=_methods, default=METHODS, metavar="M,M", help=f"({','.join(METHODS)})")
+    parser.add_argument("--steps", type=whole(least=1), default=300, metavar="N", help="training steps of a cell (300)")
+    parser.add_argument("--batch_size", type=whole(least=1), default=128, metavar="N", help="images per step (128)")
+    parser.add_argument("--lr", type=real(above=0), default=1e-3, help="of heads, and from scratch (0.001)")
+    parser.add_argument("--encoder_lr", type=real(above=0), default=1e-4, help="of the encoder, fine-tuned (0.0001)")
+    parser.add_argument("--hidden", type=whole(least=1), default=128, metavar="N", help="width of the MLP head (128)")
+    parser.add_argument(
+        "--k",
+        type=whole(least=1),
+        default=5,
+        metavar="N",
+        help="neighbours that vote (5; 1 where a class has fewer images)",
+    )
+    add_trust(parser)
     return parser
 
 
@@ -113,31 +124,8 @@ def _shares(text: str) -> tuple[float, ...]:
     return shares
 
 
-def _per_class(text: str) -> tuple[int, ...]:
-    numbers = _counts(text)
-    if min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give at least one image of each class")
-    return numbers
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        numbers = (-1,)
-    if min(numbers) < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers like 0,1,2")
-    return numbers
-
-
 def _methods(text: str) -> tuple[str, ...]:
     methods = tuple(text.split(","))
     if unknown := [method for method in methods if method not in METHODS]:
         raise argparse.ArgumentTypeError(f"no method {unknown[0]!r}: choose of {', '.join(METHODS)}")
     return methods
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)

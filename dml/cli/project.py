@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dml import runs
+from dml.cli.numbers import whole
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
 from dml.errors import UserError
 
@@ -10,8 +11,6 @@ from dml.errors import UserError
 def main(arguments: list[str]) -> int:
     """Draw the map and write it; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
-    if options.max_points < 2:
-        raise UserError(f"--max_points {options.max_points}: give at least 2")
     if options.embeddings is not None and (keys or options.run or options.config):
         raise UserError("--embeddings takes neither a run nor a recipe")
     if options.embeddings is not None and options.output is None:
@@ -53,6 +52,8 @@ def build_parser() -> Parser:
     parser = scored_parser("project", "Draw embeddings in two dimensions, one point per image, coloured by class.")
     parser.add_argument("--method", choices=("tsne", "pca", "umap"), default="tsne", help="(tsne); umap: umap-learn")
     parser.add_argument("--embeddings", metavar="FILE", help="an archive of `dml predict` instead of a run")
-    parser.add_argument("--max_points", type=int, default=2000, metavar="N", help="evenly over the classes (2000)")
+    parser.add_argument(
+        "--max_points", type=whole(least=2), default=2000, metavar="N", help="evenly over the classes (2000)"
+    )
     parser.add_argument("--output", metavar="FILE", help="the PNG file (RUN/pictures/METHOD.png)")
     return parser

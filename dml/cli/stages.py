@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from dml import cli, runs
-from dml.cli.options import Parser
-from dml.errors import UserError
+from dml.cli.options import Parser, add_trust
 
 
 def main(arguments: list[str]) -> int:
@@ -12,8 +11,7 @@ def main(arguments: list[str]) -> int:
     options, keys = build_parser().parse_known_args(arguments)
     file = Path(options.config)
     name = options.name or file.stem
-    if name != Path(name).name:
-        raise UserError(f"--name {name!r} is not a plain folder name: put the folder into --runs_dir")
+    runs.check_name(name, "--name")
 
     from dml.cli.table import score_table  # the rest loads torch, which --help must not
     from dml.experiments.jobs import run_here
@@ -42,4 +40,5 @@ def build_parser() -> Parser:
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="a YAML file with `stages:`")
     parser.add_argument("--name", help="the folder in runs_dir (the file's name)")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    add_trust(parser)
     return parser

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dml import cli
-from dml.cli.options import KEYS, Parser, as_keys, with_default
+from dml import cli, runs
+from dml.cli.numbers import whole, wholes
+from dml.cli.options import KEYS, Parser, add_trust, as_keys, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -121,24 +122,28 @@ def build_parser() -> Parser:
         "--over", action="append", default=[], metavar="KEY=VALUES", help="a swept key; may be repeated"
     )
     parser.add_argument("--search", choices=("grid", "random", "bayes"), default="grid", help="what is tried (grid)")
-    parser.add_argument("--trials", type=_positive, metavar="N", help=f"configurations drawn ({TRIALS})")
-    parser.add_argument("--search_seed", type=int, default=0, metavar="N", help="of the draws (0)")
-    parser.add_argument("--seeds", type=_seeds, metavar="N,N", help="each configuration under each (the recipe's own)")
+    parser.add_argument("--trials", type=whole(least=1), metavar="N", help=f"configurations drawn ({TRIALS})")
+    parser.add_argument("--search_seed", type=whole(), default=0, metavar="N", help="of the draws (0)")
+    parser.add_argument(
+        "--seeds", type=wholes(), metavar="N,N", help="each configuration under each (the recipe's own)"
+    )
     parser.add_argument(
         "--score", metavar="KEY", help="what is plotted and best (what the recipe's checkpoint monitors)"
     )
     parser.add_argument("--mode", choices=("min", "max"), help="whether more of it is better (as its name says)")
-    parser.add_argument("--parallel", type=_positive, metavar="N", help="trials at once (the number of GPUs, or 1)")
+    parser.add_argument(
+        "--parallel", type=whole(least=1), metavar="N", help="trials at once (the number of GPUs, or 1)"
+    )
     parser.add_argument("--retry_failed", action="store_true", help="run failed trials again")
     parser.add_argument("--name", help="the sweep's folder in runs_dir (date and time)")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    add_trust(parser)
     return parser
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    name = options.name or datetime.now().strftime("sweep_%Y-%m-%d_%H-%M-%S")
-    if name != Path(name).name or name in {"", ".", ".."}:
-        raise UserError(f"sweep name {name!r} is not a plain folder name: put the folder into --runs_dir")
+    name = options.name if options.name is not None else datetime.now().strftime("sweep_%Y-%m-%d_%H-%M-%S")
+    runs.check_name(name, "sweep name")
     return Path(options.runs_dir) / name
 
 
@@ -163,7 +168,7 @@ def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
 
     gpus = torch.cuda.device_count()
     slots = parallel or max(1, gpus)
-    command = [sys.executable, "-m", "dml"]
+    command = [sys.executable, "-m", "dml", *(f"--trust={module}" for module in runs.trusted_modules())]
     if slots == 1:
         return (run_here(cli.main) if alone and gpus <= 1 else RunApart(command, [{}])), 1
     threads = (
@@ -172,16 +177,3 @@ def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     devices = [{**threads, **({"CUDA_VISIBLE_DEVICES": visible[slot % gpus]} if gpus else {})} for slot in range(slots)]
     return RunApart(command, devices), slots
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words) or len(set(words)) < len(words):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different whole numbers like 0,1,2")
-    return tuple(map(int, words))

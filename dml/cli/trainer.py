@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -25,10 +24,11 @@ from dml.callbacks import (
     TrainingWatch,
     run_checkpoints,
 )
-from dml.cli.guards import check_checkpoint, check_recipe, disk_errors, quiet, user_errors
+from dml.cli.guards import check_checkpoint, check_recipe, construction, disk_errors, quiet, user_errors
 from dml.cli.messages import one_line
 from dml.cli.processes import lost_processes
 from dml.cli.scoring import record_scores
+from dml.cli.settings import check_settings
 from dml.data import ImageData, LabelledData
 from dml.embeddings import EmbeddingSet
 from dml.errors import LostTrainingError, UserError
@@ -40,8 +40,11 @@ from dml.runs import (
     CONFIG,
     PROTOCOL,
     SCORES,
+    check_classes,
     find_checkpoint,
+    guarded_imports,
     read_json,
+    read_recipe_file,
     write_arrays,
     write_bytes,
     write_json,
@@ -65,7 +68,8 @@ class TrainerCLI(LightningCLI):
         self.run = run
         self._other_data = names_data_class(keys)
         quiet()
-        with user_errors():
+        self.config: Any = None
+        with user_errors(), guarded_imports(), construction(lambda: self.config):
             super().__init__(
                 model_class=TrainableModule,
                 datamodule_class=LabelledData if self._other_data else ImageData,
@@ -210,7 +214,11 @@ class TrainerCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
-            raise UserError(one_line(str(error), keys)) from error
+            told = one_line(str(error), keys)  # data.seed is linked to it
+            told = told.replace("data.seed", "seed_everything", 1) if told.startswith("data.seed:") else told
+            raise UserError(told) from error
+        check_classes(self.config)
+        check_settings(self.config)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with our callbacks, and TensorBoard unless another logger is named."""
@@ -270,13 +278,5 @@ def names_data_class(keys: Sequence[str]) -> bool:
     if any(word == "--data" or word.startswith(named) for word in keys):
         return True
     files = [value for word, value in pairwise(keys) if word == "--config"]
-    return any(_names_data_class(Path(file)) for file in files)
-
-
-def _names_data_class(file: Path) -> bool:
-    try:
-        recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False  # the parser tells what is wrong with the file
-    data = recipe.get("data") if isinstance(recipe, dict) else None
-    return isinstance(data, str) or (isinstance(data, dict) and "class_path" in data)
+    blocks = [read_recipe_file(file).get("data") for file in files]
+    return any(isinstance(block, str) or (isinstance(block, dict) and "class_path" in block) for block in blocks)

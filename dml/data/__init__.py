@@ -18,7 +18,7 @@ from dml.data.sources.points import Points
 from dml.data.sources.retrieval_benchmarks import CUB200, Cars196, InShop, StanfordOnlineProducts
 from dml.data.sources.torch_dataset import TorchDataset
 from dml.data.sources.torchvision import TorchvisionSet
-from dml.data.splits.folds import FoldSplit, OfficialSplit
+from dml.data.splits.folds import DefaultSplit, FoldSplit, OfficialSplit
 from dml.data.splits.splits import ClassDisjointSplit, GroupedSplit, Parts, Split, StratifiedSplit
 from dml.data.transforms.augmentation import Augmentation
 from dml.data.transforms.base import AddressedTransform
@@ -35,6 +35,7 @@ __all__ = [
     "Cars196",
     "Catalog",
     "ClassDisjointSplit",
+    "DefaultSplit",
     "Digits",
     "FoldSplit",
     "GroupedSplit",

@@ -17,6 +17,7 @@ from dml.data.images.open import open_pixels
 from dml.data.images.pixels import Pixels
 from dml.data.labelled_data import LabelledData, Scale
 from dml.data.loader import BatchLoader
+from dml.data.ranges import check_ranges
 from dml.data.samplers.base import EpochBatches
 from dml.data.samplers.choose import training_batches
 from dml.data.samplers.ordered import OrderedBatches
@@ -49,10 +50,10 @@ class ImageData(LabelledData):
             source: the digits of scikit-learn.
         source: where images come from; set this or root.
         image_size: side in pixels, or (height, width); the shorter side is resized to fit (bilinear, antialiased), then
-            the centre cut out. None: the size of the first image, if at most 512.
+            the centre cut out; at most 10,000. None: the size of the first image, if at most 512.
         channels: 1 (grey) or 3 (RGB); None: what the source's images are.
         split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
-            else a fifth each for val and test, stratified.
+            else a fifth each for val and test, stratified (`DefaultSplit`).
         labelled_per_class: train on this many images of each class, drawn by the seed, a smaller number's among a
             larger one's; val and test stay as they are. None: on the share below.
         labelled_share: train on this share of each class, in (0, 1], drawn likewise; 1.0: on all.
@@ -84,7 +85,7 @@ class ImageData(LabelledData):
         seed: of the split, the batches and the transform.
 
     Raises:
-        UserError: on `setup` or the first loader, whatever a user can mend.
+        UserError: a number is out of its range; on `setup` or the first loader, whatever else a user can mend.
 
     Example:
         >>> from dml.data import StratifiedSplit
@@ -128,6 +129,7 @@ class ImageData(LabelledData):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_ranges(image_size, batch_size, eval_batch_size, workers, memory_limit, mean, std, seed)
         self.root = root
         self.source = source
         self.image_size = image_size
@@ -169,8 +171,6 @@ class ImageData(LabelledData):
         self.catalog = choose_source(self.root, self.source).open()
         self._channels: Literal[1, 3] = self.channels or self.catalog.channels
         size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
-        if size is not None and min(size) < 1:
-            raise UserError(f"data.image_size={self.image_size}: give a side of at least one pixel")
         self.pixels, self.unreadable = open_pixels(
             self.catalog,
             size,

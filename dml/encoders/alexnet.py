@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
+from dml.errors import check_number, check_widths
 
 
 @final
@@ -42,6 +43,9 @@ class AlexNetEncoder(Encoder):
     ) -> None:
         super().__init__(normalize)
         check_embedding_dim(embedding_dim)
+        check_widths("channels", channels)
+        check_widths("hidden_sizes", hidden_sizes)
+        check_number("dropout", dropout, least=0, below=1)
         self.features = nn.Sequential()
         for number, width in enumerate(channels):
             self.features.append(nn.LazyConv2d(width, 3, stride=2 if number == 0 else 1, padding=1))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dml.errors import UserError
+from dml.errors import MOST_UNITS, UserError
 
 
 class Encoder(nn.Module, ABC):
@@ -33,10 +33,10 @@ class Encoder(nn.Module, ABC):
 
 
 def check_embedding_dim(embedding_dim: int) -> None:
-    """Refuse an embedding without dimensions.
+    """Refuse an embedding without dimensions, or with more than 2²⁰.
 
     Raises:
-        UserError: embedding_dim is below 1.
+        UserError: embedding_dim is out of this range.
 
     Example:
         >>> check_embedding_dim(0)
@@ -44,8 +44,9 @@ def check_embedding_dim(embedding_dim: int) -> None:
         ...
         dml.errors.UserError: embedding_dim=0: give at least one dimension
     """
-    if embedding_dim < 1:
-        raise UserError(f"embedding_dim={embedding_dim}: give at least one dimension")
+    if not 1 <= embedding_dim <= MOST_UNITS:
+        at = "at least one dimension" if embedding_dim < 1 else f"at most {MOST_UNITS:,} dimensions"
+        raise UserError(f"embedding_dim={embedding_dim}: give {at}")
 
 
 @torch.no_grad()

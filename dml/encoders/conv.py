@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
+from dml.errors import check_number, check_widths
 
 
 @final
@@ -40,6 +41,9 @@ class ConvEncoder(Encoder):
     ) -> None:
         super().__init__(normalize)
         check_embedding_dim(embedding_dim)
+        check_widths("channels", channels, empty=False)
+        check_number("dropout", dropout, least=0, below=1)
+        check_number("first_stride", first_stride, least=1, most=64)
         strides = [first_stride] + [1] * (len(channels) - 1)
         self.stages = nn.ModuleList(
             nn.Sequential(*_conv(width, stride), *_conv(width, 1))

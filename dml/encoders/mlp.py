@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
 from dml.encoders.linear import Initialisation, linear_layer
+from dml.errors import check_number, check_widths
 
 
 @final
@@ -43,6 +44,8 @@ class MLPEncoder(Encoder):
     ) -> None:
         super().__init__(normalize)
         check_embedding_dim(embedding_dim)
+        check_widths("hidden_sizes", hidden_sizes)
+        check_number("dropout", dropout, least=0, below=1)
         self.layers = nn.Sequential()
         for size in hidden_sizes:
             self.layers.append(linear_layer(size, hidden_bias, initialisation))

@@ -1,11 +1,11 @@
 """The encoder of an earlier run, weights and all: transfer is one block of a recipe."""
 
 from argparse import ArgumentError
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 
 from dml import runs
@@ -13,6 +13,7 @@ from dml.encoders.base import Encoder
 from dml.errors import UserError
 
 _PREFIX = "encoder."
+_building: ContextVar[tuple[Path, ...]] = ContextVar("building", default=())  # a run's encoder may be another run's
 
 
 def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", runs_dir: str = "runs") -> Encoder:
@@ -33,7 +34,13 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
         dml.errors.UserError: no run 'nowhere': neither a folder of that path nor a run in no_runs_yet
     """
     folder = runs.find_run(run, runs_dir)
-    encoder = _build(folder / runs.CONFIG)
+    if folder.resolve() in _building.get():
+        raise UserError(f"run {folder} takes its encoder from itself: restore its {runs.CONFIG}")
+    token = _building.set((*_building.get(), folder.resolve()))
+    try:
+        encoder = _build(folder)
+    finally:
+        _building.reset(token)
     path = runs.find_checkpoint(folder, checkpoint)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
@@ -47,18 +54,27 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
     return encoder
 
 
-def _build(config: Path) -> Encoder:
-    """Return the encoder a recipe describes, its weights as they start."""
-    recipe: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
-    try:
-        block = recipe["model"]["init_args"]["encoder"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{config} describes no encoder: give a run of `dml fit`") from error
+def _build(run: Path) -> Encoder:
+    """Return the encoder a run's recipe describes, its weights as they start; nothing else of the recipe is built."""
+    config = run / runs.CONFIG
+    model = runs.read_recipe_file(config).get("model")
+    arguments = model.get("init_args") if isinstance(model, dict) else None
+    if not isinstance(arguments, dict) or "encoder" not in arguments:
+        raise UserError(f"{config} describes no encoder: give a run of `dml fit`")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Encoder, "encoder", required=True)
     try:
-        built: Encoder = parser.instantiate(parser.parse_object({"encoder": block})).encoder
-    except ArgumentError as error:
-        reason = " ".join(str(error).split())
+        with runs.guarded_imports():
+            parsed = parser.parse_object({"encoder": arguments["encoder"]})
+            runs.check_classes(parsed)
+            built: Encoder = parser.instantiate(parsed).encoder
+    except Exception as error:  # its constructor may fail in any way
+        first: BaseException = error
+        while first.__cause__ is not None and not isinstance(first, UserError):
+            first = first.__cause__
+        if isinstance(first, UserError):  # the parser wraps what a constructor tells
+            raise first from error
+        told = str(error if isinstance(error, ArgumentError) else first)
+        reason = runs.refused_import(told) or " ".join(told.split())
         raise UserError(f"the encoder that {config} describes cannot be built: {reason}") from error
     return built

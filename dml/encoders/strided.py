@@ -6,6 +6,7 @@ from typing import final
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
+from dml.errors import check_widths
 
 
 @final
@@ -38,6 +39,8 @@ class StridedConvEncoder(Encoder):
     ) -> None:
         super().__init__(normalize)
         check_embedding_dim(embedding_dim)
+        check_widths("channels", channels)
+        check_widths("hidden_sizes", hidden_sizes)
         self.layers = nn.Sequential()
         for width in channels:
             self.layers.extend([nn.LazyConv2d(width, 3, stride=2, padding=1), nn.ReLU(inplace=True)])

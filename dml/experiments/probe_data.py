@@ -13,6 +13,7 @@ from dml.data.renamed import name_renamed_keys
 from dml.data.sources.detect import choose_source
 from dml.data.splits.assign import assign_parts
 from dml.errors import UserError
+from dml.runs import check_classes, guarded_imports, refused_import
 
 
 class Counts(NamedTuple):
@@ -85,11 +86,13 @@ def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ImageData, "data", fail_untyped=False)  # other libraries' samplers name no types
     try:
-        parsed = parser.parse_object({"data": {k: v for k, v in recipe["data"].items() if k != "seed"}})
-        parsed = parser.parse_args(_of_data(keys), namespace=parsed)
-        data: ImageData = parser.instantiate(parsed).data
+        with guarded_imports():
+            parsed = parser.parse_object({"data": {k: v for k, v in recipe["data"].items() if k != "seed"}})
+            parsed = parser.parse_args(_of_data(keys), namespace=parsed)
+            check_classes(parsed)
+            data: ImageData = parser.instantiate(parsed).data
     except ArgumentError as error:
-        reason = name_renamed_keys(" ".join(str(error).split()))
+        reason = refused_import(str(error)) or name_renamed_keys(" ".join(str(error).split()))
         raise UserError(f"the run's data cannot be opened: {reason}") from error
     catalog = choose_source(data.root, data.source).open()
     block = {k: v for k, v in parsed.as_dict()["data"].items() if k not in ("seed", *labelled_keys(1))}
@@ -100,7 +103,8 @@ def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
     if arguments.get("seed") is None:
         arguments["seed"] = int(recipe["seed_everything"])
     block |= {"classes_per_batch": None, "drop_last": False, "sampler": None}
-    final = parser.instantiate(parser.parse_object({"data": block})).data
+    with guarded_imports():
+        final = parser.instantiate(parser.parse_object({"data": block})).data
     return ProbeData(block, catalog, final)
 
 

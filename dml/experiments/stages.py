@@ -146,9 +146,6 @@ class Stages:
 
 
 def _read(file: Path) -> Any:
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"no file {file}: give a YAML file with `stages:`") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not file.is_file():
+        raise UserError(f"no file {file}: give a YAML file with `stages:`")
+    return runs.read_yaml(file)

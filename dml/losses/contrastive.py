@@ -4,6 +4,7 @@ from typing import final
 
 from torch import Tensor, nn
 
+from dml.errors import check_number
 from dml.functional.losses import active_share, contrastive_loss, pull_loss
 from dml.functional.pairs import pair_sums
 from dml.functional.pairwise import Reduction
@@ -40,7 +41,7 @@ class ContrastiveLoss(nn.Module):
 
     Args:
         pos_margin: Squared distance up to which same-label pairs cost nothing, ≥ 0.
-        neg_margin: Squared distance from which other pairs cost nothing.
+        neg_margin: Squared distance from which other pairs cost nothing, ≥ 0.
         neg_weight: Weight of the second term, ≥ 0.
         reduction: `mean` of each term over its own ordered pairs i ≠ j, `mean_nonzero` over those with a positive
             hinge, `sum`, or `mean_all`: divided by B².
@@ -56,6 +57,8 @@ class ContrastiveLoss(nn.Module):
         self, pos_margin: float, neg_margin: float, neg_weight: float = 1.0, reduction: Reduction = "mean"
     ) -> None:
         super().__init__()
+        for name, value in (("pos_margin", pos_margin), ("neg_margin", neg_margin), ("neg_weight", neg_weight)):
+            check_number(name, value, least=0)
         self.pos_margin = pos_margin
         self.neg_margin = neg_margin
         self.neg_weight = neg_weight

@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from dml.errors import UserError
+from dml.errors import MOST_UNITS, UserError, check_number
 
 
 @final
@@ -45,6 +45,8 @@ class CrossBatchMemory(nn.Module):
 
     def __init__(self, loss: nn.Module, memory_size: int, embedding_dim: int) -> None:
         super().__init__()
+        check_number("memory_size", memory_size, least=1)
+        check_number("embedding_dim", embedding_dim, least=1, most=MOST_UNITS)
         self.loss = loss
         self.register_buffer("queue", torch.zeros(memory_size, embedding_dim))
         self.register_buffer("queue_labels", torch.zeros(memory_size, dtype=torch.int64))

@@ -4,6 +4,7 @@ from typing import final
 
 from torch import Tensor, nn
 
+from dml.errors import check_number
 from dml.functional.losses import active_share, triplet_loss
 from dml.functional.pairwise import Reduction
 from dml.functional.triplets import Mining, Penalty, triplet_sums
@@ -16,7 +17,7 @@ class TripletLoss(nn.Module):
     L = R[f(d_ap − d_an + margin)], exact and without listing triplets, at any batch size.
 
     Args:
-        margin: In units of d² or d, as `squared` says.
+        margin: In units of d² or d, as `squared` says, ≥ 0.
         mining: `all`: every triplet; `semihard`: all with d_ap < d_an < d_ap + margin; `hard`: per anchor the farthest
             positive with the nearest negative.
         squared: Whether distances are squared Euclidean.
@@ -41,6 +42,7 @@ class TripletLoss(nn.Module):
         penalty: Penalty = "hinge",
     ) -> None:
         super().__init__()
+        check_number("margin", margin, least=0)
         self.margin = margin
         self.mining: Mining = mining
         self.squared = squared

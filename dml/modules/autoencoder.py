@@ -18,7 +18,7 @@ from dml.functional.reconstruction import (
     reconstruction_loss,
     sample_normal,
 )
-from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
 
 
 @final
@@ -134,7 +134,8 @@ class AutoencoderModule(TrainableModule):
         pixels = self.pixels(batch.images)
         seen = (corrupt(pixels, self.noise_std, self.masking) - self.mean) / self.std
         codes, penalty = self._draw(self.encoder(seen))
-        loss = reconstruction_loss(self.loss, self.decoder(codes), pixels) + penalty / pixels[0].numel()
+        with fitting_loss(self.loss):
+            loss = reconstruction_loss(self.loss, self.decoder(codes), pixels) + penalty / pixels[0].numel()
         loss = loss * share_weight(len(pixels), loss.device)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss

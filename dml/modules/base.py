@@ -1,7 +1,8 @@
 """What the LightningModules share: their sizes, their optimiser, the means they log, and the check of a checkpoint."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -89,7 +90,10 @@ class TrainableModule(LightningModule, ABC):
         if self._lr_scheduler is None:
             return optimizer
         rates = [float(group["lr"]) for group in optimizer.param_groups]
-        schedule = self._lr_scheduler(optimizer)
+        try:
+            schedule = self._lr_scheduler(optimizer)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise UserError(f"model.lr_scheduler cannot be built: {error}") from error
         check_rates(optimizer, rates)
         config: dict[str, Any] = {"scheduler": schedule, "interval": self._lr_interval}
         if isinstance(schedule, ReduceLROnPlateau):
@@ -206,6 +210,29 @@ class TrainableModule(LightningModule, ABC):
                 total = total + row[column].float() * int(row[1])
                 count += int(row[1])
             self.log(f"{split}/{name}", total / count, batch_size=1)
+
+
+@contextmanager
+def fitting_loss(loss: nn.Module) -> Iterator[None]:
+    """Tell in one line that a loss cannot take what it is given: it is of another kind than the module asks for.
+
+    Example:
+        >>> with fitting_loss(nn.Identity()):
+        ...     nn.Identity()(torch.zeros(2, 2), torch.zeros(2))
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: model.loss: Identity fails on a batch (Identity.forward() takes ...): choose one that ...
+    """
+    try:
+        yield
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, AssertionError) as error:
+        if "memory" in str(error):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        told = "choose one that fits the module, and sizes that fit the encoder"
+        raise UserError(f"model.loss: {type(loss).__name__} fails on a batch ({reason}): {told}") from error
 
 
 def check_scale(module: nn.Module, data: LabelledData) -> None:

@@ -13,7 +13,7 @@ from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.functional.distributed import share_weight
-from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
 from dml.modules.frozen import FrozenEmbeddings
 from dml.modules.param_groups import parameter_groups
 from dml.modules.unfreezing import moving_layers, unfreeze
@@ -202,7 +202,8 @@ class ClassifierModule(TrainableModule):
         logits = self.head(self._embed(batch))
         count = len(batch.labels)
         weight = share_weight(count, logits.device)
-        loss: Tensor = self.loss(logits, batch.labels) * weight
+        with fitting_loss(self.loss):
+            loss: Tensor = self.loss(logits, batch.labels) * weight
         self.log("train/loss", loss, prog_bar=True, batch_size=count, sync_dist=True)
         self.add_train_mean("accuracy", _accuracy(logits, batch.labels) * weight, count)
         return loss
@@ -243,7 +244,8 @@ class ClassifierModule(TrainableModule):
         embeddings = self._embed(batch)
         if dataloader_idx == 0:
             logits = self.head(embeddings)
-            means = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
+            with fitting_loss(self.loss):
+                means = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
             self.add_query_means(batch, dataloader_idx, means)
         return embeddings
 

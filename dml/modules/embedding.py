@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from dml.data import Batch, datamodule_of
 from dml.encoders import Encoder, materialize
-from dml.errors import UserError
+from dml.errors import UserError, check_number
 from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import batch_order, gather_rows, gather_with_gradient
 from dml.losses import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from dml.losses.pml import recall, release_graph, remembered, takes_tuples, without_memory
-from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
 
 _REMEMBERED = "remembered_by_loss"  # the key of a checkpoint
 
@@ -64,6 +64,10 @@ class EmbeddingModule(TrainableModule):
         super().__init__(optimizer, lr_scheduler, lr_interval)
         if miner is not None and not takes_tuples(loss):
             raise UserError(f"{type(loss).__name__} takes no miner: leave model.miner out (TripletLoss has `mining`)")
+        if chunk_size is not None:
+            check_number("chunk_size", chunk_size, least=1)
+        if loss_lr is not None:
+            check_number("loss_lr", loss_lr, least=0)
         self.encoder = encoder
         self.loss = loss
         self.miner = miner
@@ -97,7 +101,8 @@ class EmbeddingModule(TrainableModule):
         order = batch_order(len(labels))
         embeddings, labels = embeddings[order], labels[order]
         self._latest = embeddings.detach(), labels
-        loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
+        with fitting_loss(self.loss):
+            loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
 
@@ -168,5 +173,7 @@ class EmbeddingModule(TrainableModule):
     def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self(batch.images)
         if dataloader_idx == 0:
-            self.add_query_means(batch, dataloader_idx, {"loss": without_memory(self.loss)(embeddings, batch.labels)})
+            with fitting_loss(self.loss):
+                loss = without_memory(self.loss)(embeddings, batch.labels)
+            self.add_query_means(batch, dataloader_idx, {"loss": loss})
         return embeddings

@@ -10,6 +10,7 @@ from dml.runs.folder import (
     LOCK,
     PICTURES,
     PROTOCOL,
+    check_name,
     find_checkpoint,
     find_run,
     neighbors_path,
@@ -17,8 +18,10 @@ from dml.runs.folder import (
     queries_path,
 )
 from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
-from dml.runs.recipes import read_recipe, recipe_argument
+from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
 from dml.runs.scores import SCORES, read_scores, write_scores
+from dml.runs.scoring_recipe import read_to_score, to_score
+from dml.runs.trust import check_classes, guarded_imports, refused_import, trusted_modules, trusting
 
 __all__ = [
     "CHECKPOINTS",
@@ -28,9 +31,12 @@ __all__ = [
     "PROTOCOL",
     "SCORES",
     "begun_run",
+    "check_classes",
+    "check_name",
     "clear_run",
     "find_checkpoint",
     "find_run",
+    "guarded_imports",
     "has_checkpoint",
     "held",
     "held_run",
@@ -40,14 +46,23 @@ __all__ = [
     "new_run",
     "open_archive",
     "open_file",
+    "parse_yaml",
     "queries_path",
     "read_array",
     "read_arrays",
     "read_bytes",
     "read_json",
     "read_recipe",
+    "read_recipe_file",
     "read_scores",
+    "read_to_score",
+    "read_yaml",
     "recipe_argument",
+    "recipe_text",
+    "refused_import",
+    "to_score",
+    "trusted_modules",
+    "trusting",
     "write_arrays",
     "write_bytes",
     "write_json",

@@ -16,6 +16,32 @@ PROTOCOL = "protocol.json"
 CHECKPOINTS = "checkpoints"
 PICTURES = "pictures"
 LOCK = ".lock"  # held while the run is trained
+_BYTES = 200  # of a name: file systems take 255, and files beside a run are named after it
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse what is not one plain folder name that a person can read and type.
+
+    Args:
+        name: As given.
+        what: What it names, for the error: `run name`.
+
+    Raises:
+        UserError: It is empty, a path, too long, or holds characters that cannot be printed.
+
+    Example:
+        >>> check_name("a/b", "run name")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: run name 'a/b' is not a plain folder name: put the folder into --runs_dir
+    """
+    size = len(name.encode(errors="replace"))
+    if size > _BYTES:
+        raise UserError(f"{what} {name[:20] + '…'!r} has {size} bytes: give at most {_BYTES}")
+    if not name.isprintable() or name != name.strip():
+        raise UserError(f"{what} {name!r} holds characters that cannot be seen: leave them out")
+    if name != Path(name).name or name in {"", ".", ".."}:
+        raise UserError(f"{what} {name!r} is not a plain folder name: put the folder into --runs_dir")
 
 
 def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
@@ -36,8 +62,7 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
         date = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         names = (date if number == 1 else f"{date}-{number}" for number in count(1))
         return next(run for run in (Path(runs_dir) / name for name in names) if not run.exists())
-    if name != Path(name).name or name in {"", ".", ".."} or printable(name) != name:
-        raise UserError(f"run name {name!r} is not a plain folder name: put the folder into runs_dir")
+    check_name(name, "run name")
     run = Path(runs_dir) / name
     if run.exists():
         ours = (run / CHECKPOINTS / "last.ckpt").exists() or (run / LOCK).exists()
@@ -68,7 +93,9 @@ def find_run(run: str | Path, runs_dir: str | Path = "runs") -> Path:
     """
     if str(run) == "latest":
         return _latest_run(runs_dir)
-    folders = [folder for folder in (Path(runs_dir) / run, Path(run)) if folder.is_dir()]
+    if not str(run):
+        raise UserError("the name of a run is empty: give a run's folder or name, or `latest`")
+    folders = [folder for folder in (Path(runs_dir) / run, Path(run)) if _is_folder(folder)]
     for folder in folders:
         if (folder / CONFIG).is_file():
             if printable(folder.name) != folder.name:
@@ -118,6 +145,13 @@ def neighbors_path(run: Path, split: str) -> Path:
         'runs/first/neighbors_val.npz'
     """
     return run / f"neighbors_{split}.npz"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that is too long
+        return False
 
 
 def _latest_run(runs_dir: str | Path) -> Path:

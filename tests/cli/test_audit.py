@@ -43,7 +43,7 @@ def test_leaks_are_code_3_and_written(photos: Path, tmp_path: Path, capsys: pyte
     [
         (["--data.root", "no/such"], "no folder or file 'no/such'"),
         (["--data.rot", "x"], "data.rot"),
-        (["--config", "no.yaml"], "no readable recipe no.yaml"),
+        (["--config", "no.yaml"], "no readable file no.yaml"),
         (["--near", "x"], "--near"),
     ],
 )

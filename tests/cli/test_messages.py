@@ -2,7 +2,8 @@
 
 import pytest
 
-from dml.cli.messages import one_line
+from dml.cli.messages import one_line, with_key
+from dml.runs.trust import NAMED
 
 _NESTED = """Parser key "model":
   Does not validate against any of the Union subtypes
@@ -37,6 +38,26 @@ _CLASS = """Parser key "model":
   Given value: NestedArg(key='encoder', val='torch.nn.Linear')"""
 
 
+_OPTIMIZER = """Parser key "model":
+  Errors:
+    - Problem with given class_path 'dml.modules.EmbeddingModule':
+        Parser key "optimizer":
+          Type typing.Callable[[collections.abc.Iterable], torch.optim.optimizer.Optimizer] expects a function or a \
+callable class: Parser key "lr":
+            Does not validate against any of the Union subtypes
+            Errors:
+              - Expected a <class 'float'>
+            Given value: {}. Got value: Namespace(class_path='torch.optim.Adam', init_args=Namespace(lr={}))
+  Given value: NestedArg(key='optimizer.lr', val={})"""
+
+_DENIED = """Parser key "model":
+    - Problem with given class_path 'dml.modules.EmbeddingModule':
+        Parser key "encoder":
+          - Problem with given class_path 'evil.Encoder':
+            Importing 'evil.Encoder' is not allowed, denied by the '*' entry of the import path denylist. Add ...
+  Given value: {'class_path': 'dml.modules.EmbeddingModule'}"""
+
+
 @pytest.mark.parametrize(
     ("message", "line"),
     [
@@ -49,6 +70,8 @@ _CLASS = """Parser key "model":
         ),
         ("Parser key \"config\": File does not exist: 'x.yaml'", "config: File does not exist: 'x.yaml'"),
         ("No supported gpu backend found!", "No supported gpu backend found!"),
+        (_OPTIMIZER, "model.optimizer.lr: expected float (of dml.modules.EmbeddingModule)"),
+        (_DENIED, "model.encoder: evil.Encoder is not of " + NAMED + ": if you trust its author, add --trust evil"),
     ],
 )
 def test_the_key_and_the_reason_are_told_in_one_line(message, line):
@@ -58,3 +81,12 @@ def test_the_key_and_the_reason_are_told_in_one_line(message, line):
 
 def test_a_misspelt_key_of_a_file_is_told_with_the_nearest():
     assert one_line("Option 'dat.root' is not accepted", ["data.root", "name"]).endswith("(did you mean --data.root?)")
+
+
+def test_the_key_of_an_argument_is_told_where_it_stands_once():
+    recipe = {
+        "model": {"init_args": {"encoder": {"init_args": {"dropout": 2.0}}, "head": {"init_args": {"dropout": 0.5}}}}
+    }
+    assert with_key("dropout=2.0: give less", recipe) == "model.encoder.dropout=2.0: give less"
+    assert with_key("dropout=3.0: give less", recipe) == "dropout=3.0: give less"
+    assert with_key("trainer.devices=2: no", recipe) == "trainer.devices=2: no"

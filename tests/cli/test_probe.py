@@ -76,7 +76,7 @@ def _one_line(dml, *words):
         (("--shares", "0"), "not a list of shares in (0, 1]"),
         (("--shares", "many"), "not a list of shares in (0, 1]"),
         (("--shares", "0.001"), "leaves class"),
-        (("--per_class", "0"), "at least one image of each class"),
+        (("--per_class", "0"), "at least 1"),
         (("--per_class", "0.5"), "not a list of whole numbers"),
         (("--per_class", "5000"), "ask for fewer"),
         (("--per_class", "1", "--shares", "1"), "not allowed with"),

@@ -111,6 +111,7 @@ def test_texts_are_trained_on_from_the_front_door(file: Path, tmp_path: Path, mo
     words = ["--data", "texts.TextData", f"--data.file={file}", "--model", "dml.modules.EmbeddingModule"]
     words += ["--model.encoder", "texts.BagOfWordsEncoder", "--model.loss", "dml.losses.PullLoss"]
     words += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--pictures.projection=none"]
+    words += ["--trust", __name__]  # where the classes are defined, whatever name they are reached by
     assert main(["fit", *words, f"--runs_dir={tmp_path}", "--name=texts"]) == 0
     assert read_json(tmp_path / "texts" / SCORES)["val"]["knn_accuracy"] > 0.5
 

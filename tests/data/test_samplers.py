@@ -1,6 +1,7 @@
 import itertools
 import random
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,9 +123,17 @@ def test_too_few_images_for_the_processes() -> None:
     [(2, 120, (2, 60)), (10, 120, (10, 12)), (17, 120, (17, 7)), (99, 120, (30, 4))],
 )
 def test_auto_takes_all_classes_that_fit(classes: int, batch_size: int, expected: tuple[int, int]) -> None:
-    batches = training_batches(np.repeat(np.arange(classes), 5), batch_size, "auto", drop_last=False, seed=0)
+    batches = training_batches(np.repeat(np.arange(classes), 60), batch_size, "auto", drop_last=False, seed=0)
     assert isinstance(batches, ClassBalancedBatches)
     assert (batches.classes_per_batch, batches.images_per_class) == expected
+
+
+@pytest.mark.parametrize("classes_per_batch", ["auto", 10])
+def test_a_batch_larger_than_the_data_is_all_of_it_once(classes_per_batch: Any) -> None:
+    labels = np.repeat(np.arange(10), 5)
+    batches = training_batches(labels, 1_000_000_000, classes_per_batch, drop_last=False, seed=0)
+    (row,) = batches.rows()
+    assert sorted(row) == list(range(50))
 
 
 def test_a_batch_of_one_image_is_refused() -> None:

@@ -57,7 +57,8 @@ def training_batches(
         return WrappedSampler(sampler, labels, batch_size, drop_last, seed, rank, ranks)
     if classes_per_batch is None:
         return RandomBatches(len(labels), batch_size, seed, drop_last, rank, ranks)
-    classes = len(np.unique(labels))
+    members = np.unique(labels, return_counts=True)[1]
+    classes = len(members)
     if classes_per_batch == "auto":
         classes_per_batch = max(2, min(classes, batch_size // 4))
         batch_size -= batch_size % classes_per_batch
@@ -68,5 +69,6 @@ def training_batches(
             f"batch_size={batch_size} is not a multiple of classes_per_batch={classes_per_batch}: "
             f"set batch_size to {each * classes_per_batch} or {(each + 1) * classes_per_batch}"
         )
+    each = min(each, max(2, int(members.max())))  # more would repeat images and nothing else
     check_balanced(classes, classes_per_batch, each)
     return ClassBalancedBatches(labels, classes_per_batch, each, seed, rank, ranks)

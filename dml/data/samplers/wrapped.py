@@ -13,6 +13,7 @@ from dml.data.transforms.random import forked_generators, mix_seed, seed_generat
 from dml.errors import UserError
 
 SamplerCallable = Callable[[NDArray[np.int64]], Sampler[Any]]
+_FAILURES = (AssertionError, TypeError, ValueError, ArithmeticError, LookupError, RuntimeError)
 _BUILT, _DRAWN = 0x5A, 0x5B  # keep the draws of the constructor and of the epochs apart
 
 
@@ -70,7 +71,10 @@ class WrappedSampler(EpochBatches):
             if hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(epoch)
             seed_generators(mix_seed(self.seed, _DRAWN, epoch), device)
-            found = list(sampler)
+            try:
+                found = list(sampler)
+            except _FAILURES as error:
+                raise UserError(f"data.sampler: {type(sampler).__name__} fails: {error}") from error
         rows = self._cut(sampler, found)
         if not rows:
             raise UserError(f"data.sampler: {type(sampler).__name__} yields no batch of {len(self.labels)} images")
@@ -86,7 +90,7 @@ class WrappedSampler(EpochBatches):
     def _build(self) -> Sampler[Any]:
         try:
             return self.sampler(self.labels)
-        except (AssertionError, TypeError, ValueError) as error:
+        except _FAILURES as error:
             raise UserError(f"data.sampler cannot be built for {len(self.labels)} training images: {error}") from error
 
     def _cut(self, sampler: Sampler[Any], found: list[Any]) -> Rows:

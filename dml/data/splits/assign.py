@@ -4,9 +4,9 @@ import numpy as np
 
 from dml.data.catalog import Catalog, take
 from dml.data.splits.draw import Indices
-from dml.data.splits.folds import OfficialSplit
-from dml.data.splits.splits import Parts, Split, StratifiedSplit
-from dml.errors import UserError
+from dml.data.splits.folds import DefaultSplit
+from dml.data.splits.splits import Parts, Split
+from dml.errors import UserError, check_number
 
 _STREAM = 0x1AB  # keeps these draws apart from others with the same seed
 
@@ -35,7 +35,8 @@ def assign_parts(
     Raises:
         UserError: a size asked for is not possible.
     """
-    split = split or (OfficialSplit() if catalog.parts else StratifiedSplit())
+    split = split or DefaultSplit()
+    check_number("data.split.seed", seed if split.seed is None else split.seed, least=0)
     keep = np.setdiff1d(np.arange(len(catalog)), left_out)
     parts = split.assign(take(catalog, keep) if left_out else catalog, seed if split.seed is None else split.seed)
     train = draw_labelled(catalog.labels, keep[parts.train], per_class, share, seed, catalog.class_names)

@@ -1,5 +1,7 @@
 """Draws samples, classes or groups for a split. Pure functions of numbers."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +17,8 @@ def resolve_size(size: float, total: int, what: str, of: str = "samples") -> int
         >>> resolve_size(0.25, 120, "val"), resolve_size(30, 120, "val"), resolve_size(0, 120, "val")
         (30, 30, 0)
     """
-    count = round(size * total) if 0 <= size < 1 else int(size)
-    if size < 0 or (size >= 1 and count != size) or count >= total:
+    count = round(size * total) if 0 <= size < 1 else int(size) if math.isfinite(size) else -1
+    if count < 0 or size < 0 or (size >= 1 and count != size) or count >= total:
         raise UserError(f"split {what}={size} of {total} {of}: give a fraction below 1 or a count below {total}")
     return count
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from dml.data.catalog import Catalog
 from dml.data.splits.draw import Indices, deal_folds, draw_groups, draw_stratified, resolve_size
-from dml.data.splits.splits import Parts, Split, make_parts
+from dml.data.splits.splits import Parts, Split, StratifiedSplit, make_parts
 from dml.errors import UserError
 
 
@@ -51,6 +51,38 @@ class OfficialSplit(Split):
         return draw_stratified(labels, train, resolve_size(self.val, len(train), "val"), rng)
 
 
+class DefaultSplit(Split):
+    """Do what is done where no split is named: `OfficialSplit` where the source has parts, else `StratifiedSplit`.
+
+    Args:
+        val: fraction (float below 1) or count (int) of samples; None: what that split does by itself.
+        test: likewise; a source with parts has its own test part.
+        seed: chooses the split; None follows the datamodule's seed.
+
+    Example:
+        >>> from dml.data import Digits
+        >>> parts = DefaultSplit(val=0.1).assign(Digits().open(), seed=0)
+        >>> len(parts.train), len(parts.val), len(parts.test)
+        (1258, 180, 359)
+    """
+
+    def __init__(
+        self, val: int | float | None = None, test: int | float | None = None, seed: int | None = None
+    ) -> None:
+        self.val = val
+        self.test = test
+        self.seed = seed
+
+    def assign(self, catalog: Catalog, seed: int) -> Parts:
+        """Hand the sizes on to the split of this source."""
+        if not catalog.parts:
+            val, test = (0.2 if size is None else size for size in (self.val, self.test))
+            return StratifiedSplit(val, test).assign(catalog, seed)
+        if self.test is not None:
+            raise UserError("the source has a test part of its own: leave data.split.test out, or name another split")
+        return (OfficialSplit() if self.val is None else OfficialSplit(self.val)).assign(catalog, seed)
+
+
 class FoldSplit(Split):
     """One of k folds validates, the others train; over all folds every sample validates once.
 
@@ -91,6 +123,8 @@ class FoldSplit(Split):
         rest, test = np.flatnonzero(~own), np.flatnonzero(own)
         if self.by == "samples":
             rest, drawn = draw_stratified(catalog.labels, rest, resolve_size(self.test, len(rest), "test"), rng)
+            if len(rest) < self.folds:
+                raise UserError(f"{self.folds} folds of {len(rest)} samples: lower folds")
             fold = deal_folds(catalog.labels[rest], self.folds, rng)
         else:
             keys = catalog.labels if self.by == "classes" else catalog.groups

@@ -19,6 +19,7 @@ from dml.data.transforms.geometry import (
     window,
 )
 from dml.data.transforms.random import uniforms
+from dml.errors import check_number
 
 DRAWS = 24  # numbers drawn per sample; every step has its own places, so switching one off leaves the others' noise
 
@@ -40,7 +41,7 @@ class Augmentation(AddressedTransform):
         scale: zooms by a factor within 1/(1+scale)..1+scale.
         translate: share of the frame's sides; shifts by up to this much, both ways.
         shear: degrees; leans sideways by up to this many, both ways.
-        brightness: factor within 1-brightness..1+brightness.
+        brightness: within 0..1; factor within 1-brightness..1+brightness.
         contrast: likewise, about the image's mean grey.
         saturation: likewise, about the grey picture; without effect on one channel.
         hue: share of the colour circle (0..0.5), turned by up to this much, both ways; without effect on one channel.
@@ -48,6 +49,9 @@ class Augmentation(AddressedTransform):
         erase: probability (0..1) that a rectangle becomes mid-grey (127.5).
         erase_area: largest share (0.02..1) of the area of that rectangle; its aspect ratio lies within 0.3..3.3.
         border: what lies outside the frame: black, or the image mirrored at its edge.
+
+    Raises:
+        UserError: a number is out of its range.
 
     Example:
         >>> images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
@@ -77,6 +81,16 @@ class Augmentation(AddressedTransform):
         border: Border = "black",
     ) -> None:
         super().__init__()
+        shares = {"resized_crop": resized_crop, "flip": flip, "vertical_flip": vertical_flip, "translate": translate}
+        shares |= {"brightness": brightness, "contrast": contrast, "saturation": saturation, "erase": erase}
+        for name, share in shares.items():
+            check_number(name, share, least=0, most=1)
+        for name, amount in {"crop_padding": crop_padding, "scale": scale, "blur": blur}.items():
+            check_number(name, amount, least=0, most=1000)
+        check_number("rotate", rotate, least=0, most=360)
+        check_number("shear", shear, least=0, below=90)
+        check_number("hue", hue, least=0, most=0.5)
+        check_number("erase_area", erase_area, least=0.02, most=1)
         self.crop_padding = crop_padding
         self.resized_crop = resized_crop
         self.flip = flip
