@@ -162,11 +162,14 @@ def _tell_recorded(run: Path, split: str) -> bool:
         return False
     known = runs.read_scores(run / runs.SCORES)
     scores, intervals = known.get(split, {}), known.get("intervals", {}).get(split, {})
-    if "map_at_r" not in scores or not intervals:
+    ids = runs.read_arrays(files[1]).get("ids")
+    references = runs.read_arrays(files[2]).get("num_references")
+    if "map_at_r" not in scores or not intervals or ids is None or references is None:
         return False
+    if ids.ndim != 1 or references.ndim or references.dtype.kind not in "iu":
+        return False  # damaged: it is made anew
     print(interval_table(scores, intervals))
-    queries = len(runs.read_arrays(files[1])["ids"]) + int(scores.get("num_lone_queries", 0))
-    references = int(runs.read_arrays(files[2])["num_references"])
+    queries = len(ids) + int(scores.get("num_lone_queries", 0))
     print(f"\n{queries} queries, {references} references; as recorded in {run / runs.SCORES}: nothing was missing")
     return True
 
