@@ -9,6 +9,8 @@ from dml.functional.pairs import pair_sums
 from dml.functional.pairwise import Reduction, check_choice, check_labels, reduction_factors, with_gradient
 from dml.functional.triplets import Mining, Penalty, triplet_sums
 
+_MININGS, _PENALTIES = get_args(Mining), get_args(Penalty)  # outside: torch.compile cannot look into types
+
 
 def pull_loss(
     embeddings: Tensor, labels: Tensor, reduction: Reduction = "mean", num_anchors: int | None = None
@@ -130,8 +132,8 @@ def triplet_loss(
         tensor(0.5000)
     """
     check_labels(embeddings, labels)
-    check_choice("mining", mining, get_args(Mining))
-    check_choice("penalty", penalty, get_args(Penalty))
+    check_choice("mining", mining, _MININGS)
+    check_choice("penalty", penalty, _PENALTIES)
     num_anchors = len(labels) if num_anchors is None else num_anchors
     settings = (margin, mining, squared, include_self, penalty, num_anchors)
     sums = triplet_sums(embeddings.detach(), labels, *settings)

@@ -11,6 +11,7 @@ from dml.errors import UserError
 from dml.functional.distances import distances_of_centred, wide
 
 Reduction = Literal["mean", "mean_nonzero", "sum", "mean_all"]
+_REDUCTIONS = get_args(Reduction)
 CHUNK_ENTRIES = 2**19  # distances held at a time on a processor: 4 MiB in float64
 DEVICE_CHUNK_ENTRIES = 2**25  # and on an accelerator, which needs more to be busy: 256 MiB
 
@@ -154,7 +155,7 @@ def reduction_factors(reduction: Reduction, valid: Tensor, active: Tensor, every
         >>> reduction_factors("mean", torch.tensor([4.0, 0.0]), torch.tensor([1.0, 0.0]), 16).tolist()
         [0.25, 1.0]
     """
-    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("reduction", reduction, _REDUCTIONS)
     if reduction == "sum":
         return torch.ones_like(active)
     if reduction == "mean_all":
