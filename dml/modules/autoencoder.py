@@ -18,7 +18,8 @@ from dml.functional.reconstruction import (
     reconstruction_loss,
     sample_normal,
 )
-from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
+from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.checks import fitting_loss
 
 
 @final

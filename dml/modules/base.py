@@ -1,20 +1,20 @@
 """What the LightningModules share: their sizes, their optimiser, the means they log, and the check of a checkpoint."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from dml.data import Batch, BatchNumbering, LabelledData, datamodule_of
-from dml.encoders import FlattenEncoder, WrappedEncoder
+from dml.encoders import FlattenEncoder
 from dml.errors import UserError
 from dml.functional.distributed import gather_rows
+from dml.modules.checks import check_fits, check_scale
 from dml.modules.param_groups import check_rates
 from dml.modules.plain_loaders import sample_shape
 
@@ -210,69 +210,3 @@ class TrainableModule(LightningModule, ABC):
                 total = total + row[column].float() * int(row[1])
                 count += int(row[1])
             self.log(f"{split}/{name}", total / count, batch_size=1)
-
-
-@contextmanager
-def fitting_loss(loss: nn.Module) -> Iterator[None]:
-    """Tell in one line that a loss cannot take what it is given: it is of another kind than the module asks for.
-
-    Example:
-        >>> with fitting_loss(nn.Identity()):
-        ...     nn.Identity()(torch.zeros(2, 2), torch.zeros(2))
-        Traceback (most recent call last):
-        ...
-        dml.errors.UserError: model.loss: Identity fails on a batch (Identity.forward() takes ...): choose one that ...
-    """
-    try:
-        yield
-    except (UserError, torch.OutOfMemoryError):
-        raise
-    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, AssertionError) as error:
-        if "memory" in str(error):
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        told = "choose one that fits the module, and sizes that fit the encoder"
-        raise UserError(f"model.loss: {type(loss).__name__} fails on a batch ({reason}): {told}") from error
-
-
-def check_scale(module: nn.Module, data: LabelledData) -> None:
-    """Refuse data that is normalised already where an encoder normalises images itself.
-
-    Raises:
-        UserError: Images would be normalised twice.
-
-    Example:
-        >>> from dml.data import ImageData
-        >>> check_scale(nn.Identity(), ImageData(mean=0.1307))
-    """
-    halves = all(value in (0.5, [0.5], [0.5] * 3) for value in data.scale)
-    for part in module.modules():
-        if isinstance(part, WrappedEncoder) and not halves:
-            raise UserError(f"{type(part).__name__} normalises images itself: leave data.mean and data.std at 0.5")
-
-
-def check_fits(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are not this network's, naming the first that differs.
-
-    Args:
-        network: The network about to be loaded.
-        state: Weights by name, as a checkpoint holds them.
-
-    Raises:
-        UserError: A weight is missing, unknown, or of another shape.
-
-    Example:
-        >>> check_fits(nn.Linear(2, 3), nn.Linear(2, 4).state_dict())
-        Traceback (most recent call last):
-        ...
-        dml.errors.UserError: the checkpoint is of another model: weight is (4, 2) there and (3, 2) here
-    """
-    own = network.state_dict()
-    for name in [*own, *(name for name in state if name not in own)]:
-        here, there = (_shape(weights, name) for weights in (own, state))
-        if here != there:
-            raise UserError(f"the checkpoint is of another model: {name} is {there} there and {here} here")
-
-
-def _shape(weights: Mapping[str, Tensor], name: str) -> str:
-    return str(tuple(weights[name].shape)) if name in weights else "absent"

@@ -13,7 +13,8 @@ from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
 from dml.functional.distributed import share_weight
-from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
+from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.checks import fitting_loss
 from dml.modules.frozen import FrozenEmbeddings
 from dml.modules.param_groups import parameter_groups
 from dml.modules.unfreezing import moving_layers, unfreeze

@@ -13,7 +13,8 @@ from dml.functional.caching import cached_embeddings
 from dml.functional.distributed import batch_order, gather_rows, gather_with_gradient
 from dml.losses import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from dml.losses.pml import recall, release_graph, remembered, takes_tuples, without_memory
-from dml.modules.base import ImageShape, Interval, TrainableModule, fitting_loss
+from dml.modules.base import ImageShape, Interval, TrainableModule
+from dml.modules.checks import fitting_loss
 
 _REMEMBERED = "remembered_by_loss"  # the key of a checkpoint
 

@@ -9,7 +9,7 @@ from dml.data import ImageData
 from dml.data.splits.splits import Split
 from dml.encoders import TorchvisionEncoder
 from dml.errors import UserError
-from dml.modules.base import check_scale
+from dml.modules.checks import check_scale
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml"))
 

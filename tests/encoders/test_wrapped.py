@@ -8,7 +8,7 @@ from torchvision.models import get_model, get_model_weights
 from dml.data import ImageData
 from dml.encoders import TimmEncoder, TorchvisionEncoder, encoder_hash, layers_of, materialize
 from dml.errors import UserError
-from dml.modules.base import check_scale
+from dml.modules.checks import check_scale
 
 
 @pytest.fixture(scope="module")
