@@ -104,7 +104,7 @@ class TrainerCLI(LightningCLI):
                     raise KeyboardInterrupt from stop
                 return False
             except LostTrainingError as error:
-                kept = None if self.run is None else self.run / CHECKPOINTS / "last.ckpt"
+                kept = None if self.run is None else self.run / CHECKPOINTS / "best.ckpt"
                 before = f"; {kept} is from before that" if kept is not None and kept.exists() else ""
                 raise LostTrainingError(f"{error}{before}") from error
             if not self.rehearsal:
