@@ -32,10 +32,10 @@ class LostProcessError(UserError):
 
     Example:
         >>> LostProcessError.exit_code
-        3
+        5
     """
 
-    exit_code = 3
+    exit_code = 5
 
 
 class LostTrainingError(UserError):

@@ -19,5 +19,5 @@ def test_two_processes_take_the_steps_of_one_and_end_together():
     assert done.returncode == 0, done.stdout + done.stderr
     difference, end = done.stdout.splitlines()
     assert float(difference) < 1e-5
-    assert "exit code 3," in end
+    assert "exit code 5," in end
     assert " 0 orphans, told: dml: another process of this training died: go on with `dml fit" in end

@@ -99,6 +99,7 @@ class RunFolder(Callback):
         }
         runs.write_json(self.run / runs.PROTOCOL, protocol)
         runs.write_bytes(self.run / runs.CONFIG, self._config.encode())
+        runs.remember_trust(self._config.encode())
         for logger in trainer.loggers:
             logger.log_hyperparams(_plain(yaml.safe_load(self._config)))
 

@@ -15,7 +15,7 @@ from dml.modules import EmbeddingModule
 
 _DIVERGED, _HOPELESS = 1e4, 1e8  # times the loss at the start
 _LARGEST = torch.finfo(torch.float32).max
-_LONG = 3  # validations in a row
+_LONG, _WANTED = 3, 0.02  # validations in a row; of the loss at the start
 _MENDS = "lower model.optimizer.lr, or set trainer.gradient_clip_val"
 
 
@@ -24,13 +24,15 @@ class TrainingWatch(Callback):
     """End a lost training, and log what shows one early.
 
     Logged with every validation: `val/spread`, `val/effective_rank` and `val/dead_dimensions` of its first batch; in
-    training `train/grad_norm` (before clipping), `train/active_tuples`, the share of pairs or triplets that cost
-    something, and `train/loss_if_collapsed`, what the loss would be if all embeddings of the batch were their mean.
+    training, of the batch, `train/grad_norm` (before clipping), `train/spread`, `train/active_tuples`, the share of
+    pairs or triplets that cost something, and `train/loss_if_collapsed`, what the loss would be if all embeddings were
+    their mean.
 
     Lost is a training whose gradients, weights or embeddings are not finite; whose validation loss is 10,000 times the
     loss it began with, while its embedding ranks worse than the untrained one (or 10⁸ times, however it ranks); or
-    whose spread has fallen below `threshold` for three validations in a row while the loss stays at its value at a
-    collapse. A loss that is 0 at a collapse asks for one: that is told once, and training goes on.
+    whose spread, in training or validation, has been below `threshold` for three validations in a row while the loss
+    stays at its value at a collapse. A loss that is 0 at a collapse asks for one: when it has fallen to 2 % of where it
+    began, that is told once, and training goes on.
 
     Args:
         threshold: The share of the largest spread seen so far below which the embedding counts as collapsed, in (0, 1).
@@ -39,13 +41,13 @@ class TrainingWatch(Callback):
         LostTrainingError: The training is lost.
 
     Example:
-        >>> TrainingWatch(threshold=0.01).largest
-        0.0
+        >>> TrainingWatch(threshold=0.05).largest
+        {'train': 0.0, 'val': 0.0}
     """
 
-    def __init__(self, threshold: float = 0.01) -> None:
+    def __init__(self, threshold: float = 0.05) -> None:
         self.threshold = threshold
-        self.largest = 0.0
+        self.largest = {"train": 0.0, "val": 0.0}
         self.began: float | None = None  # the loss of the first step
         self.collapsed = 0  # validations in a row
         self._first: tuple[float, float, int, int] | None = None  # of the first batch of queries
@@ -53,11 +55,12 @@ class TrainingWatch(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was seen so far."""
-        return {"largest": self.largest, "began": self.began, "collapsed": self.collapsed}
+        return {"largest": dict(self.largest), "began": self.began, "collapsed": self.collapsed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take what was seen before the resume."""
-        self.largest = state_dict["largest"]
+        largest = state_dict["largest"]
+        self.largest = dict(largest) if isinstance(largest, dict) else {"train": 0.0, "val": largest}  # of version 0.1
         self.began, self.collapsed = state_dict.get("began"), state_dict.get("collapsed", 0)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
@@ -82,6 +85,8 @@ class TrainingWatch(Callback):
         if isinstance(pl_module, EmbeddingModule) and trainer.global_step % _interval(trainer) == 0:
             for name, value in pl_module.measure_latest().items():
                 pl_module.log(f"train/{name}", value)
+                if name == "spread":
+                    self.largest["train"] = max(self.largest["train"], value)
 
     def on_validation_batch_end(
         self,
@@ -106,28 +111,34 @@ class TrainingWatch(Callback):
             return
         for name, value in zip(("spread", "effective_rank", "dead_dimensions"), first, strict=False):
             pl_module.log(f"val/{name}", float(value), batch_size=first[3])
-        self.largest = max(self.largest, first[0])
-        self.collapsed = self.collapsed + 1 if first[0] < self.threshold * self.largest else 0
+        self.largest["val"] = max(self.largest["val"], first[0])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End a training that is lost, before its checkpoint is written; warn of a collapse that was asked for."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self._check_divergence(trainer)
-        if not self.collapsed:
-            return
-        scores = trainer.callback_metrics
-        loss, at_collapse = (float(scores.get(f"train/{name}", math.nan)) for name in ("loss", "loss_if_collapsed"))
-        if self.collapsed >= _LONG and at_collapse > 0 and loss >= 0.95 * at_collapse:
+        self._check_collapse(trainer)
+
+    def _check_collapse(self, trainer: Trainer) -> None:
+        scores = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        spreads = {part: scores.get(f"{part}/spread", math.inf) for part in self.largest}
+        small = [part for part, spread in spreads.items() if spread < self.threshold * self.largest[part]]
+        loss, at_collapse = scores.get("train/loss", math.nan), scores.get("train/loss_if_collapsed", math.nan)
+        self.collapsed = self.collapsed + 1 if small and at_collapse > 0 and loss >= 0.95 * at_collapse else 0
+        wanted = at_collapse == 0 and self.began is not None and loss < _WANTED * self.began
+        part = small[0] if small else "train"
+        told = f"its {part} spread is {spreads[part]:.2g}, it was {self.largest[part]:.2g}"
+        if self.collapsed >= _LONG:
             raise LostTrainingError(
-                f"the embedding collapsed to one point: its spread is {float(scores['val/spread']):.2g}, it was "
-                f"{self.largest:.2g}, and the loss {loss:.3g} stays at its value there, {at_collapse:.3g}; "
-                f"{_MENDS}, or choose another mining or `squared: false`"
+                f"the embedding collapsed to one point: {told}, and the loss {loss:.3g} stays at its value there, "
+                f"{at_collapse:.3g}; {_MENDS}, or choose another mining or `squared: false`"
             )
-        if not self._told:
+        if (wanted or self.collapsed or (small and math.isnan(at_collapse))) and not self._told:
             self._told = True
+            cause = f", as its loss asks for ({loss:.2g} of {self.began:.2g} at the start)" if wanted else ""
             rank_zero_warn(
-                f"the embedding collapses: its spread is {float(scores['val/spread']):.2g}, it was {self.largest:.2g}; "
+                f"the embedding collapses{cause}: {told}; "
                 "a loss that also pushes classes apart (ContrastiveLoss, TripletLoss) prevents it"
             )
 

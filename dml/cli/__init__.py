@@ -40,7 +40,7 @@ _LONGEST = 380  # characters of a message
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code: 0 done, 2 a mistake the user can mend, 130 interrupted.
 
-    A training that lost one of its processes returns 3, one that learns nothing any more 4.
+    A training that lost one of its processes returns 5, one that learns nothing any more 4; `audit` has its own 3.
 
     Args:
         arguments: The command line after the program's name; None reads the process's own.

@@ -45,6 +45,7 @@ from dml.runs import (
     guarded_imports,
     read_json,
     read_recipe_file,
+    remember_trust,
     write_arrays,
     write_bytes,
     write_json,
@@ -104,9 +105,10 @@ class TrainerCLI(LightningCLI):
                     raise KeyboardInterrupt from stop
                 return False
             except LostTrainingError as error:
-                kept = None if self.run is None else self.run / CHECKPOINTS / "best.ckpt"
-                before = f"; {kept} is from before that" if kept is not None and kept.exists() else ""
-                raise LostTrainingError(f"{error}{before}") from error
+                kept = "" if self.run is None else f"; its curves are in {self.run}"
+                if self.run is not None and (best := self.run / CHECKPOINTS / "best.ckpt").exists():
+                    kept += f", {best} is from before"
+                raise LostTrainingError(f"{error}{kept}") from error
             if not self.rehearsal:
                 self.score("val", self._find_best())
         return True
@@ -168,6 +170,7 @@ class TrainerCLI(LightningCLI):
         """Leave the recipe in a new run before its data are read: one killed from now on can begin anew."""
         if self.run is not None and self.trainer.is_global_zero and not (self.run / CONFIG).exists():
             write_bytes(self.run / CONFIG, self.recipe.encode())
+            remember_trust(self.recipe.encode())
 
     def _find_best(self) -> Path:
         """Return the best checkpoint; that of a training which was never validated on its way is its last."""
@@ -231,7 +234,7 @@ class TrainerCLI(LightningCLI):
             kwargs |= {"logger": False, "enable_checkpointing": False}
         else:
             ours += self._run_callbacks(self.run)
-            if keys["logger"] in {None, True}:
+            if keys["logger"] in (None, True):
                 kwargs["logger"] = TensorBoardLogger(self.run, name="", version="")
             if keys["logger"] is not False:
                 ours.append(LearningRateMonitor())

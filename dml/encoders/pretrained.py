@@ -38,7 +38,9 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
         raise UserError(f"run {folder} takes its encoder from itself: restore its {runs.CONFIG}")
     token = _building.set((*_building.get(), folder.resolve()))
     try:
-        encoder = _build(folder)
+        with runs.trusting():
+            runs.trust_own(folder / runs.CONFIG)
+            encoder = _build(folder)
     finally:
         _building.reset(token)
     path = runs.find_checkpoint(folder, checkpoint)

@@ -10,6 +10,7 @@ from dml.data import Batch, datamodule_of
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError, check_number
 from dml.functional.caching import cached_embeddings
+from dml.functional.collapse import spread
 from dml.functional.distributed import batch_order, gather_rows, gather_with_gradient
 from dml.losses import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from dml.losses.pml import recall, release_graph, remembered, takes_tuples, without_memory
@@ -113,17 +114,18 @@ class EmbeddingModule(TrainableModule):
 
     @torch.no_grad()
     def measure_latest(self) -> dict[str, float]:
-        """Measure the latest training batch: `active_tuples` and `loss_if_collapsed`, where the loss can tell.
+        """Measure the latest training batch: `spread`, and `active_tuples` and `loss_if_collapsed` where that is known.
 
         Returns:
-            The share of pairs or triplets that cost something, in [0, 1], and the loss if all embeddings were their
-            mean; that of a loss with a memory of its own, or with a miner, is not known.
+            The mean distance of embeddings to their mean, the share of pairs or triplets that cost something, in [0,
+            1], and the loss if all embeddings were their mean; that of a loss with a memory, or with a miner, is not
+            known.
         """
         if self._latest is None:
             return {}
         embeddings, labels = self._latest[0].float(), self._latest[1]
         loss = self.loss.loss if isinstance(self.loss, CrossBatchMemory) else self.loss
-        found = {}
+        found = {"spread": spread(embeddings)}
         if isinstance(loss, TripletLoss | ContrastiveLoss):
             found["active_tuples"] = loss.active_share(embeddings, labels)
         if self.miner is None and not remembered(loss):

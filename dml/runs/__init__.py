@@ -18,6 +18,7 @@ from dml.runs.folder import (
     queries_path,
 )
 from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
+from dml.runs.own import remember_trust, trust_own, user_cache
 from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
 from dml.runs.scores import SCORES, read_scores, write_scores
 from dml.runs.scoring_recipe import read_to_score, to_score
@@ -60,9 +61,12 @@ __all__ = [
     "recipe_argument",
     "recipe_text",
     "refused_import",
+    "remember_trust",
     "to_score",
+    "trust_own",
     "trusted_modules",
     "trusting",
+    "user_cache",
     "write_arrays",
     "write_bytes",
     "write_json",

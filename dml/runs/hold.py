@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dml.errors import UserError
+from dml.errors import LostTrainingError, UserError
 from dml.runs.folder import CHECKPOINTS, CONFIG, LOCK, new_run
 
 _RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
@@ -109,7 +109,7 @@ def begun_run(runs_dir: str | Path, name: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def kept_if_checkpointed(run: Path) -> Iterator[None]:
-    """Remove a run that ends before its first checkpoint, however it ends.
+    """Remove a run that ends before its first checkpoint, however it ends; the curves of a lost training stay.
 
     Example:
         >>> import tempfile
@@ -121,9 +121,18 @@ def kept_if_checkpointed(run: Path) -> Iterator[None]:
     """
     try:
         yield
-    finally:
-        if is_first_process() and not any((run / CHECKPOINTS).glob("[!.]*.ckpt")):
-            shutil.rmtree(run, ignore_errors=True)
+    except LostTrainingError:
+        raise
+    except BaseException:
+        _remove_unless_checkpointed(run)
+        raise
+    else:
+        _remove_unless_checkpointed(run)
+
+
+def _remove_unless_checkpointed(run: Path) -> None:
+    if is_first_process() and not any((run / CHECKPOINTS).glob("[!.]*.ckpt")):
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def clear_run(run: Path) -> None:

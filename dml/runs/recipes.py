@@ -8,6 +8,7 @@ import yaml
 
 from dml.errors import UserError
 from dml.runs.folder import CONFIG
+from dml.runs.own import trust_own
 
 _BYTES, _NODES = 2**18, 100_000  # of a recipe; aliases counted as often as they are used
 _MAPPINGS = ("trainer", "evaluation", "pictures", "checkpoint")
@@ -121,7 +122,7 @@ def read_recipe_file(source: str | Path) -> dict[str, Any]:
 
 
 def read_recipe(run: Path) -> dict[str, Any]:
-    """Return a run's recipe as a run of today would have it.
+    """Return a run's recipe as a run of today would have it; one that was trained here trusts what it was trained with.
 
     Raises:
         UserError: The run holds no readable recipe, or one without its data or model.
@@ -134,6 +135,7 @@ def read_recipe(run: Path) -> dict[str, Any]:
         1.0
     """
     recipe = read_recipe_file(run / CONFIG)
+    trust_own(run / CONFIG)
     for name in ("model", "data"):
         if not isinstance(recipe.get(name), dict | str):
             raise UserError(f"{run / CONFIG} has no block `{name}:`: restore it, or train the run again")

@@ -19,7 +19,7 @@ LIBRARIES = (
     *("timm.layers", "timm.loss", "timm.models", "timm.optim"),
     *(f"lightning.pytorch.{part}" for part in ("callbacks", "cli", "loggers", "plugins", "profilers", "strategies")),
 )
-NAMED = "dml, torch.nn, torch.optim, torch.utils.data, torchvision, timm, pytorch_metric_learning or lightning"
+NAMED = "dml, torch, torchvision, timm, pytorch_metric_learning or lightning, as SECURITY.md lists"
 _BUILDERS = ("dml", "torchvision.models")  # whose functions build objects; others' may do anything
 _PURE = ("torch.nn.functional", "torch._C._nn")  # functions of tensors, defaults of some constructors
 _UNSAFE = ("torch.utils.data.datapipes", "torchvision.datasets.lsun")  # open files for writing, read pickles
@@ -28,7 +28,7 @@ _KINDS = {
     *("torch.utils.data.sampler.Sampler", "torch.utils.data.dataset.Dataset"),
     *("dml.data.catalog.Source", "dml.data.splits.splits.Split", "dml.data.labelled_data.LabelledData"),
 }
-_trusted: ContextVar[tuple[str, ...]] = ContextVar("trusted", default=())
+_trusted: ContextVar[tuple[str, ...] | None] = ContextVar("trusted", default=None)  # None: outside `trusting`
 
 
 @contextmanager
@@ -49,11 +49,24 @@ def trusting(*modules: str) -> Iterator[None]:
     for module in modules:
         if not all(part.isidentifier() for part in module.split(".")) or module.partition(".")[0] == "jsonargparse":
             raise UserError(f"{module!r} is not a module that can be trusted: give a name like my_package.encoders")
-    token = _trusted.set((*_trusted.get(), *modules))
+    token = _trusted.set((*trusted_modules(), *modules))
     try:
         yield
     finally:
         _trusted.reset(token)
+
+
+def extend_trust(*modules: str) -> None:
+    """Trust more modules until the present `trusting` ends; outside one, nothing changes.
+
+    Example:
+        >>> with trusting():
+        ...     extend_trust("mine")
+        ...     trusted_modules()
+        ('mine',)
+    """
+    if _trusted.get() is not None:
+        _trusted.set(tuple(dict.fromkeys((*trusted_modules(), *modules))))
 
 
 def trusted_modules() -> tuple[str, ...]:
@@ -63,7 +76,7 @@ def trusted_modules() -> tuple[str, ...]:
         >>> trusted_modules()
         ()
     """
-    return _trusted.get()
+    return _trusted.get() or ()
 
 
 @contextmanager
@@ -75,8 +88,8 @@ def guarded_imports() -> Iterator[None]:
     from jsonargparse import _common, set_parsing_settings
 
     before = dict(_common.parsing_settings)
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*LIBRARIES, *_trusted.get()])
-    if hidden := [entry for entry in _UNSAFE if not _is_within(entry, _trusted.get())]:
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*LIBRARIES, *trusted_modules()])
+    if hidden := [entry for entry in _UNSAFE if not _is_within(entry, trusted_modules())]:
         set_parsing_settings(import_path_denylist=hidden)
     try:
         yield
@@ -120,7 +133,7 @@ def refused_import(message: str) -> str | None:
 
     Example:
         >>> refused_import("Importing 'evil.Encoder' is not allowed, denied by the '*' entry of ...")
-        'evil.Encoder is not of dml, ... or lightning: if you trust its author, add --trust evil'
+        'evil.Encoder is not of dml, ... as SECURITY.md lists: if you trust its author, add --trust evil'
     """
     match = re.search(r"Importing '([\w.]+)' is not allowed", message)
     if match is None:
@@ -130,7 +143,7 @@ def refused_import(message: str) -> str | None:
 
 def _check(found: Any, path: str, key: str) -> None:
     defined = str(getattr(found, "__module__", ""))
-    if any(_is_within(place, _trusted.get()) for place in (path, defined)):
+    if any(_is_within(place, trusted_modules()) for place in (path, defined)):
         return
     if inspect.isroutine(found) and _is_within(defined, _PURE):
         return
@@ -174,7 +187,7 @@ def _resolve(path: str) -> Any:
     module, found = path, None
     while module:
         module, _, _ = module.rpartition(".")
-        if module in sys.modules or (module and _is_within(module, (*LIBRARIES, *_trusted.get()))):
+        if module in sys.modules or (module and _is_within(module, (*LIBRARIES, *trusted_modules()))):
             try:
                 found = import_module(module)
                 for name in path.removeprefix(f"{module}.").split("."):

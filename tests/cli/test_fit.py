@@ -152,3 +152,21 @@ def test_a_training_that_diverges_says_so(dml, lr):
     assert "dml: training diverged" in err
     assert "lower model.optimizer.lr" in err
     assert err.count("\n") == 1
+
+
+def test_several_loggers(dml, small):
+    Path("two.yaml").write_text(
+        "trainer: {logger: [{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: a}}, "
+        "{class_path: lightning.pytorch.loggers.TensorBoardLogger, init_args: {save_dir: b}}]}"
+    )
+    code, _, err = dml("fit", "--config", "two.yaml", "--name", "first", *small, "--trainer.max_epochs=1")
+    assert code == 0, err
+    assert list(Path("a").rglob("metrics.csv"))
+    assert list(Path("b").rglob("events.*"))
+
+
+def test_the_curves_of_a_training_lost_at_once_are_kept(dml):
+    code, _, err = dml("fit", "--name", "first", "--model.optimizer.lr=1e30", "--trainer.accelerator=cpu")
+    assert code == 4
+    assert "its curves are in runs/first" in err
+    assert list(Path("runs/first").glob("events.*"))

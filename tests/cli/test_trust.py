@@ -194,15 +194,21 @@ def test_a_class_of_ones_own_is_trusted_as_typed_and_by_name(dml, tmp_path, monk
     code, _, err = dml("fit", *TINY, "--model.encoder", "ownnets.Plain", "--name", "mine")
     assert code == 0, err
     Path("runs/mine/scores.json").unlink()
-    code, _, err = dml("validate", "--run", "mine")
+    code, _, err = dml("validate", "--run", "mine")  # it was trained here
+    assert code == 0, err
+    assert pretrained_encoder("mine").layer.out_features == 64
+    shutil.copytree("runs/mine", "runs/theirs")
+    with Path("runs/theirs/config.yaml").open("a") as recipe:
+        recipe.write("# another recipe\n")
+    code, _, err = dml("validate", "--run", "theirs")
     assert code == 2
     assert re.fullmatch(r"dml: model.encoder: ownnets.Plain is not of dml, .*: .* add --trust ownnets\n", err)
-    code, _, err = dml("validate", "--run", "mine", "--trust", "ownnets")
+    code, _, err = dml("validate", "--run", "theirs", "--trust", "ownnets")
     assert code == 0, err
     with pytest.raises(UserError, match="--trust ownnets"):
-        pretrained_encoder("mine")
+        pretrained_encoder("theirs")
     with runs.trusting("ownnets"):
-        assert pretrained_encoder("mine").layer.out_features == 64
+        assert pretrained_encoder("theirs").layer.out_features == 64
 
 
 def test_what_a_command_line_trusts():

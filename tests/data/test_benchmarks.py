@@ -56,6 +56,14 @@ def test_cub(tmp_path: Path) -> None:
     assert len(data.test_dataloader()) == 1
 
 
+def test_images_may_lie_on_another_disk(tmp_path: Path) -> None:
+    test_cub(tmp_path)
+    images = tmp_path / "CUB_200_2011" / "images"
+    images.rename(tmp_path / "elsewhere")
+    images.symlink_to(tmp_path / "elsewhere")
+    assert len(CUB200(str(tmp_path / "CUB_200_2011")).open())
+
+
 def test_cars(tmp_path: Path) -> None:
     classes = [1, 1, 98, 98, 99, 99, 196]
     rows = []

@@ -123,7 +123,7 @@ def test_manifests_stay_below_their_root(folder, tmp_path):
     (folder / "inside.png").symlink_to(folder / "ash" / "img 1.png")
     for name in ("../out.png", str(tmp_path / "out.png"), "ash/../../out.png", "link.png", "linked/out.png"):
         path = table(folder, "inside.png", name)
-        with pytest.raises(UserError, match=r"1 of 4 files lie outside .*anywhere: true"):
+        with pytest.raises(UserError, match=r"1 of 4 files lie outside .*--data.source.anywhere true"):
             Manifest(str(path)).open()
         assert len(Manifest(str(path), anywhere=True).open()) == 4
     assert len(Manifest(str(table(folder, "inside.png"))).open()) == 3

@@ -25,7 +25,7 @@ FORM = 1  # raise it when decoding changes: old entries are then never read agai
 
 def cache_folder(folder: str | None) -> Path:
     """Choose where decoded images are kept: the folder given, $DML_CACHE, or ~/.cache/dml."""
-    return Path(folder or os.environ.get("DML_CACHE") or Path.home() / ".cache" / "dml").expanduser()
+    return Path(folder).expanduser() if folder else runs.user_cache()
 
 
 def cache_key(fingerprint: str, size: tuple[int, int], channels: int) -> str:

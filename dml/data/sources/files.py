@@ -168,7 +168,7 @@ class Zip(Tree):
         if outside and not anywhere:
             raise UserError(
                 f"'{root}': {len(outside)} members have names that lead out of it, first '{outside[0]}': "
-                "pack it anew, or set data.source.anywhere to true"
+                "pack it anew, or set data.source.anywhere to true, its path under data.source.root"
             )
 
     def names(self) -> list[str]:

@@ -55,7 +55,8 @@ class Manifest(Source):
         tree = Folder(Path(self.folder).expanduser() if self.folder else table.parent)
         names = column(rows, "path", table)
         if not self.anywhere:
-            told = "move them there, or set data.source to dml.data.Manifest with anywhere: true"
+            told = f"move them there, or give --data.source dml.data.Manifest --data.source.root {self.root} "
+            told += "--data.source.anywhere true in place of data.root"
             check_inside(tree.root, names, f"'{table}'", told)
         labels, class_names = index_labels(column(rows, "label", table))
         return Catalog(

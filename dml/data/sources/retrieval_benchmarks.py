@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dml import runs
 from dml.data.catalog import Catalog, Part, Source, index_labels
-from dml.data.sources.bounds import check_inside, damage_told
+from dml.data.sources.bounds import damage_told, leads_outside
 from dml.data.sources.files import Folder
 from dml.errors import UserError
 
@@ -28,7 +28,8 @@ def list_samples(
 ) -> Catalog:
     """Catalog files with a class-disjoint split of their own."""
     tree = Folder(root)
-    check_inside(root, names, "its lists", "unpack the original archive")
+    if outside := [name for name in names if leads_outside(name)]:  # links are of whoever unpacked it
+        raise UserError(f"the lists of '{root}' name files outside, first '{outside[0]}': unpack the original archive")
     labels, class_names = index_labels(keys)
     return Catalog(
         labels=labels,

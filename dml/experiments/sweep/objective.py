@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, final
 
-import yaml
-
+from dml import runs
 from dml.errors import UserError
 from dml.experiments.jobs import FrontDoor
 from dml.experiments.sweep.search import Mode
@@ -42,7 +41,9 @@ def complete_recipe(front_door: FrontDoor, words: Sequence[str]) -> Recipe:
     except SystemExit as stop:
         if stop.code:
             raise UserError(f"dml fit {' '.join(words)}: cannot be read as a recipe") from stop
-    recipe: Recipe = yaml.safe_load(text.getvalue())
+    printed = text.getvalue()
+    start = re.search(r"^(#.*\n)*seed_everything:", printed, re.MULTILINE)  # what modules print on import stands before
+    recipe: Recipe = runs.parse_yaml(printed[start.start() if start else 0 :], "the printed recipe")
     return recipe
 
 
