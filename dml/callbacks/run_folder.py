@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dml import __version__, reports, runs
@@ -101,7 +100,7 @@ class RunFolder(Callback):
         runs.write_bytes(self.run / runs.CONFIG, self._config.encode())
         runs.remember_trust(self._config.encode())
         for logger in trainer.loggers:
-            logger.log_hyperparams(_plain(yaml.safe_load(self._config)))
+            logger.log_hyperparams(_plain(runs.parse_yaml(self._config, "the recipe")))
 
 
 def _plain(value: Any) -> Any:
