@@ -149,3 +149,23 @@ def test_of_processes_that_start_together_each_has_its_own_run(tmp_path, name):
     taken = [line for line in told if not line.startswith("refused")]
     assert len(set(taken)) == len(taken) == (1 if name else 4), told
     assert list((tmp_path / "runs").glob("*")) == []  # none had a checkpoint
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_that_outlives_its_parent_holds_no_run(tmp_path):
+    held = (
+        "import os, sys, time\n"
+        "from dml.runs import held\n"
+        "with held(__import__('pathlib').Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(20)\n"
+        "        os._exit(0)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    died = subprocess.run(
+        [sys.executable, "-c", held, str(tmp_path)], env=environment, timeout=60, stdout=subprocess.DEVNULL
+    )
+    assert died.returncode == -9
+    with runs.held(tmp_path):
+        pass

@@ -16,6 +16,8 @@ from dml.runs.folder import CHECKPOINTS, CONFIG, LOCK, new_run
 _RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
+_held: set[FileLock] = set()  # by this process
+
 
 @contextmanager
 def held(folder: Path, busy: str | None = None) -> Iterator[None]:
@@ -45,10 +47,26 @@ def held(folder: Path, busy: str | None = None) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise UserError(f"{folder} cannot be locked ({error}): choose a folder that can be written to") from error
         print(f"{folder} lies on a file system without locks: let one process at a time work there", file=sys.stderr)
+    _held.add(lock)
     try:
         yield
     finally:
+        _held.discard(lock)
         lock.release()
+
+
+def _let_go() -> None:
+    """Leave the locks to the parent: decoding workers outlive a killed training by seconds, and would hold its run."""
+    for lock in _held:
+        descriptor = lock._context.lock_file_fd
+        if descriptor is not None:
+            os.close(descriptor)
+            lock._context.lock_file_fd = None
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager

@@ -29,8 +29,8 @@ def draw_points(
 
     Example:
         >>> points, labels = draw_points("rings", 50, 3, noise=0.0, seed=0)
-        >>> np.linalg.norm(points[labels == 2], axis=1).round(3).max()
-        np.float64(0.9)
+        >>> float(np.linalg.norm(points[labels == 2], axis=1).round(3).max())
+        0.9
     """
     if kind == "moons" and classes != 2:
         raise UserError(f"kind=moons has two classes, not {classes}: set classes to 2 or choose another kind")
