@@ -1,0 +1,151 @@
+"""Answers which images of a store are most like others, and whether they are like any; needs no torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dml.embeddings import as_array
+from dml.errors import UserError
+from dml.neighbors.index import NeighborIndex
+from dml.search.store import Store
+
+Embed = Callable[[Sequence[str | Path]], NDArray[np.float32]]
+
+
+class Match(NamedTuple):
+    """An image that was found: rank from 1, distance, name, label, the folder or zip its name is relative to."""
+
+    rank: int
+    distance: float
+    name: str
+    label: str
+    root: str
+    id: int
+
+
+@final
+@dataclass(frozen=True)
+class Found:
+    """The images nearest to Q queries.
+
+    Attributes:
+        distances: float64 (Q,k), ascending.
+        positions: int64 (Q,k) of the rows in the store.
+        store: Where they are.
+        threshold: Beyond this distance a match is none; None: all are matches.
+    """
+
+    distances: NDArray[np.float64]
+    positions: NDArray[np.int64]
+    store: Store
+    threshold: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.distances)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether each query (Q,) has a match within the threshold."""
+        if self.threshold is None:
+            return np.ones(len(self), bool)
+        return np.asarray(self.distances[:, 0] <= self.threshold)
+
+    def matches(self, query: int) -> list[Match]:
+        """Return the matches of one query, nearest first, those beyond the threshold left out."""
+        found = []
+        for rank, (distance, position) in enumerate(
+            zip(self.distances[query].tolist(), self.positions[query].tolist(), strict=True), 1
+        ):
+            if self.threshold is None or distance <= self.threshold:
+                row = self.store.row(position)
+                found.append(Match(rank, distance, row.name, row.label, row.root, row.id))
+        return found
+
+
+@final
+class Searcher:
+    """Searches a store: call it with embeddings, or with images where it has an embedder.
+
+    Args:
+        store: What is searched.
+        embedder: Turns image files into embeddings (Q,D); `RunEmbedder` does. None: queries are embeddings.
+        max_memory: Bytes the rows may take in memory; larger stores are searched block by block from the disk.
+
+    Raises:
+        UserError: The embedder is of other weights, size or metric than the store.
+    """
+
+    def __init__(self, store: Store, embedder: Embed | None = None, max_memory: int = 1 << 30) -> None:
+        self.store = store
+        self.embedder = embedder
+        self._block = max(1024, max_memory // (16 * store.dim))  # rows, their centred copies and what checks them
+        self._kept: NeighborIndex | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, embedder: Embed | None = None, max_memory: int = 1 << 30) -> "Searcher":
+        """Open a store and return its searcher.
+
+        Raises:
+            UserError: There is no such file, it is damaged, or of another kind.
+
+        Example:
+            >>> Searcher.load("no_such.npz")
+            Traceback (most recent call last):
+            ...
+            dml.errors.UserError: no file no_such.npz
+        """
+        return cls(Store(Path(path)), embedder, max_memory)
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __call__(self, queries: Any, k: int = 5, threshold: float | None = None) -> Found:
+        """Return the k nearest rows of each query.
+
+        Args:
+            queries: Embeddings (Q,D), or image files where there is an embedder.
+            k: How many.
+            threshold: Distance beyond which an image is not known; None: every image is.
+
+        Raises:
+            UserError: k is larger than the store, or queries are not of its size.
+        """
+        rows = self._embed(queries)
+        if not 1 <= k <= len(self.store):
+            raise UserError(f"k={k} for an index of {len(self.store)} images: give k between 1 and {len(self.store)}")
+        distances, positions = self._search_exactly(rows, k)
+        return Found(distances, positions, self.store, threshold)
+
+    def _embed(self, queries: Any) -> NDArray[Any]:
+        named = isinstance(queries, str | Path) or (
+            isinstance(queries, Sequence) and len(queries) > 0 and isinstance(queries[0], str | Path)
+        )
+        if named:
+            if self.embedder is None:
+                raise UserError("queries are names of images: give Searcher.load an embedder, or embeddings as queries")
+            queries = self.embedder([queries] if isinstance(queries, str | Path) else queries)
+        rows = as_array(queries)
+        if rows.ndim != 2 or rows.shape[1] != self.store.dim:
+            raise UserError(f"queries have shape {rows.shape}: give embeddings (Q,{self.store.dim}), as the index has")
+        return rows
+
+    def _search_exactly(self, rows: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        metric = self.store.about.metric
+        if len(self.store) <= self._block:
+            if self._kept is None:
+                self._kept = NeighborIndex(metric).add(self.store.embeddings)
+            return self._kept.search(rows, k)
+        distances: NDArray[np.float64] = np.empty((len(rows), 0))
+        positions: NDArray[np.int64] = np.empty((len(rows), 0), np.int64)
+        for start in range(0, len(self.store), self._block):
+            part = self.store.embeddings[start : start + self._block]
+            near, at = NeighborIndex(metric).add(part).search(rows, min(k, len(part)))
+            distances, positions = np.hstack([distances, near]), np.hstack([positions, at + start])
+            order = np.lexsort((positions, distances), axis=1)[:, :k]
+            distances = np.take_along_axis(distances, order, 1)
+            positions = np.take_along_axis(positions, order, 1)
+        return distances, positions

@@ -1,0 +1,365 @@
+"""Brings a store up to date with images: only what is new or changed is embedded, and an interrupted call goes on."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dml import runs
+from dml.errors import UserError
+from dml.search.store import EXACT, About, Key, Row, Store, write_store
+from dml.search.structure import encode
+
+_SHARD = 2048  # images embedded before they are put on the disk
+_GATHER = 4096  # rows copied at once
+
+
+class Images(Protocol):
+    """What `dml.data.sources.listing.Listing` is."""
+
+    @property
+    def root(self) -> str:
+        """Folder or zip."""
+        ...
+
+    @property
+    def names(self) -> list[str]:
+        """Paths below it."""
+        ...
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of classes, "" without one."""
+        ...
+
+    @property
+    def stamps(self) -> list[str]:
+        """Texts that change with a file."""
+        ...
+
+
+class Embedder(Protocol):
+    """What `dml.search.embedder.RunEmbedder` is."""
+
+    folder: Path
+    weights: str
+    metric: str
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W) images are brought to."""
+        ...
+
+    def embed(self, listing: Any, positions: NDArray[np.int64]) -> Iterator[Any]:
+        """Yield batches of `positions`, `embeddings`, `sizes` and `failures`."""
+        ...
+
+
+class Change(NamedTuple):
+    """What a call did: rows there are now, embedded, kept, gone; what cannot be read, with reasons; taken over."""
+
+    total: int
+    embedded: int
+    reused: int
+    removed: int
+    dim: int
+    failures: list[tuple[str, str]]
+    taken: int = 0
+
+
+Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]  # of `dml.data.images.read.bar`
+
+
+def no_progress(total: int) -> AbstractContextManager[Callable[[], None]]:
+    """Show nothing."""
+    return nullcontext(lambda: None)
+
+
+def update_store(
+    path: Path,
+    embedder: Embedder,
+    listings: Sequence[Images],
+    keep: bool = True,
+    factory: str | None = None,
+    stores: Sequence[Store] = (),
+    progress: Progress = no_progress,
+) -> Change:
+    """Embed what of some images is not in a store yet, or has changed since, and write the store anew, atomically.
+
+    What is embedded goes to the disk every 2,048 images, into a folder beside the store that an interrupted call
+    leaves and the next one goes on from. Images that cannot be read are left out and told.
+
+    Args:
+        path: The store; made where it is missing.
+        embedder: Turns images into rows; of the store's own weights.
+        listings: Images; one that stands in two of them is embedded once.
+        keep: Whether images of the store that no listing names stay in it.
+        factory: FAISS factory string of the search structure; None: that of the store, the exact search in a new one.
+        stores: Files of `dml predict` whose rows are taken over as they are.
+        progress: Shows how far it is.
+
+    Raises:
+        UserError: The store is of other weights, another process writes it, the disk is full, or there is no image.
+    """
+    with _held(path):
+        old = Store(path) if path.exists() else None
+        for store in [*stores, *([] if old is None else [old])]:
+            check_belongs(store.about, embedder, store.path)
+        journal = _Journal(path, embedder)
+        listed = {
+            (listing.root, name): (at, place)
+            for at, listing in enumerate(listings)
+            for place, name in enumerate(listing.names)
+        }
+        failures = journal.fill(listings, listed, [*stores, *([] if old is None else [old])], progress)
+        sources = [*([] if old is None else [old]), *stores, *journal.stores]
+        rows, origin = _merge(old, stores, journal, listings, listed, keep)
+        if not rows:
+            first = f"'{failures[0][0]}' ({failures[0][1]})" if failures else "nothing was given"
+            raise UserError(f"none of {len(listed)} images can be read, first {first}: give image files")
+        reused_ids = 0 if old is None else old.about.next_id
+        rows, next_id = _number(rows, old, reused_ids)
+        kept_rows = 0 if old is None else int(np.count_nonzero(origin[:, 0] == 0))
+        about = About(
+            weights=embedder.weights,
+            metric=embedder.metric,
+            run=str(embedder.folder.resolve()),
+            image_shape=tuple(embedder.image_shape),
+            factory=factory or (EXACT if old is None else old.about.factory),
+            next_id=next_id,
+        )
+        dim = sources[origin[0, 0]].dim
+        if old is None or about.factory != old.about.factory or not _is_same(old, rows, origin):
+            _write(path, about, rows, origin, sources, dim, old)
+    removed = 0 if old is None else len({*old.keys()} - {(row.root, row.name) for row in rows})
+    taken = _taken(origin, old, stores)
+    return Change(len(rows), len(rows) - kept_rows - taken, kept_rows, removed, dim, failures, taken)
+
+
+def remove_images(path: Path, patterns: Sequence[str]) -> int:
+    """Take images out of a store and return how many; nothing is embedded.
+
+    Args:
+        path: The store.
+        patterns: Names as the store has them, or with `*` and `?`; a folder stands for all below it; a root for all of
+            it.
+
+    Raises:
+        UserError: A pattern meets nothing, nothing would be left, or the store cannot be read or written.
+    """
+    with _held(path):
+        old = Store(path)
+        keys, gone = old.keys(), np.zeros(len(old), bool)
+        for pattern in patterns:
+            met = np.array([_meets(key, pattern.rstrip("/") or pattern) for key in keys], bool)
+            if not met.any():
+                raise UserError(f"--remove '{pattern}' meets no image of {path}: see `dml index {path}`")
+            gone |= met
+        left = np.flatnonzero(~gone)
+        if not len(left):
+            raise UserError(f"{path} would be empty: remove the file instead")
+        origin = np.stack([np.zeros_like(left), left], axis=1)
+        rows = [old.row(int(position)) for position in left]
+        _write(path, old.about, rows, origin, [old], old.dim, old)
+    return int(gone.sum())
+
+
+def partial_folder(path: Path) -> Path:
+    """Return the folder in which an interrupted call leaves what it has embedded.
+
+    Example:
+        >>> partial_folder(Path("photos.npz")).as_posix()
+        '.photos.npz.partial'
+    """
+    return path.parent / f".{path.name}.partial"
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a store against other writers; the folder for it goes where nothing is left in it to go on from."""
+    folder = partial_folder(path)
+    try:
+        with runs.held(folder, f"another process writes {path}: wait for it"):
+            yield
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if folder.is_dir() and not any(folder.glob("[0-9]*.npz")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_belongs(about: About, embedder: Embedder, path: Path) -> None:
+    """Refuse a store that another encoder has made, or another checkpoint of it.
+
+    Raises:
+        UserError: Weights or metric differ.
+    """
+    if about.metric != embedder.metric:
+        told = f"{path} is in metric {about.metric}, run {embedder.folder} in {embedder.metric}"
+        raise UserError(f"{told}: they do not belong together; make the index anew with this run")
+    if about.weights != embedder.weights:
+        told = f"{path} was made by other weights (of {about.run or 'an unknown run'}) than those of {embedder.folder}"
+        raise UserError(f"{told}: give its own run, or another file")
+
+
+def _meets(key: Key, pattern: str) -> bool:
+    root, name = key
+    whole = f"{root}/{name}"
+    return pattern in (root, name, whole) or any(
+        fnmatchcase(text, pattern) or text.startswith(f"{pattern}/") for text in (name, whole)
+    )
+
+
+@final
+class _Journal:
+    """What an interrupted call has embedded already: small stores in a folder beside the one to be written."""
+
+    def __init__(self, path: Path, embedder: Embedder) -> None:
+        self.folder = partial_folder(path)
+        self.embedder = embedder
+        self.stores: list[Store] = []
+        for file in sorted(self.folder.glob("[0-9]*.npz")):
+            try:
+                store = Store(file)
+            except UserError:  # cut off while it was written, on a disk that lost it
+                continue
+            if store.about.weights == embedder.weights:
+                self.stores.append(store)
+        self._next = 1 + max((int(file.stem) for file in self.folder.glob("[0-9]*.npz")), default=0)
+        self._rows: list[Row] = []
+        self._blocks: list[NDArray[np.float32]] = []
+
+    def fill(
+        self, listings: Sequence[Images], listed: dict[Key, tuple[int, int]], known: list[Store], progress: Progress
+    ) -> list[tuple[str, str]]:
+        """Embed what no store holds; return what cannot be read."""
+        fresh = {(key, stamp) for store in [*known, *self.stores] for key, stamp in _stamped(store, listed)}
+        todo: list[list[int]] = [[] for _ in listings]
+        for key, (at, place) in listed.items():
+            if (key, listings[at].stamps[place]) not in fresh:
+                todo[at].append(place)
+        failures: list[tuple[str, str]] = []
+        with progress(sum(map(len, todo))) as step:
+            try:
+                for listing, places in zip(listings, todo, strict=True):
+                    for batch in self.embedder.embed(listing, np.array(places, np.int64)):
+                        failures += [(listing.names[at], reason) for at, reason in sorted(batch.failures.items())]
+                        self._add(listing, batch)
+                        for _ in range(len(batch.positions) + len(batch.failures)):
+                            step()
+            finally:
+                self._flush()
+        return failures
+
+    def _add(self, listing: Images, batch: Any) -> None:
+        for position, (height, width) in zip(batch.positions.tolist(), batch.sizes.tolist(), strict=True):
+            names = listing.names[position], listing.labels[position], listing.stamps[position]
+            self._rows.append(Row(listing.root, *names, (height, width), -1))
+        if len(batch.positions):
+            self._blocks.append(batch.embeddings)
+        if len(self._rows) >= _SHARD:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        file = self.folder / f"{self._next:06}.npz"
+        about = About(self.embedder.weights, self.embedder.metric)
+        rows, blocks, self._rows, self._blocks = self._rows, self._blocks, [], []
+        write_store(file, about, rows, blocks, blocks[0].shape[1])
+        self._next += 1
+        self.stores.append(Store(file, verify=False))
+
+
+def _stamped(store: Store, listed: dict[Key, tuple[int, int]]) -> Iterator[tuple[Key, str]]:
+    for key, stamp in zip(store.keys(), store.stamps, strict=True):
+        if stamp and key in listed:  # a file that was not there may be there now
+            yield key, str(stamp)
+
+
+def _merge(
+    old: Store | None,
+    stores: Sequence[Store],
+    journal: _Journal,
+    listings: Sequence[Images],
+    listed: dict[Key, tuple[int, int]],
+    keep: bool,
+) -> tuple[list[Row], NDArray[np.int64]]:
+    """Return the rows of the new store, and (N,2) in which source and row of it each has its embedding.
+
+    Sources are the old store, others taken over, then the journal's; rows of the old one come first, in their order.
+    """
+    sources = [*([] if old is None else [old]), *stores, *journal.stores]
+    places: dict[Key, tuple[int, int]] = {}
+    for number, store in enumerate(sources):
+        whole = store in stores or (keep and store is old)
+        for at, (key, stamp) in enumerate(zip(store.keys(), store.stamps, strict=True)):
+            where = listed.get(key)
+            if where is None:
+                if whole:
+                    places.setdefault(key, (number, at))
+            elif stamp == listings[where[0]].stamps[where[1]]:
+                places.setdefault(key, (number, at))
+    order = sorted(places.items(), key=lambda item: item[1])
+    if not keep:
+        order = [(key, places[key]) for key in listed if key in places]
+    rows = []
+    for key, (number, at) in order:
+        row = sources[number].row(at)
+        if key in listed:
+            listing, place = listings[listed[key][0]], listed[key][1]
+            row = row._replace(label=listing.labels[place])
+        rows.append(row)
+    return rows, np.array([place for _, place in order], np.int64).reshape(-1, 2)
+
+
+def _number(rows: list[Row], old: Store | None, next_id: int) -> tuple[list[Row], int]:
+    """Give rows their ids: an image keeps its own, new ones get the next."""
+    known = {} if old is None else dict(zip(old.keys(), old.ids.tolist(), strict=True))
+    numbered = []
+    for row in rows:
+        own = known.get((row.root, row.name))
+        numbered.append(row._replace(id=next_id if own is None else own))
+        next_id += own is None
+    return numbered, next_id
+
+
+def _is_same(old: Store, rows: list[Row], origin: NDArray[np.int64]) -> bool:
+    """Tell whether the rows are those of the old store, in their order."""
+    same = len(rows) == len(old) and not origin[:, 0].any() and bool((origin[:, 1] == np.arange(len(old))).all())
+    return same and all(row.label == old.class_names[at] for row, at in zip(rows, old.labels, strict=True))
+
+
+def _taken(origin: NDArray[np.int64], old: Store | None, stores: Sequence[Store]) -> int:
+    first = 0 if old is None else 1
+    return int(np.count_nonzero((origin[:, 0] >= first) & (origin[:, 0] < first + len(stores))))
+
+
+def _write(
+    path: Path,
+    about: About,
+    rows: list[Row],
+    origin: NDArray[np.int64],
+    sources: Sequence[Store],
+    dim: int,
+    old: Store | None,
+) -> None:
+    """Write a store whose embeddings lie in several others, with its search structure."""
+    if {store.dim for store in sources} != {dim}:
+        raise UserError(f"{path}: embeddings of {sorted({store.dim for store in sources})} numbers cannot be one index")
+
+    def blocks(start: int = 0) -> Iterator[NDArray[np.float32]]:
+        for low in range(start, len(rows), _GATHER):
+            part = origin[low : low + _GATHER]
+            block = np.empty((len(part), dim), np.float32)
+            for number in np.unique(part[:, 0]):
+                mine = part[:, 0] == number
+                block[mine] = sources[number].embeddings[part[mine, 1]]
+            yield block
+
+    codes = encode(about, len(rows), dim, blocks, old, origin)
+    write_store(path, about, rows, blocks(), dim, codes)
