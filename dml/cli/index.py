@@ -10,7 +10,10 @@ from dml.cli.options import Parser, add_trust
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dml.search.store import Store
+    from dml.search.structure import Measured
 
 INDEX = "index.npz"  # in the run's folder
 
@@ -113,7 +116,27 @@ def _add(path: Path, run: str | None, options: argparse.Namespace) -> list[tuple
         progress=lambda total: bar(total, "embedding"),
     )
     print(told_change(path, change))
+    if change.measured:
+        print(f"\n{measured_table(change.measured)}")
     return change.failures
+
+
+def measured_table(measured: "Sequence[Measured]") -> str:
+    """Return recall, time and size of a search structure beside the exact search.
+
+    Example:
+        >>> from dml.search.structure import Measured
+        >>> print(measured_table([Measured("PQ8", 0.98, 0.61, 0.02, 9.5)]))
+        index  recall@10  without refining  ms/query  bytes/vector
+        PQ8       0.9800            0.6100    0.0200           9.5
+    """
+    width = max(5, *(len(row.name) for row in measured))
+    lines = [f"{'index':<{width}}  recall@10  without refining  ms/query  bytes/vector"]
+    lines += [
+        f"{row.name:<{width}}  {row.recall:>9.4f}  {row.unrefined:>16.4f}  {row.milliseconds:>8.4f}  {row.bytes:>12.1f}"
+        for row in measured
+    ]
+    return "\n".join(lines)
 
 
 def _describe(path: Path) -> None:

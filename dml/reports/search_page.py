@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from dml.reports import html
 
+_SIZE = "width: 128px; height: 128px; object-fit: contain"
+_WIDTH = "width: 132px; overflow-wrap: anywhere; font-weight: normal"
+
 
 class Picture(NamedTuple):
     """An image on the page: JPEG bytes or None, its name and label, and its distance from the query."""
@@ -62,5 +65,5 @@ def _cell(picture: Picture) -> html.Thumbnail:
     if picture.content is not None:
         data = base64.b64encode(picture.content).decode()
         name = html.escape(picture.name)
-        shown = f'<img class="thumbnail found" src="data:image/jpeg;base64,{data}" alt="{name}">'
-    return html.Thumbnail("<br>".join([shown, *lines]))
+        shown = f'<img style="{_SIZE}" src="data:image/jpeg;base64,{data}" alt="{name}">'
+    return html.Thumbnail(f'<div style="{_WIDTH}">{"<br>".join([shown, *lines])}</div>')

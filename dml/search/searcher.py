@@ -8,10 +8,13 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from dml.embeddings import as_array
+from dml.embeddings import as_array, unit_rows
 from dml.errors import UserError
+from dml.neighbors.approximate import ApproximateIndex
+from dml.neighbors.distances import get_metric
 from dml.neighbors.index import NeighborIndex
 from dml.search.store import Store
+from dml.search.structure import num_candidates, search_blocks
 
 Embed = Callable[[Sequence[str | Path]], NDArray[np.float32]]
 
@@ -84,6 +87,7 @@ class Searcher:
         self.embedder = embedder
         self._block = max(1024, max_memory // (16 * store.dim))  # rows, their centred copies and what checks them
         self._kept: NeighborIndex | None = None
+        self._codes: ApproximateIndex | None = None
 
     @classmethod
     def load(cls, path: str | Path, embedder: Embed | None = None, max_memory: int = 1 << 30) -> "Searcher":
@@ -117,8 +121,17 @@ class Searcher:
         rows = self._embed(queries)
         if not 1 <= k <= len(self.store):
             raise UserError(f"k={k} for an index of {len(self.store)} images: give k between 1 and {len(self.store)}")
-        distances, positions = self._search_exactly(rows, k)
+        distances, positions = self.search(rows, k)
         return Found(distances, positions, self.store, threshold)
+
+    def search(self, rows: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return distances, ascending, and positions (Q,k) of the rows nearest to embeddings (Q,D)."""
+        if not len(self.store.codes):
+            return self._search_exactly(rows, k)
+        if self._codes is None:
+            told = self.store.about.factory
+            self._codes = ApproximateIndex.of_codes(told, self.store.codes, self.store.dim, len(self.store))
+        return self._search_codes(self._codes, rows, k)
 
     def _embed(self, queries: Any) -> NDArray[Any]:
         named = isinstance(queries, str | Path) or (
@@ -139,13 +152,27 @@ class Searcher:
             if self._kept is None:
                 self._kept = NeighborIndex(metric).add(self.store.embeddings)
             return self._kept.search(rows, k)
-        distances: NDArray[np.float64] = np.empty((len(rows), 0))
-        positions: NDArray[np.int64] = np.empty((len(rows), 0), np.int64)
-        for start in range(0, len(self.store), self._block):
-            part = self.store.embeddings[start : start + self._block]
-            near, at = NeighborIndex(metric).add(part).search(rows, min(k, len(part)))
-            distances, positions = np.hstack([distances, near]), np.hstack([positions, at + start])
-            order = np.lexsort((positions, distances), axis=1)[:, :k]
-            distances = np.take_along_axis(distances, order, 1)
-            positions = np.take_along_axis(positions, order, 1)
+        starts = range(0, len(self.store), self._block)
+        blocks = ((start, self.store.embeddings[start : start + self._block]) for start in starts)
+        return search_blocks(blocks, rows, k, metric)
+
+    def _search_codes(
+        self, index: ApproximateIndex, rows: NDArray[Any], k: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the nearest of what an approximate search proposes, by exact distances."""
+        metric = get_metric(self.store.about.metric)
+        cosine = metric.name == "cosine"
+        asked = unit_rows(rows.astype(np.float64, copy=False)) if cosine else rows
+        found = index.search(asked.astype(np.float32), num_candidates(k, len(self.store)))
+        distances, positions = np.empty((len(rows), k)), np.empty((len(rows), k), np.int64)
+        for at, proposed in enumerate(found):
+            near = np.unique(proposed[proposed >= 0])
+            if len(near) < k:  # too few lists were looked through
+                distances[at : at + 1], positions[at : at + 1] = self._search_exactly(rows[at : at + 1], k)
+                continue
+            held = np.asarray(self.store.embeddings[near])
+            held = unit_rows(held) if cosine else held
+            keys = metric.paired(np.broadcast_to(asked[at], held.shape), held)
+            order = np.argsort(keys, kind="stable")[:k]
+            distances[at], positions[at] = metric.distance(keys[order]), near[order]
         return distances, positions

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dml import runs
 from dml.errors import UserError
 from dml.search.store import EXACT, About, Key, Row, Store, write_store
-from dml.search.structure import encode
+from dml.search.structure import Measured, encode
 
 _SHARD = 2048  # images embedded before they are put on the disk
 _GATHER = 4096  # rows copied at once
@@ -61,7 +61,7 @@ class Embedder(Protocol):
 
 
 class Change(NamedTuple):
-    """What a call did: rows there are now, embedded, kept, gone; what cannot be read, with reasons; taken over."""
+    """What a call did: rows there are now, embedded, kept, gone, taken over; what cannot be read and why; recall, cost."""
 
     total: int
     embedded: int
@@ -70,6 +70,7 @@ class Change(NamedTuple):
     dim: int
     failures: list[tuple[str, str]]
     taken: int = 0
+    measured: Sequence[Measured] = ()
 
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]  # of `dml.data.images.read.bar`
@@ -134,11 +135,12 @@ def update_store(
             next_id=next_id,
         )
         dim = sources[origin[0, 0]].dim
+        measured: list[Measured] = []
         if old is None or about.factory != old.about.factory or not _is_same(old, rows, origin):
-            _write(path, about, rows, origin, sources, dim, old)
+            measured = _write(path, about, rows, origin, sources, dim, old)
     removed = 0 if old is None else len({*old.keys()} - {(row.root, row.name) for row in rows})
     taken = _taken(origin, old, stores)
-    return Change(len(rows), len(rows) - kept_rows - taken, kept_rows, removed, dim, failures, taken)
+    return Change(len(rows), len(rows) - kept_rows - taken, kept_rows, removed, dim, failures, taken, measured)
 
 
 def remove_images(path: Path, patterns: Sequence[str]) -> int:
@@ -347,7 +349,7 @@ def _write(
     sources: Sequence[Store],
     dim: int,
     old: Store | None,
-) -> None:
+) -> list[Measured]:
     """Write a store whose embeddings lie in several others, with its search structure."""
     if {store.dim for store in sources} != {dim}:
         raise UserError(f"{path}: embeddings of {sorted({store.dim for store in sources})} numbers cannot be one index")
@@ -361,5 +363,6 @@ def _write(
                 block[mine] = sources[number].embeddings[part[mine, 1]]
             yield block
 
-    codes = encode(about, len(rows), dim, blocks, old, origin)
+    codes, measured = encode(about, len(rows), dim, blocks, old, origin)
     write_store(path, about, rows, blocks(), dim, codes)
+    return measured
