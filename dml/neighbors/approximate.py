@@ -59,10 +59,12 @@ class ApproximateIndex:
             UserError: The sample is too small.
         """
         ivf = self._ivf()
-        parts = [ivf, self._index, getattr(ivf, "pq", None), getattr(self._index, "pq", None)]
-        for part in parts:  # FAISS would warn of small samples on standard error
+        own = self._downcast()
+        for part in (ivf, own, getattr(ivf, "pq", None), getattr(own, "pq", None)):
             if hasattr(part, "cp"):
-                part.cp.min_points_per_centroid = 1
+                part.cp.min_points_per_centroid = 1  # FAISS would warn of small samples on standard error
+            if hasattr(part, "do_polysemous_training"):
+                part.do_polysemous_training = False  # takes seconds, for a filter that is never asked
         try:
             self._index.train(np.ascontiguousarray(sample, np.float32))
         except RuntimeError as error:

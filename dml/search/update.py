@@ -61,7 +61,7 @@ class Embedder(Protocol):
 
 
 class Change(NamedTuple):
-    """What a call did: rows there are now, embedded, kept, gone, taken over; what cannot be read and why; recall, cost."""
+    """What a call did: rows there are now, embedded, kept, gone, taken over; what cannot be read; recall and cost."""
 
     total: int
     embedded: int

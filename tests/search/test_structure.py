@@ -1,4 +1,4 @@
-"""Factory structures: what they find is measured against the exact answer, and they follow what is added and removed."""
+"""Factory structures: they are measured against the exact answer, and follow what is added and removed."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,9 @@ def _write(path, rows, factory, metric="l2"):
 FACTORIES = ["IVF16,Flat", "HNSW16", "PQ8", "RaBitQ", "IVF16,PQ8", "IVF16,RaBitQ", "OPQ8,IVF16,PQ8", "SQ8"]
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
-@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize(
+    ("factory", "metric"), [*((factory, "l2") for factory in FACTORIES), ("IVF16,PQ8", "cosine"), ("HNSW16", "cosine")]
+)
 def test_the_measured_recall_is_that_of_the_search(tmp_path, rows, factory, metric):
     path = tmp_path / "x.npz"
     measured = _write(path, rows, factory, metric)
