@@ -21,6 +21,7 @@ EPILOG = """examples:
   dml index first --add photos                    an index of all images of a folder: runs/first/index.npz
   dml index first --add more.zip --output my.npz
   dml index my.npz --add new --remove 'old/*'     only what is new or changed is embedded
+  dml index my.npz --factory IVF256,PQ16          an approximate structure, with its recall, time and size
   dml index my.npz                                what is in it
 """
 
@@ -30,13 +31,16 @@ def main(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
     path, run = find_index(options.run, options.output, options.runs_dir)
     if not (options.add or options.remove or options.factory):
-        _describe(path)
+        (_measure if options.measure else _describe)(path)
         return 0
     if options.remove:
         from dml.search.update import remove_images
 
         print(f"{path}: {remove_images(path, options.remove)} images removed")
     failures = _add(path, run, options) if options.add or options.factory else []
+    if options.measure:
+        print()
+        _measure(path)
     return tell_failures(failures)
 
 
@@ -64,6 +68,9 @@ def build_parser() -> Parser:
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
     parser.add_argument("--factory", metavar="TEXT", help="of FAISS: IVF1024,PQ16, HNSW32, ... (Flat: exact)")
+    parser.add_argument(
+        "--measure", action="store_true", help="what dml search's --expand, --augment and --rerank gain and cost here"
+    )
     add_listing_options(parser)
     add_trust(parser)
     return parser
@@ -137,6 +144,15 @@ def measured_table(measured: "Sequence[Measured]") -> str:
         for row in measured
     ]
     return "\n".join(lines)
+
+
+def _measure(path: Path) -> None:
+    from dml.search.gain import measure_gains
+    from dml.search.store import Store
+
+    print(f"{'':<18}  recall_at_1  map_at_r  seconds")
+    for row in measure_gains(Store(path)):
+        print(f"{row.name:<18}  {row.recall_at_1:>11.4f}  {row.map_at_r:>8.4f}  {row.seconds:>7.2f}")
 
 
 def _describe(path: Path) -> None:

@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
     path, _ = find_index(options.index, None, options.runs_dir)
 
+    from dml.search.reranking import Reranking
     from dml.search.searcher import Searcher
 
     searcher = Searcher.load(path)
@@ -39,12 +40,13 @@ def main(arguments: list[str]) -> int:
     from dml.search.update import check_belongs
 
     check_belongs(searcher.store.about, embedder, path)
-    searcher = Searcher(searcher.store, max_memory=parse_memory(options.max_memory))
+    searcher = Searcher(searcher.store, None, parse_memory(options.max_memory), options.augment, options.alpha)
     listings = list_all(options.images, options)
     names, rows, failures = _embed(embedder, listings)
     if not len(rows):
         raise UserError(f"none of {len(failures)} queries can be read, first '{failures[0][0]}' ({failures[0][1]})")
-    found = searcher(rows, options.k, options.threshold)
+    reranking = Reranking() if options.rerank else None
+    found = searcher(rows, options.k, options.threshold, options.expand, reranking)
     if options.html:
         _write_page(Path(options.html), path, names, listings, found)
     if options.json:
@@ -77,6 +79,14 @@ def build_parser() -> Parser:
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
     parser.add_argument("--max_memory", type=memory, default="1GiB", metavar="SIZE", help="for the search (1GiB)")
+    parser.add_argument(
+        "--expand", type=whole(), default=0, metavar="N", help="draw queries towards their N nearest (α-QE; 0)"
+    )
+    parser.add_argument(
+        "--augment", type=whole(), default=0, metavar="N", help="draw the index's rows towards their N nearest (DBA; 0)"
+    )
+    parser.add_argument("--alpha", type=real(above=-1), default=3.0, metavar="X", help="of --expand and --augment (3)")
+    parser.add_argument("--rerank", action="store_true", help="order by k-reciprocal neighbours (k1=20, k2=6, λ=0.3)")
     add_listing_options(parser)
     add_trust(parser)
     return parser

@@ -61,9 +61,9 @@ class ApproximateIndex:
         ivf = self._ivf()
         own = self._downcast()
         for part in (ivf, own, getattr(ivf, "pq", None), getattr(own, "pq", None)):
-            if hasattr(part, "cp"):
+            if part is not None and hasattr(part, "cp"):
                 part.cp.min_points_per_centroid = 1  # FAISS would warn of small samples on standard error
-            if hasattr(part, "do_polysemous_training"):
+            if part is not None and hasattr(part, "do_polysemous_training"):
                 part.do_polysemous_training = False  # takes seconds, for a filter that is never asked
         try:
             self._index.train(np.ascontiguousarray(sample, np.float32))

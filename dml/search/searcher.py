@@ -13,6 +13,8 @@ from dml.errors import UserError
 from dml.neighbors.approximate import ApproximateIndex
 from dml.neighbors.distances import get_metric
 from dml.neighbors.index import NeighborIndex
+from dml.search.expansion import augment_rows, expand_queries
+from dml.search.reranking import Reranking, rerank
 from dml.search.store import Store
 from dml.search.structure import num_candidates, search_blocks
 
@@ -77,56 +79,105 @@ class Searcher:
         store: What is searched.
         embedder: Turns image files into embeddings (Q,D); `RunEmbedder` does. None: queries are embeddings.
         max_memory: Bytes the rows may take in memory; larger stores are searched block by block from the disk.
+        augment: Draw every row towards so many of its nearest (database augmentation), in memory; 0: none.
+        alpha: How steeply the weights of neighbours fall, there and in query expansion.
+        only: Positions (n,) of the rows that are searched, exactly; None: all, by the store's structure.
 
     Raises:
-        UserError: The embedder is of other weights, size or metric than the store.
+        UserError: Augmented rows take more than `max_memory`, or there are too few.
+
+    Example:
+        >>> Searcher.load("no_such.npz")
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: no file no_such.npz
     """
 
-    def __init__(self, store: Store, embedder: Embed | None = None, max_memory: int = 1 << 30) -> None:
-        self.store = store
-        self.embedder = embedder
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embed | None = None,
+        max_memory: int = 1 << 30,
+        augment: int = 0,
+        alpha: float = 3.0,
+        only: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.store, self.embedder, self.alpha = store, embedder, alpha
+        self._max_memory = max_memory
+        self._metric = get_metric(store.about.metric)
+        self._cosine = self._metric.name == "cosine"
+        self._only = only
+        self._held: NDArray[np.float32] = store.embeddings if only is None else store.embeddings[only]
         self._block = max(1024, max_memory // (16 * store.dim))  # rows, their centred copies and what checks them
         self._kept: NeighborIndex | None = None
         self._codes: ApproximateIndex | None = None
+        if augment:
+            self._augment(augment)
 
     @classmethod
-    def load(cls, path: str | Path, embedder: Embed | None = None, max_memory: int = 1 << 30) -> "Searcher":
-        """Open a store and return its searcher.
+    def load(
+        cls,
+        path: str | Path,
+        embedder: Embed | None = None,
+        max_memory: int = 1 << 30,
+        augment: int = 0,
+        alpha: float = 3.0,
+    ) -> "Searcher":
+        """Open a store and return its searcher; arguments as above.
 
         Raises:
             UserError: There is no such file, it is damaged, or of another kind.
-
-        Example:
-            >>> Searcher.load("no_such.npz")
-            Traceback (most recent call last):
-            ...
-            dml.errors.UserError: no file no_such.npz
         """
-        return cls(Store(Path(path)), embedder, max_memory)
+        return cls(Store(Path(path)), embedder, max_memory, augment, alpha)
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self._held)
 
-    def __call__(self, queries: Any, k: int = 5, threshold: float | None = None) -> Found:
+    def __call__(
+        self,
+        queries: Any,
+        k: int = 5,
+        threshold: float | None = None,
+        expand: int = 0,
+        reranking: Reranking | None = None,
+    ) -> Found:
         """Return the k nearest rows of each query.
 
         Args:
             queries: Embeddings (Q,D), or image files where there is an embedder.
             k: How many.
             threshold: Distance beyond which an image is not known; None: every image is.
+            expand: Draw queries towards so many of their nearest rows first (α-QE); 0: as they are.
+            reranking: Order by k-reciprocal neighbours, the queries asked together; distances are then those of the
+                re-ranking. None: by the distance of the run.
 
         Raises:
-            UserError: k is larger than the store, or queries are not of its size.
+            UserError: k is larger than the store, queries are not of its size, or a threshold is given where distances
+                are not those of the run.
         """
         rows = self._embed(queries)
-        if not 1 <= k <= len(self.store):
-            raise UserError(f"k={k} for an index of {len(self.store)} images: give k between 1 and {len(self.store)}")
-        distances, positions = self.search(rows, k)
-        return Found(distances, positions, self.store, threshold)
+        if not 1 <= k <= len(self):
+            raise UserError(f"k={k} for an index of {len(self)} images: give k between 1 and {len(self)}")
+        if threshold is not None and (expand or reranking is not None):
+            raise UserError(
+                "a threshold is a distance of the run: leave expansion and re-ranking out, or the threshold"
+            )
+        if self._cosine or expand or reranking is not None:
+            rows = rows.astype(np.float64)
+            rows = unit_rows(rows) if self._cosine else rows
+        if expand:
+            near = self.search(rows, min(expand, len(self)))[1]
+            rows = expand_queries(rows, self._rows, near, self.alpha, self._cosine)
+        if reranking is None:
+            distances, positions = self.search(rows, k)
+        else:
+            memory = self._max_memory
+            distances, positions = rerank(rows, self._rows, len(self), self._squared, k, reranking, memory)
+        return Found(distances, positions if self._only is None else self._only[positions], self.store, threshold)
 
     def search(self, rows: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return distances, ascending, and positions (Q,k) of the rows nearest to embeddings (Q,D)."""
-        if not len(self.store.codes):
+        if not len(self.store.codes) or self._held is not self.store.embeddings:
             return self._search_exactly(rows, k)
         if self._codes is None:
             told = self.store.about.factory
@@ -146,33 +197,48 @@ class Searcher:
             raise UserError(f"queries have shape {rows.shape}: give embeddings (Q,{self.store.dim}), as the index has")
         return rows
 
+    def _augment(self, num_neighbours: int) -> None:
+        if self._held.nbytes > self._max_memory:
+            raise UserError(f"augmented rows take {self._held.nbytes:,} bytes: raise max_memory, or leave them out")
+        if num_neighbours >= len(self):
+            raise UserError(f"augment={num_neighbours} for an index of {len(self)} images: give less")
+        rows = augment_rows(len(self), self._rows, self.search, num_neighbours, self.alpha, self._cosine)
+        self._held, self._kept, self._codes = rows, None, None
+
+    def _rows(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return rows (n,D), of length one under `cosine`."""
+        rows = np.asarray(self._held[positions], dtype=np.float64)
+        return unit_rows(rows) if self._cosine else rows
+
+    def _squared(self, rows: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return squared Euclidean distances, of rows of length one under `cosine`, and positions."""
+        distances, positions = self.search(rows, k)
+        return 2 * distances if self._cosine else np.square(distances), positions
+
     def _search_exactly(self, rows: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        metric = self.store.about.metric
-        if len(self.store) <= self._block:
+        if len(self) <= self._block:
             if self._kept is None:
-                self._kept = NeighborIndex(metric).add(self.store.embeddings)
+                self._kept = NeighborIndex(self._metric.name).add(self._held)
             return self._kept.search(rows, k)
-        starts = range(0, len(self.store), self._block)
-        blocks = ((start, self.store.embeddings[start : start + self._block]) for start in starts)
-        return search_blocks(blocks, rows, k, metric)
+        starts = range(0, len(self), self._block)
+        blocks = ((start, self._held[start : start + self._block]) for start in starts)
+        return search_blocks(blocks, rows, k, self._metric.name)
 
     def _search_codes(
         self, index: ApproximateIndex, rows: NDArray[Any], k: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the nearest of what an approximate search proposes, by exact distances."""
-        metric = get_metric(self.store.about.metric)
-        cosine = metric.name == "cosine"
-        asked = unit_rows(rows.astype(np.float64, copy=False)) if cosine else rows
-        found = index.search(asked.astype(np.float32), num_candidates(k, len(self.store)))
+        asked = unit_rows(rows.astype(np.float64)) if self._cosine else rows
+        found = index.search(asked.astype(np.float32), num_candidates(k, len(self)))
         distances, positions = np.empty((len(rows), k)), np.empty((len(rows), k), np.int64)
         for at, proposed in enumerate(found):
             near = np.unique(proposed[proposed >= 0])
             if len(near) < k:  # too few lists were looked through
                 distances[at : at + 1], positions[at : at + 1] = self._search_exactly(rows[at : at + 1], k)
                 continue
-            held = np.asarray(self.store.embeddings[near])
-            held = unit_rows(held) if cosine else held
-            keys = metric.paired(np.broadcast_to(asked[at], held.shape), held)
+            held = np.asarray(self._held[near])
+            held = unit_rows(held) if self._cosine else held
+            keys = self._metric.paired(np.broadcast_to(asked[at], held.shape), held)
             order = np.argsort(keys, kind="stable")[:k]
-            distances[at], positions[at] = metric.distance(keys[order]), near[order]
+            distances[at], positions[at] = self._metric.distance(keys[order]), near[order]
         return distances, positions
