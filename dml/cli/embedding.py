@@ -54,7 +54,7 @@ def list_all(paths: Sequence[str], options: argparse.Namespace) -> "list[Listing
     from dml.data.sources.files import is_image_name
     from dml.data.sources.listing import list_files, list_images
 
-    single = [path for path in paths if is_image_name(Path(path).name) and Path(path).expanduser().is_file()]
+    single = [path for path in paths if is_image_name(Path(path).name) and not Path(path).expanduser().is_dir()]
     many = [path for path in paths if path not in single]
     listings = [list_images(path, not options.unlabelled, options.anywhere) for path in many]
     return [*listings, *([list_files(single)] if single else [])]

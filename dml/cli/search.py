@@ -114,11 +114,12 @@ def _embed(embedder: "RunEmbedder", listings: "list[Listing]") -> tuple[list[tup
 def result_table(names: list[str], found: "Found") -> str:
     """Return what was found as an aligned table, one line per match; a query without one is unknown."""
     lines: list[str] = []
+    several = len(found.store.about.roots) > 1
     for query, name in enumerate(names):
         matches = found.matches(query)
         lines += [""] * bool(lines)
         lines.append(name if matches else f"{name}  unknown: the nearest is at {found.distances[query, 0]:.4f}")
-        shown = [(match, printable(match.label), printable(match.name)) for match in matches]
+        shown = [(match, printable(match.label), printable(match.shown(several))) for match in matches]
         width = max((len(label) for _, label, _ in shown), default=0)
         lines += [f"{m.rank:>4}  {m.distance:8.4f}  {label:<{width}}  {name}" for m, label, name in shown]
     return "\n".join(lines)
@@ -152,11 +153,11 @@ def _write_page(
     from dml.cli.thumbnails import Thumbnails
     from dml.reports.search_page import Answer, Picture, search_page
 
-    pictures = Thumbnails()
+    pictures, several = Thumbnails(), len(found.store.about.roots) > 1
     answers = []
     for number, (name, listing, at) in enumerate(names):
         matches = [
-            Picture(pictures.stored(match.root, match.name), match.name, match.label, match.distance)
+            Picture(pictures.stored(match.root, match.name), match.shown(several), match.label, match.distance)
             for match in found.matches(number)
         ]
         own = Picture(pictures.read(listings[listing].reader, at), name, listings[listing].labels[at])

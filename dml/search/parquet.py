@@ -11,8 +11,9 @@ import numpy as np
 
 from dml.embeddings import EmbeddingSet
 from dml.errors import UserError, reason_of
+from dml.search.journal import Embedder, Images, Progress, no_progress, partial_folder
 from dml.search.store import About, Row, Store, read_about, write_store
-from dml.search.update import Change, Embedder, Images, Progress, no_progress, partial_folder, update_store
+from dml.search.update import Change, update_store
 
 _GROUP = 8192  # rows held at once
 _ABOUT = b"dml"

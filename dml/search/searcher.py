@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -30,6 +30,10 @@ class Match(NamedTuple):
     label: str
     root: str
     id: int
+
+    def shown(self, several: bool) -> str:
+        """Return the name to show, with the last part of the root where there are several."""
+        return f"{PurePath(self.root).name}/{self.name}" if several else self.name
 
 
 @final
@@ -159,9 +163,7 @@ class Searcher:
         if not 1 <= k <= len(self):
             raise UserError(f"k={k} for an index of {len(self)} images: give k between 1 and {len(self)}")
         if threshold is not None and (expand or reranking is not None):
-            raise UserError(
-                "a threshold is a distance of the run: leave expansion and re-ranking out, or the threshold"
-            )
+            raise UserError("a threshold is a distance of the run: give it without expansion and re-ranking")
         if self._cosine or expand or reranking is not None:
             rows = rows.astype(np.float64)
             rows = unit_rows(rows) if self._cosine else rows

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dml.errors import UserError
-from dml.search import Store, remove_images, update, update_store
+from dml.search import Store, remove_images, update_store
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def test_an_interrupted_call_goes_on(photos, path, encoder, listed):
     with pytest.raises(KeyboardInterrupt):
         update_store(path, encoder(fail_after=3), [listed(photos)])
     assert not path.exists()
-    assert update.partial_folder(path).is_dir()
+    assert partial_folder(path).is_dir()
     second = encoder()
     update_store(path, second, [listed(photos)])
     assert len(second.embedded) == 4
-    assert not update.partial_folder(path).exists()
+    assert not partial_folder(path).exists()
     whole = path.with_name("whole.npz")
     update_store(whole, encoder(), [listed(photos)])
     assert path.read_bytes() == whole.read_bytes()
@@ -75,7 +75,7 @@ def test_what_other_weights_left_is_not_gone_on_from(photos, path, encoder, list
 def test_a_shard_that_is_damaged_is_embedded_again(photos, path, encoder, listed):
     with pytest.raises(KeyboardInterrupt):
         update_store(path, encoder(fail_after=3), [listed(photos)])
-    shard = next(update.partial_folder(path).glob("0*.npz"))
+    shard = next(partial_folder(path).glob("0*.npz"))
     shard.write_bytes(shard.read_bytes()[:-30])
     assert update_store(path, encoder(), [listed(photos)]).embedded == 7
 
