@@ -7,6 +7,7 @@ import pytest
 
 from dml.errors import UserError
 from dml.search import Store, remove_images, update_store
+from dml.search.journal import partial_folder
 
 
 @pytest.fixture
