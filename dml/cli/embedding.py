@@ -69,6 +69,7 @@ def told_change(path: Path, change: "Change") -> str:
         'x.npz: 5 images, 64 numbers each: 2 embedded, 3 as they were'
     """
     done = [f"{change.embedded} embedded", f"{change.reused} as they were"]
+    done += [f"{change.resumed} by the call that was interrupted"] if change.resumed else []
     done += [f"{change.taken} taken over"] if change.taken else []
     done += [f"{change.removed} no longer there"] if change.removed else []
     return f"{path}: {change.total} images, {change.dim} numbers each: {', '.join(done)}"

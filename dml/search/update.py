@@ -17,7 +17,10 @@ _GATHER = 4096  # rows copied at once
 
 
 class Change(NamedTuple):
-    """What a call did: rows there are now, embedded, kept, gone, taken over; what cannot be read; recall and cost."""
+    """What a call did: rows there are now, embedded, kept, gone, taken over; what cannot be read; recall and cost.
+
+    `resumed` counts what an interrupted call had embedded.
+    """
 
     total: int
     embedded: int
@@ -27,6 +30,7 @@ class Change(NamedTuple):
     failures: list[tuple[str, str]]
     taken: int = 0
     measured: Sequence[Measured] = ()
+    resumed: int = 0
 
 
 def update_store(
@@ -60,6 +64,7 @@ def update_store(
         for store in [*stores, *([] if old is None else [old])]:
             check_belongs(store.about, embedder, store.path)
         journal = Journal(path, embedder)
+        begun, first_shard = len(journal.stores), len(stores) + (old is not None)
         listed = {
             (listing.root, name): (at, place)
             for at, listing in enumerate(listings)
@@ -88,7 +93,9 @@ def update_store(
             measured = _write(path, about, rows, origin, sources, dim, old)
     removed = 0 if old is None else len({*old.keys()} - {(row.root, row.name) for row in rows})
     taken = _taken(origin, old, stores)
-    return Change(len(rows), len(rows) - kept_rows - taken, kept_rows, removed, dim, failures, taken, measured)
+    resumed = int(np.count_nonzero((origin[:, 0] >= first_shard) & (origin[:, 0] < first_shard + begun)))
+    embedded = len(rows) - kept_rows - taken - resumed
+    return Change(len(rows), embedded, kept_rows, removed, dim, failures, taken, measured, resumed)
 
 
 def remove_images(path: Path, patterns: Sequence[str]) -> int:

@@ -57,8 +57,8 @@ def test_an_interrupted_call_goes_on(photos, path, encoder, listed):
     assert not path.exists()
     assert partial_folder(path).is_dir()
     second = encoder()
-    update_store(path, second, [listed(photos)])
-    assert len(second.embedded) == 4
+    change = update_store(path, second, [listed(photos)])
+    assert (len(second.embedded), change.embedded, change.resumed) == (4, 4, 3)
     assert not partial_folder(path).exists()
     whole = path.with_name("whole.npz")
     update_store(whole, encoder(), [listed(photos)])
