@@ -150,6 +150,6 @@ class Journal:
 
 
 def _stamped(store: Store, listed: dict[Key, tuple[int, int]]) -> Iterator[tuple[Key, str]]:
-    for key, stamp in zip(store.keys(), store.stamps, strict=True):
+    for key, stamp in zip(store.keys(), store.stamps.tolist(), strict=True):
         if stamp and key in listed:  # a file that was not there may be there now
-            yield key, str(stamp)
+            yield key, stamp

@@ -106,19 +106,23 @@ class Store:
 
     def keys(self) -> list[Key]:
         """Return root and name of every row."""
-        return [(self.about.roots[at], str(name)) for at, name in zip(self.root_of, self.names, strict=True)]
+        roots = self.about.roots
+        return [(roots[at], name) for at, name in zip(self.root_of.tolist(), self.names.tolist(), strict=True)]
 
     def row(self, position: int) -> Row:
         """Return what is known of one row."""
-        height, width = (int(side) for side in self.sizes[position])
-        return Row(
-            self.about.roots[self.root_of[position]],
-            str(self.names[position]),
-            self.class_names[self.labels[position]],
-            str(self.stamps[position]),
-            (height, width),
-            int(self.ids[position]),
-        )
+        return self.rows(np.array([position]))[0]
+
+    def rows(self, positions: NDArray[np.int64]) -> list[Row]:
+        """Return what is known of rows (n,)."""
+        columns = (self.root_of, self.names, self.labels, self.stamps, self.sizes, self.ids)
+        roots, classes = self.about.roots, self.class_names
+        return [
+            Row(roots[root], name, classes[label], stamp, (size[0], size[1]), number)
+            for root, name, label, stamp, size, number in zip(
+                *(column[positions].tolist() for column in columns), strict=True
+            )
+        ]
 
     def as_set(self) -> EmbeddingSet:
         """Return the rows as an `EmbeddingSet`, in memory."""

@@ -121,7 +121,7 @@ def remove_images(path: Path, patterns: Sequence[str]) -> int:
         if not len(left):
             raise UserError(f"{path} would be empty: remove the file instead")
         origin = np.stack([np.zeros_like(left), left], axis=1)
-        rows = [old.row(int(position)) for position in left]
+        rows = old.rows(left)
         _write(path, old.about, rows, origin, [old], old.dim, old)
     return int(gone.sum())
 
@@ -164,7 +164,7 @@ def _merge(
     places: dict[Key, tuple[int, int]] = {}
     for number, store in enumerate(sources):
         whole = store in stores or (keep and store is old)
-        for at, (key, stamp) in enumerate(zip(store.keys(), store.stamps, strict=True)):
+        for at, (key, stamp) in enumerate(zip(store.keys(), store.stamps.tolist(), strict=True)):
             where = listed.get(key)
             if where is None:
                 if whole:
@@ -174,14 +174,18 @@ def _merge(
     order = sorted(places.items(), key=lambda item: item[1])
     if not keep:
         order = [(key, places[key]) for key in listed if key in places]
+    origin = np.array([place for _, place in order], np.int64).reshape(-1, 2)
+    found: dict[int, Iterator[Row]] = {
+        number: iter(source.rows(origin[origin[:, 0] == number, 1])) for number, source in enumerate(sources)
+    }
     rows = []
-    for key, (number, at) in order:
-        row = sources[number].row(at)
+    for key, (number, _) in order:
+        row = next(found[number])
         if key in listed:
             listing, place = listings[listed[key][0]], listed[key][1]
-            row = row._replace(label=listing.labels[place])
+            row = row if row.label == listing.labels[place] else row._replace(label=listing.labels[place])
         rows.append(row)
-    return rows, np.array([place for _, place in order], np.int64).reshape(-1, 2)
+    return rows, origin
 
 
 def _number(rows: list[Row], old: Store | None, next_id: int) -> tuple[list[Row], int]:
@@ -190,7 +194,8 @@ def _number(rows: list[Row], old: Store | None, next_id: int) -> tuple[list[Row]
     numbered = []
     for row in rows:
         own = known.get((row.root, row.name))
-        numbered.append(row._replace(id=next_id if own is None else own))
+        number = next_id if own is None else own
+        numbered.append(row if row.id == number else row._replace(id=number))
         next_id += own is None
     return numbered, next_id
 
@@ -198,7 +203,7 @@ def _number(rows: list[Row], old: Store | None, next_id: int) -> tuple[list[Row]
 def _is_same(old: Store, rows: list[Row], origin: NDArray[np.int64]) -> bool:
     """Tell whether the rows are those of the old store, in their order."""
     same = len(rows) == len(old) and not origin[:, 0].any() and bool((origin[:, 1] == np.arange(len(old))).all())
-    return same and all(row.label == old.class_names[at] for row, at in zip(rows, old.labels, strict=True))
+    return same and all(row.label == old.class_names[at] for row, at in zip(rows, old.labels.tolist(), strict=True))
 
 
 def _taken(origin: NDArray[np.int64], old: Store | None, stores: Sequence[Store]) -> int:
