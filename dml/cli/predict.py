@@ -1,14 +1,64 @@
 """`dml predict`: write what a run's model gives for any images to a file."""
 
+import argparse
 from pathlib import Path
 
+from dml.cli.embedding import add_listing_options, leading_words, list_all, tell_failures
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
 from dml.errors import UserError
 
+EXAMPLES = """examples:
+  dml predict photos --output photos.npz          any folder, zip, table or list of files, labelled or not, by the
+                                                  latest run; again: only what is new or changed
+  dml predict photos new.zip --run first --output photos.parquet
+  dml predict --run first                         the images the run was made with, or those of --data.root
+
+"""
+
 
 def main(arguments: list[str]) -> int:
-    """Embed every image of the source and write one NumPy archive; return 0."""
-    options, keys = build_parser().parse_known_args(arguments)
+    """Embed images and write one file; return 0, or 1 where some images cannot be read."""
+    paths, rest = leading_words(arguments)
+    options, keys = _options().parse_known_args(rest)
+    if paths:
+        if keys or options.config:
+            raise UserError("PATH takes no recipe: images are embedded as the run was trained (give --run alone)")
+        return _embed(paths, Path(options.output), options)
+    return _predict_source(options, keys)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    parser = _options()
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="images, folders, zips, tables, lists; first of all")
+    return parser
+
+
+def _options() -> Parser:
+    parser = scored_parser("predict", "Write embeddings, or of the run's own images the probabilities of a classifier.")
+    parser.epilog = EXAMPLES + str(parser.epilog)
+    parser.add_argument(
+        "--output", default="predictions.npz", metavar="FILE", help=".npz, or .parquet for PATH (predictions.npz)"
+    )
+    add_listing_options(parser)
+    return parser
+
+
+def _embed(paths: list[str], output: Path, options: argparse.Namespace) -> int:
+    from dml.cli.embedding import open_embedder, told_change
+    from dml.data.images.read import bar
+    from dml.search.parquet import update_parquet
+    from dml.search.update import update_store
+
+    embedder = open_embedder(options.run or "latest", options)
+    listings = list_all(paths, options)
+    update = update_parquet if output.suffix.lower() == ".parquet" else update_store
+    change = update(output, embedder, listings, keep=False, progress=lambda total: bar(total, "embedding"))
+    print(told_change(output, change))
+    return tell_failures(change.failures)
+
+
+def _predict_source(options: argparse.Namespace, keys: list[str]) -> int:
     output = Path(options.output)
     if output.exists():
         raise UserError(f"{output} exists: choose another --output")
@@ -21,10 +71,3 @@ def main(arguments: list[str]) -> int:
     if cli.trainer.is_global_zero:
         print(f"{output}: {shape[0]} samples, {shape[1]} numbers each, with labels, ids, names and class names")
     return 0
-
-
-def build_parser() -> Parser:
-    """Return the parser of the verb's own options."""
-    parser = scored_parser("predict", "Write embeddings, or the probabilities of a ClassifierModule.")
-    parser.add_argument("--output", default="predictions.npz", metavar="FILE", help="NumPy archive (predictions.npz)")
-    return parser

@@ -159,6 +159,18 @@ def _choose_backend(metric: MetricName, backend: str, device: str) -> Backend:
     return "torch"
 
 
+def load_faiss() -> Any:
+    """Return the module faiss.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    _choose_backend("l2", "faiss", "cpu")
+    import faiss
+
+    return faiss
+
+
 def _need_gpu_build(device: str) -> None:
     import faiss
 
@@ -200,10 +212,7 @@ def cluster(x: ArrayLike, num_clusters: int, seed: int = 0, iterations: int = 20
     rows = np.ascontiguousarray(x, dtype=np.float32)
     if not 1 <= num_clusters <= len(rows):
         raise UserError(f"{num_clusters} clusters of {len(rows)} rows: give between 1 and {len(rows)}")
-    _choose_backend("l2", "faiss", "cpu")
-    import faiss
-
-    means = faiss.Kmeans(
+    means = load_faiss().Kmeans(
         rows.shape[1],
         num_clusters,
         niter=iterations,

@@ -41,7 +41,7 @@ def offered(tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("dml", "s"), ["sweep", "stages"]),
+        (("dml", "s"), ["sweep", "stages", "search"]),
         (("dml", "sweep", "--ov"), ["--over"]),
         (("dml", "sweep", "--search", ""), ["grid", "random", "bayes"]),
         (("dml", "fit", "--trainer.m"), ["--trainer.max_epochs"]),

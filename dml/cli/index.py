@@ -1,0 +1,170 @@
+"""`dml index`: a saved index of a run's embeddings of any images; add to it and remove from it later."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dml import runs
+from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures, told_change
+from dml.cli.options import Parser, add_trust
+from dml.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dml.search.store import Store
+    from dml.search.structure import Measured
+
+INDEX = "index.npz"  # in the run's folder
+
+EPILOG = """examples:
+  dml index first --add photos                    an index of all images of a folder: runs/first/index.npz
+  dml index first --add more.zip --output my.npz
+  dml index my.npz --add new --remove 'old/*'     only what is new or changed is embedded
+  dml index my.npz --factory IVF256,PQ16          an approximate structure, with its recall, time and size
+  dml index my.npz                                what is in it
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Bring an index up to date and tell what it holds; return 0, or 1 where some images cannot be read."""
+    options = build_parser().parse_args(arguments)
+    path, run = find_index(options.run, options.output, options.runs_dir)
+    if not (options.add or options.remove or options.factory):
+        (_measure if options.measure else _describe)(path)
+        return 0
+    if options.remove:
+        from dml.search.update import remove_images
+
+        print(f"{path}: {remove_images(path, options.remove)} images removed")
+    failures = _add(path, run, options) if options.add or options.factory else []
+    if options.measure:
+        print()
+        _measure(path)
+    return tell_failures(failures)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    parser = Parser(
+        prog="dml index",
+        description="Make an index of images, embedded by a run, that `dml search` answers from.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's folder or name, latest, or an index made before")
+    parser.add_argument(
+        "--add",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="images, folders, zips, tables, lists, outputs of predict",
+    )
+    parser.add_argument(
+        "--remove", nargs="+", default=[], metavar="NAME", help="names of images, folders, or patterns like 'old/*'"
+    )
+    parser.add_argument("--output", metavar="FILE", help=f"the index (RUN/{INDEX})")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
+    parser.add_argument("--factory", metavar="TEXT", help="of FAISS: IVF1024,PQ16, HNSW32, ... (Flat: exact)")
+    parser.add_argument(
+        "--measure", action="store_true", help="what dml search's --expand, --augment and --rerank gain and cost here"
+    )
+    add_listing_options(parser)
+    add_trust(parser)
+    return parser
+
+
+def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path, str | None]:
+    """Return an index's path and the run that was named; None where the index itself was.
+
+    Example:
+        >>> find_index("my.npz", None, "runs")[0].as_posix()
+        'my.npz'
+    """
+    if given.endswith(".npz"):
+        if output is not None:
+            raise UserError("--output goes with a run: an index is changed in its place")
+        return Path(given), None
+    run = runs.find_run(given, runs_dir)
+    return Path(output) if output else run / INDEX, str(run)
+
+
+def run_of(store: "Store", runs_dir: str) -> str:
+    """Return the run that made an index, where it was or in the folder of runs.
+
+    Raises:
+        UserError: It is in neither.
+    """
+    made = Path(store.about.run)
+    for folder in (made, Path(runs_dir) / made.name):
+        if store.about.run and (folder / runs.CONFIG).is_file():
+            return str(folder)
+    raise UserError(f"run {printable(str(made))!r}, which {store.path} was made with, is gone: give --run")
+
+
+def _add(path: Path, run: str | None, options: argparse.Namespace) -> list[tuple[str, str]]:
+    from dml.data.images.read import bar
+    from dml.search.store import Store
+    from dml.search.update import update_store
+
+    if run is None:
+        run = run_of(Store(path, verify=False), options.runs_dir)
+    ready = [Store(Path(name)) for name in options.add if name.endswith(".npz")]
+    listings = list_all([name for name in options.add if not name.endswith(".npz")], options)
+    embedder = open_embedder(run, options)
+    change = update_store(
+        path,
+        embedder,
+        listings,
+        factory=options.factory,
+        stores=ready,
+        progress=lambda total: bar(total, "embedding"),
+    )
+    print(told_change(path, change))
+    if change.measured:
+        print(f"\n{measured_table(change.measured)}")
+    return change.failures
+
+
+def measured_table(measured: "Sequence[Measured]") -> str:
+    """Return recall, time and size of a search structure beside the exact search.
+
+    Example:
+        >>> from dml.search.structure import Measured
+        >>> print(measured_table([Measured("PQ8", 0.98, 0.61, 0.02, 9.5)]))
+        index  recall@10  without refining  ms/query  bytes/vector
+        PQ8       0.9800            0.6100    0.0200           9.5
+    """
+    width = max(5, *(len(row.name) for row in measured))
+    lines = [f"{'index':<{width}}  recall@10  without refining  ms/query  bytes/vector"]
+    lines += [
+        f"{row.name:<{width}}  {row.recall:>9.4f}  {row.unrefined:>16.4f}  {row.milliseconds:>8.4f}  {row.bytes:>12.1f}"
+        for row in measured
+    ]
+    return "\n".join(lines)
+
+
+def _measure(path: Path) -> None:
+    from dml.search.gain import measure_gains
+    from dml.search.store import Store
+
+    print(f"{'':<18}  recall_at_1  map_at_r  seconds")
+    for row in measure_gains(Store(path)):
+        print(f"{row.name:<18}  {row.recall_at_1:>11.4f}  {row.map_at_r:>8.4f}  {row.seconds:>7.2f}")
+
+
+def _describe(path: Path) -> None:
+    import numpy as np
+
+    from dml.search.store import Store
+
+    store = Store(path)
+    about, counts = store.about, np.bincount(store.labels, minlength=len(store.class_names))
+    print(f"{path}: {len(store)} images, {store.dim} numbers each, metric {about.metric}, {about.factory}")
+    print(f"run      {printable(about.run)} (weights {about.weights})")
+    for at, root in enumerate(about.roots):
+        print(f"images   {np.count_nonzero(store.root_of == at)} of {printable(root)}")
+    named = [(name, count) for name, count in zip(store.class_names, counts, strict=True) if name and count]
+    print(f"classes  {len(named)}, {counts.sum() - sum(count for _, count in named)} images without one")

@@ -1,0 +1,166 @@
+"""`dml search`: the images of an index that are most like others, as a table, JSON or a page of thumbnails."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures
+from dml.cli.index import find_index, run_of
+from dml.cli.numbers import memory, real, whole
+from dml.cli.options import Parser, add_trust
+from dml.errors import UserError, printable
+
+if TYPE_CHECKING:  # importing them loads torch or NumPy, which --help must not
+    from dml.data.sources.listing import Listing
+    from dml.search.embedder import RunEmbedder
+    from dml.search.searcher import Found
+
+EPILOG = """examples:
+  dml search first new.jpg -k 5                   the five images of runs/first/index.npz most like new.jpg
+  dml search my.npz queries --html found.html     a folder of queries at once, with thumbnails
+  dml search my.npz new.jpg --threshold 0.4 --json
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Search and print; return 0, or 1 where some queries cannot be read."""
+    options = build_parser().parse_args(arguments)
+    path, _ = find_index(options.index, None, options.runs_dir)
+
+    from dml.search.reranking import Reranking
+    from dml.search.searcher import Searcher
+
+    searcher = Searcher.load(path)
+    if options.k > len(searcher):
+        raise UserError(f"-k {options.k}: {path} holds {len(searcher)} images; give at most so many")
+    embedder = open_embedder(options.run or run_of(searcher.store, options.runs_dir), options)
+
+    from dml.neighbors.ranking.tiles import parse_memory
+    from dml.search.update import check_belongs
+
+    check_belongs(searcher.store.about, embedder, path)
+    searcher = Searcher(searcher.store, None, parse_memory(options.max_memory), options.augment, options.alpha)
+    listings = list_all(options.images, options)
+    names, rows, failures = _embed(embedder, listings)
+    if not len(rows):
+        raise UserError(f"none of {len(failures)} queries can be read, first '{failures[0][0]}' ({failures[0][1]})")
+    reranking = Reranking() if options.rerank else None
+    found = searcher(rows, options.k, options.threshold, options.expand, reranking)
+    if options.html:
+        _write_page(Path(options.html), path, names, listings, found)
+    if options.json:
+        print(json.dumps(_as_json(names, found, failures), indent=2))
+    else:
+        print(result_table([printable(name) for name, _, _ in names], found))
+        if options.html:
+            print(f"\n{options.html}: {len(names)} queries with thumbnails")
+    return tell_failures(failures)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    parser = Parser(
+        prog="dml search",
+        description="Find the images of an index that are most like others.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("index", metavar="INDEX", help="a file of `dml index` or `dml predict`, or a run that has one")
+    parser.add_argument("images", nargs="+", metavar="PATH", help="images, folders, zips, tables, lists of files")
+    parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images of each query (5)")
+    parser.add_argument(
+        "--threshold", type=real(), metavar="X", help="leave out what is farther; without a match a query is unknown"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--html", metavar="FILE", help="also write a page with thumbnails")
+    parser.add_argument("--run", help="the run that made the index, where it lies elsewhere by now")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
+    parser.add_argument("--max_memory", type=memory, default="1GiB", metavar="SIZE", help="for the search (1GiB)")
+    parser.add_argument(
+        "--expand", type=whole(), default=0, metavar="N", help="draw queries towards their N nearest (α-QE; 0)"
+    )
+    parser.add_argument(
+        "--augment", type=whole(), default=0, metavar="N", help="draw the index's rows towards their N nearest (DBA; 0)"
+    )
+    parser.add_argument("--alpha", type=real(above=-1), default=3.0, metavar="X", help="of --expand and --augment (3)")
+    parser.add_argument("--rerank", action="store_true", help="order by k-reciprocal neighbours (k1=20, k2=6, λ=0.3)")
+    add_listing_options(parser)
+    add_trust(parser)
+    return parser
+
+
+def _embed(embedder: "RunEmbedder", listings: "list[Listing]") -> tuple[list[tuple[str, int, int]], Any, Any]:
+    """Return (name, listing, position) and embedding of every query, and the names and reasons of unreadable ones."""
+    import numpy as np
+
+    from dml.data.images.read import bar
+
+    names: list[tuple[str, int, int]] = []
+    blocks, failures = [], []
+    with bar(sum(map(len, listings)), "embedding") as step:
+        for number, listing in enumerate(listings):
+            for batch in embedder.embed(listing, np.arange(len(listing))):
+                failures += [(listing.names[at], reason) for at, reason in sorted(batch.failures.items())]
+                names += [(listing.names[at], number, at) for at in batch.positions.tolist()]
+                blocks += [batch.embeddings] if len(batch.positions) else []
+                for _ in range(len(batch.positions) + len(batch.failures)):
+                    step()
+    return names, np.concatenate(blocks) if blocks else np.empty((0, 1), np.float32), failures
+
+
+def result_table(names: list[str], found: "Found") -> str:
+    """Return what was found as an aligned table, one line per match; a query without one is unknown."""
+    lines: list[str] = []
+    several = len(found.store.about.roots) > 1
+    for query, name in enumerate(names):
+        matches = found.matches(query)
+        lines += [""] * bool(lines)
+        lines.append(name if matches else f"{name}  unknown: the nearest is at {found.distances[query, 0]:.4f}")
+        shown = [(match, printable(match.label), printable(match.shown(several))) for match in matches]
+        width = max((len(label) for _, label, _ in shown), default=0)
+        lines += [f"{m.rank:>4}  {m.distance:8.4f}  {label:<{width}}  {name}" for m, label, name in shown]
+    return "\n".join(lines)
+
+
+def _as_json(names: list[tuple[str, int, int]], found: "Found", failures: list[tuple[str, str]]) -> dict[str, Any]:
+    queries = [
+        {
+            "query": name,
+            "known": bool(found.known[number]),
+            "nearest_distance": float(found.distances[number, 0]),
+            "matches": [match._asdict() for match in found.matches(number)],
+        }
+        for number, (name, _, _) in enumerate(names)
+    ]
+    about = found.store.about
+    return {
+        "index": str(found.store.path),
+        "metric": about.metric,
+        "weights": about.weights,
+        "threshold": found.threshold,
+        "queries": queries,
+        "unreadable": [{"query": name, "reason": reason} for name, reason in failures],
+    }
+
+
+def _write_page(
+    output: Path, index: Path, names: list[tuple[str, int, int]], listings: "list[Listing]", found: "Found"
+) -> None:
+    from dml import runs
+    from dml.cli.thumbnails import Thumbnails
+    from dml.reports.search_page import Answer, Picture, search_page
+
+    pictures, several = Thumbnails(), len(found.store.about.roots) > 1
+    answers = []
+    for number, (name, listing, at) in enumerate(names):
+        matches = [
+            Picture(pictures.stored(match.root, match.name), match.shown(several), match.label, match.distance)
+            for match in found.matches(number)
+        ]
+        own = Picture(pictures.read(listings[listing].reader, at), name, listings[listing].labels[at])
+        answers.append(Answer(own, matches, float(found.distances[number, 0])))
+    told = f"{len(found.store)} images, metric {found.store.about.metric}"
+    runs.write_bytes(output, search_page(index.name, told, answers, found.threshold).encode())
