@@ -67,7 +67,7 @@ def build_parser() -> Parser:
 
 
 def table(full: dict[str, float], found: "Sequence[Compressed]", size: int) -> str:
-    """Return the rows as text, and which is the smallest within half a point of the full recall at 1.
+    """Return the rows as text, and which is the smallest with both scores within half a point of the full ones.
 
     Args:
         full: The scores of the full embedding.
@@ -83,14 +83,14 @@ def table(full: dict[str, float], found: "Sequence[Compressed]", size: int) -> s
         cells = [f"{each.scores[name]:.4f}    {_change(each, name)}" for name in ("recall_at_1", "map_at_r")]
         smaller = f"{4 * size / each.bytes:.4g}×"
         lines.append(f"{each.way:<5}{each.dims:>5}{each.bits:>5}{each.bytes:>7}{smaller:>9}  {cells[0]}  {cells[1]}")
-    near = [each for each in found if each.changes["recall_at_1"].difference >= -_HALF_A_POINT]
+    near = [each for each in found if all(c.difference >= -_HALF_A_POINT for c in each.changes.values())]
     if near:
         best = min(near, key=lambda each: (each.bytes, -each.scores["recall_at_1"]))
         stored = f"{best.bytes} bytes, {4 * size / best.bytes:.4g} times smaller"
-        lines.append("\nsmallest whose recall@1 is at most half a point below the full embedding's, on these queries:")
+        lines.append("\nsmallest whose scores are both at most half a point below the full embedding's, on these queries:")
         lines.append(f"{best.way}, {best.dims} dims of {best.bits} bits: {stored}; the interval says how sure that is")
     else:
-        lines.append("\nthe recall@1 of all of these is more than half a point below the full embedding's")
+        lines.append("\nall of these have a score more than half a point below the full embedding's")
     return "\n".join(lines)
 
 
