@@ -87,7 +87,7 @@ def table(full: dict[str, float], found: "Sequence[Compressed]", size: int) -> s
     if near:
         best = min(near, key=lambda each: (each.bytes, -each.scores["recall_at_1"]))
         stored = f"{best.bytes} bytes, {4 * size / best.bytes:.4g} times smaller"
-        lines.append("\nsmallest whose scores are both at most half a point below the full embedding's, on these queries:")
+        lines.append("\nsmallest with both scores at most half a point below the full embedding's, on these queries:")
         lines.append(f"{best.way}, {best.dims} dims of {best.bits} bits: {stored}; the interval says how sure that is")
     else:
         lines.append("\nall of these have a score more than half a point below the full embedding's")
