@@ -135,7 +135,7 @@ class KNNEvaluation(Callback):
         if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one is the same at the end
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
-            sets = [_embed(encoder, loader, pl_module.device) for loader in loaders]
+            sets = [embed(encoder, loader, pl_module.device) for loader in loaders]
             scored = self._score(sets[0], sets[-1], pl_module.device)
             self.baselines[name] = {"val": scored.evaluation.scores} | ({"train": scored.train} if scored.train else {})
 
@@ -214,7 +214,8 @@ class KNNEvaluation(Callback):
 
 
 @torch.no_grad()
-def _embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> EmbeddingSet:
+def embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> EmbeddingSet:
+    """Return the embeddings of a loader's samples, computed in evaluation mode."""
     training = encoder.training
     encoder.eval()
     collector = Collector()

@@ -15,6 +15,8 @@ VERBS = {
     "test": "score a run on its test images",
     "evaluate": "score any encoder, run or file of embeddings: retrieval, k-NN, intervals",
     "compare": "tell how much two runs differ, with an interval and a test",
+    "calibrate": "find the distance that means `same class`, with a promise how often that is wrong for new classes",
+    "compress": "tell what fewer dimensions and fewer bits cost a run's retrieval, with intervals",
     "sweep": "try values of any keys of a recipe: grid, random or Bayesian search, over several seeds",
     "report": "write one self-contained HTML page of a run",
     "probe": "tell what a run's encoder is worth with few and with many labels, beside no training",

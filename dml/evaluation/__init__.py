@@ -3,7 +3,9 @@
 from typing import Any
 
 from dml.embeddings import EmbeddingSet
+from dml.evaluation.calibration import Calibration, Measured, calibrate, measure, measure_unseen
 from dml.evaluation.clustering import clustering_scores
+from dml.evaluation.compression import Compressed, compress
 from dml.evaluation.evaluation import Evaluation, further_scores
 from dml.evaluation.hubs import Neighborhoods, find_neighborhoods, find_suspects, occurrences
 from dml.evaluation.intervals import Difference, class_intervals, holm, paired_difference
@@ -12,21 +14,28 @@ from dml.evaluation.retrieval import QueryScores, mean_scores, query_scores, ret
 from dml.evaluation.verification import verification_scores
 
 __all__ = [
+    "Calibration",
+    "Compressed",
     "Confusion",
     "Difference",
     "EmbeddingSet",
     "Evaluation",
+    "Measured",
     "Neighborhoods",
     "QueryScores",
+    "calibrate",
     "class_intervals",
     "class_scores",
     "clustering_scores",
+    "compress",
     "confusion_matrix",
     "find_neighborhoods",
     "find_suspects",
     "further_scores",
     "holm",
     "mean_scores",
+    "measure",
+    "measure_unseen",
     "occurrences",
     "paired_difference",
     "query_scores",

@@ -52,14 +52,39 @@ def verification_scores(
     if not all(0 < rate < 1 for rate in rates):
         raise UserError(f"false match rates {tuple(rates)}: each must lie between 0 and 1")
     task = RankingTask(*query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids))
+    same, different = pair_histograms(task, max_memory)
+    pair = torch.from_numpy(same), torch.from_numpy(different)
+    scores = {"roc_auc": verification.roc_auc(*pair), "equal_error_rate": verification.equal_error_rate(*pair)}
+    return scores | {f"fnmr_at_fmr_{rate:g}": verification.fnmr_at_fmr(*pair, rate) for rate in rates}
+
+
+def pair_histograms(task: RankingTask, max_memory: str | int) -> tuple[Ints, Ints]:
+    """Return how many same-class and different-class pairs lie in each bin of squared distance, each (bins,).
+
+    Raises:
+        UserError: No pair of different classes.
+    """
     total, same = np.zeros(_BINS, dtype=np.int64), np.zeros(_BINS, dtype=np.int64)
     for block in make_tiling(task, max_memory).blocks:
         _add_block(task, block, total, same)
     if total.sum() == same.sum():
         raise UserError("all samples are of one class: verification needs pairs of different classes")
-    pair = torch.from_numpy(same), torch.from_numpy(total - same)
-    scores = {"roc_auc": verification.roc_auc(*pair), "equal_error_rate": verification.equal_error_rate(*pair)}
-    return scores | {f"fnmr_at_fmr_{rate:g}": verification.fnmr_at_fmr(*pair, rate) for rate in rates}
+    return same, total - same
+
+
+def bin_of(distances: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Return the bin of `pair_histograms` that each squared distance (n,) falls into."""
+    return np.right_shift(np.abs(distances).view(np.uint32), np.uint32(_DROPPED))
+
+
+def largest_in_bins(bins: Ints) -> NDArray[np.float32]:
+    """Return the largest squared distance that each of these bins (n,) of `pair_histograms` takes.
+
+    Example:
+        >>> largest_in_bins(bin_of(np.float32([1, 4]))).round(3)
+        array([1., 4.], dtype=float32)
+    """
+    return (((bins.astype(np.uint32) + 1) << _DROPPED) - 1).astype(np.uint32).view(np.float32)
 
 
 def _add_block(task: RankingTask, block: Block, total: Ints, same: Ints) -> None:
@@ -71,10 +96,14 @@ def _add_block(task: RankingTask, block: Block, total: Ints, same: Ints) -> None
         tile = squared_distances(query, task.references(start, stop, np.float64))
         kept = own[:, None] != np.arange(start, stop)
         positive = classes[:, None] == layout.reference_class[start:stop]
-        total += _histogram(tile[kept])
-        same += _histogram(tile[kept & positive])
+        _add_counts(total, tile[kept])
+        _add_counts(same, tile[kept & positive])
 
 
-def _histogram(distances: NDArray[np.float32]) -> Ints:
-    """Return the counts (bins,) of squared distances by their leading bits, which order numbers ≥ 0 by value."""
-    return np.bincount(np.abs(distances).view(np.uint32) >> _DROPPED, minlength=_BINS)
+def _add_counts(counts: Ints, distances: NDArray[np.float32]) -> None:
+    """Count squared distances by their leading bits, which order numbers ≥ 0 by value, into counts (bins,)."""
+    if len(distances) > _BINS // 8:
+        counts += np.bincount(bin_of(distances), minlength=_BINS)
+    else:  # a table of all bins would take longer than sorting
+        bins, own = np.unique(bin_of(distances), return_counts=True)
+        counts[bins] += own

@@ -64,19 +64,7 @@ class CrossBatchMemory(nn.Module):
         everyone = torch.cat([embeddings, self.queue[:filled]])  # (B+M,D), a copy
         everyones = torch.cat([labels, self.queue_labels[:filled]])
         self._remember(embeddings.detach(), labels)
-        return self._loss_against(everyone, everyones, len(labels))
-
-    def _loss_against(self, everyone: Tensor, labels: Tensor, num_anchors: int) -> Tensor:
-        loss: Tensor
-        if "num_anchors" in inspect.signature(self.loss.forward).parameters:
-            loss = self.loss(everyone, labels, num_anchors=num_anchors)
-        else:  # pytorch-metric-learning's manner
-            anchors, anchor_labels = everyone[:num_anchors], labels[:num_anchors]
-            same = anchor_labels[:, None] == labels  # (B,B+M)
-            different = torch.where(~same)
-            pairs = (*torch.where(same.fill_diagonal_(False)), *different)
-            loss = self.loss(anchors, anchor_labels, pairs, ref_emb=everyone, ref_labels=labels)
-        return loss
+        return loss_against(self.loss, everyone, everyones, len(labels))
 
     @torch.no_grad()
     def _remember(self, embeddings: Tensor, labels: Tensor) -> None:
@@ -87,3 +75,29 @@ class CrossBatchMemory(nn.Module):
         self.queue_labels[slots] = labels[-kept:].to(self.queue_labels.dtype)
         self.pointer.add_(kept).remainder_(size)
         self.filled.add_(kept).clamp_(max=size)
+
+
+def loss_against(loss: nn.Module, everyone: Tensor, labels: Tensor, num_anchors: int) -> Tensor:
+    """Return the loss of the first rows, the anchors, with all rows as their partners.
+
+    Args:
+        loss: One of `dml.losses`, or a pair or triplet loss of pytorch-metric-learning.
+        everyone: Embeddings (B+M,D), the anchors first.
+        labels: (B+M,).
+        num_anchors: B.
+
+    Example:
+        >>> from dml.losses import PullLoss
+        >>> loss_against(PullLoss(), torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 1, 0]), num_anchors=1)
+        tensor(9.)
+    """
+    value: Tensor
+    if "num_anchors" in inspect.signature(loss.forward).parameters:
+        value = loss(everyone, labels, num_anchors=num_anchors)
+    else:  # pytorch-metric-learning's manner
+        anchors, anchor_labels = everyone[:num_anchors], labels[:num_anchors]
+        same = anchor_labels[:, None] == labels  # (B,B+M)
+        different = torch.where(~same)
+        pairs = (*torch.where(same.fill_diagonal_(False)), *different)
+        value = loss(anchors, anchor_labels, pairs, ref_emb=everyone, ref_labels=labels)
+    return value

@@ -17,7 +17,8 @@ def takes_tuples(loss: nn.Module) -> bool:
         >>> takes_tuples(TripletMarginLoss()), takes_tuples(nn.MSELoss())
         (True, False)
     """
-    return "indices_tuple" in inspect.signature(loss.forward).parameters
+    told = getattr(loss, "takes_tuples", None)  # of a loss around others, which may not
+    return "indices_tuple" in inspect.signature(loss.forward).parameters if told is None else bool(told)
 
 
 def compares_unit_rows(loss: nn.Module) -> bool:
