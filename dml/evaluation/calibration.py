@@ -259,5 +259,5 @@ def _rates_of(task: RankingTask, rate: float, of: Of, max_memory: str | int) -> 
 
 def _auroc(known: Singles, unknown: Singles) -> float:
     """Return the chance that a known query's distance is smaller than an unknown one's, equal ones counting a half."""
-    ranks = rankdata(np.concatenate([unknown, known]))[: len(unknown)]
+    ranks = rankdata(np.concatenate([unknown, known]).astype(np.float64))[: len(unknown)]
     return float((ranks.sum() / len(unknown) - (len(unknown) + 1) / 2) / len(known))
