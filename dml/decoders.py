@@ -7,7 +7,8 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dml.errors import UserError, check_widths
+from dml.errors import UserError
+from dml.ranges import check_widths
 
 ImageShape = tuple[int, int, int]
 

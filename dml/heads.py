@@ -5,7 +5,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.errors import MOST_UNITS, check_number, check_widths
+from dml.ranges import MOST_UNITS, check_number, check_widths
 
 
 @final

@@ -5,9 +5,10 @@ import torch
 
 from dml.data import Augmentation, DefaultSplit, Digits, FoldSplit, ImageData, OfficialSplit, StratifiedSplit
 from dml.encoders import AlexNetEncoder, ConvEncoder, MLPEncoder, StridedConvEncoder
-from dml.errors import UserError, check_number, check_widths
+from dml.errors import UserError
 from dml.heads import LinearHead, MLPHead
 from dml.losses import ContrastiveLoss, CrossBatchMemory, PullLoss, TripletLoss
+from dml.ranges import check_number, check_widths
 from dml.runs import check_name
 
 NAN, INF = float("nan"), float("inf")

@@ -13,11 +13,12 @@ from dml.callbacks.collector import Collector, encoder_of
 from dml.data import Batch, datamodule_of
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder, FlattenEncoder
-from dml.errors import UserError, check_number
+from dml.errors import UserError
 from dml.evaluation import Evaluation, Neighborhoods, find_neighborhoods, score_queries
 from dml.functional.distributed import world_size
 from dml.losses.pml import compares_unit_rows
 from dml.neighbors.ranking.tiles import parse_memory
+from dml.ranges import check_number
 
 logger = logging.getLogger(__name__)
 Scores = dict[str, float]

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from dml.errors import UserError, check_number
+from dml.errors import UserError
+from dml.ranges import check_number
 
 _SEEDS = 2**32  # what numpy's generators take
 _PRECISIONS = {"32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed"}

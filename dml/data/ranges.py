@@ -1,6 +1,7 @@
 """The ranges of `ImageData`'s numbers."""
 
-from dml.errors import UserError, check_number
+from dml.errors import UserError
+from dml.ranges import check_number
 
 MOST_PIXELS = 10_000  # of a side
 MOST_WORKERS = 1024

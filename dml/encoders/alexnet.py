@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
-from dml.errors import check_number, check_widths
+from dml.ranges import check_number, check_widths
 
 
 @final

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dml.errors import MOST_UNITS, UserError
+from dml.errors import UserError
+from dml.ranges import MOST_UNITS
 
 
 class Encoder(nn.Module, ABC):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
 from dml.encoders.linear import Initialisation, linear_layer
-from dml.errors import check_number, check_widths
+from dml.ranges import check_number, check_widths
 
 
 @final

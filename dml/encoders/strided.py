@@ -6,7 +6,7 @@ from typing import final
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
-from dml.errors import check_widths
+from dml.ranges import check_widths
 
 
 @final

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from dml.embeddings import EmbeddingSet
-from dml.errors import UserError, check_number
+from dml.errors import UserError
 from dml.evaluation.class_distances import Singles, stream_distances
 from dml.evaluation.class_rates import ClassRates, least_rate, rate_bounds
 from dml.evaluation.verification import largest_in_bins, pair_histograms
 from dml.neighbors.ranking import RankingTask
+from dml.ranges import check_number
 
 Of = Literal["pairs", "searches"]
 # Variance of the rate of new classes' pairs against that of these: its tail is on the upper side. With 1, raw pixels of

@@ -4,10 +4,10 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.errors import check_number
 from dml.functional.losses import active_share, contrastive_loss, pull_loss
 from dml.functional.pairs import pair_sums
 from dml.functional.pairwise import Reduction
+from dml.ranges import check_number
 
 
 @final

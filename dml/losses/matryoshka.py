@@ -6,9 +6,10 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.errors import UserError, check_number, check_widths
+from dml.errors import UserError
 from dml.losses.memory import CrossBatchMemory, loss_against
 from dml.losses.pml import takes_tuples
+from dml.ranges import check_number, check_widths
 
 
 @final

@@ -6,7 +6,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from dml.errors import MOST_UNITS, UserError, check_number
+from dml.errors import UserError
+from dml.ranges import MOST_UNITS, check_number
 
 
 @final

@@ -4,10 +4,10 @@ from typing import final
 
 from torch import Tensor, nn
 
-from dml.errors import check_number
 from dml.functional.losses import active_share, triplet_loss
 from dml.functional.pairwise import Reduction
 from dml.functional.triplets import Mining, Penalty, triplet_sums
+from dml.ranges import check_number
 
 
 @final

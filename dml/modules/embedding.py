@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dml.data import Batch, datamodule_of
 from dml.encoders import Encoder, materialize
-from dml.errors import UserError, check_number
+from dml.errors import UserError
 from dml.functional.caching import cached_embeddings
 from dml.functional.collapse import spread
 from dml.functional.distributed import batch_order, gather_rows, gather_with_gradient
@@ -16,6 +16,7 @@ from dml.losses import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from dml.losses.pml import recall, release_graph, remembered, takes_tuples, without_memory
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.checks import fitting_loss
+from dml.ranges import check_number
 
 _REMEMBERED = "remembered_by_loss"  # the key of a checkpoint
 

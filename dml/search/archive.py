@@ -160,7 +160,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(f"no file {path}") from error
+        raise UserError(f"no file {path}: make it by `dml index` or `dml predict`, or give another") from error
     except UserError:
         raise
     except Exception as error:  # a damaged file fails in many ways

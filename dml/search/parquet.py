@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[About, Iterator[tuple[Any, list[Row]]]]:
         file = parquet.ParquetFile(path)
         said = (file.schema_arrow.metadata or {}).get(_ABOUT)
     except FileNotFoundError as error:
-        raise UserError(f"no file {path}") from error
+        raise UserError(f"no file {path}: make it by `dml index` or `dml predict`, or give another") from error
     except Exception as error:  # a damaged file fails in many ways
         raise UserError(f"{foreign}, or is damaged ({reason_of(error)}): choose another --output") from error
     if said is None or not file.metadata.num_rows:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dml.errors import UserError, check_number
+from dml.errors import UserError
+from dml.ranges import check_number
 from dml.search.expansion import Floats, Rows, Search
 
 Ints = NDArray[np.int64]

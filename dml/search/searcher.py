@@ -94,7 +94,7 @@ class Searcher:
         >>> Searcher.load("no_such.npz")
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no file no_such.npz
+        dml.errors.UserError: no file no_such.npz: make it by `dml index` or `dml predict`, or give another
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class Store:
         >>> Store(Path("no_such.npz"))
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no file no_such.npz
+        dml.errors.UserError: no file no_such.npz: make it by `dml index` or `dml predict`, or give another
     """
 
     def __init__(self, path: Path, verify: bool = True) -> None:

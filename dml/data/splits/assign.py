@@ -6,7 +6,8 @@ from dml.data.catalog import Catalog, take
 from dml.data.splits.draw import Indices
 from dml.data.splits.folds import DefaultSplit
 from dml.data.splits.splits import Parts, Split
-from dml.errors import UserError, check_number
+from dml.errors import UserError
+from dml.ranges import check_number
 
 _STREAM = 0x1AB  # keeps these draws apart from others with the same seed
 

@@ -19,7 +19,7 @@ from dml.data.transforms.geometry import (
     window,
 )
 from dml.data.transforms.random import uniforms
-from dml.errors import check_number
+from dml.ranges import check_number
 
 DRAWS = 24  # numbers drawn per sample; every step has its own places, so switching one off leaves the others' noise
 

@@ -1,0 +1,71 @@
+"""Numbers that are refused outside their range, in one line that names them."""
+
+import math
+from collections.abc import Iterable
+
+from dml.errors import UserError
+
+MOST_UNITS = 2**20  # of one layer
+
+
+def check_number(
+    name: str,
+    value: float,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Refuse a number that is NaN, infinite or out of range.
+
+    Args:
+        name: What it is the value of.
+        value: As given.
+        least: The smallest that is taken.
+        most: The largest that is taken.
+        above: What it must exceed.
+        below: What it must stay under.
+
+    Raises:
+        UserError: It is none of these.
+
+    Example:
+        >>> check_number("dropout", -0.1, least=0, below=1)
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: dropout=-0.1: give a number of at least 0 and below 1
+    """
+    within = math.isfinite(value)
+    within &= (least is None or value >= least) and (most is None or value <= most)
+    within &= (above is None or value > above) and (below is None or value < below)
+    if not within:
+        bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
+        told = " and ".join(f"{how} {bound:,}" for how, bound in bounds.items() if bound is not None)
+        told = f"a number {told}" if told else "a finite number"
+        if least is not None and most is not None:
+            told = f"a number within {least:,}..{most:,}"
+        raise UserError(f"{name}={value}: give {told}")
+
+
+def check_widths(name: str, widths: Iterable[int], empty: bool = True) -> None:
+    """Refuse layers without units, or with more than a machine has memory for.
+
+    Args:
+        name: What they are the widths of.
+        widths: Of each layer.
+        empty: Whether there may be none.
+
+    Raises:
+        UserError: One is below 1 or above 2²⁰, or there are none and there should be.
+
+    Example:
+        >>> check_widths("channels", [8, 0])
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: channels=[8, 0]: every width is at least 1 and at most 1,048,576
+    """
+    widths = list(widths)
+    if not (widths or empty):
+        raise UserError(f"{name}=[]: give at least one width")
+    if any(not 1 <= width <= MOST_UNITS for width in widths):
+        raise UserError(f"{name}={widths}: every width is at least 1 and at most {MOST_UNITS:,}")
