@@ -141,8 +141,10 @@ class AutoencoderModule(TrainableModule):
         pixels = self.pixels(batch.images)
         seen = (corrupt(pixels, self.noise_std, self.masking) - self.mean) / self.std
         codes, divergence = self._draw(self.encoder(seen))
+        reconstructions = self.decoder(codes)
         with fitting_loss(self.loss):
-            loss = reconstruction_loss(self.loss, self.decoder(codes), pixels)
+            loss = reconstruction_loss(self.loss, reconstructions, pixels)
+        self.add_train_mean("mse", reconstruction_loss(nn.MSELoss(), reconstructions.detach(), pixels), len(pixels))
         if self.beta is not None:
             loss = loss + self.beta * divergence / pixels[0].numel()
         loss = loss * share_weight(len(pixels), loss.device)
