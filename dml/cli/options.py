@@ -58,10 +58,23 @@ def trainer_parser(verb: str, description: str) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="a recipe; later ones win")
+    add_config(parser)
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     add_trust(parser)
     return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`: a file, or the name of a recipe that comes with dml.
+
+    Example:
+        >>> parser = Parser(prog="dml fit")
+        >>> add_config(parser)
+        >>> Path(parser.parse_args(["--config", "digits/softmax"]).config[0]).name
+        'softmax.yaml'
+    """
+    told = "a recipe: a file, or a name of `dml list recipes`; later ones win"
+    parser.add_argument("-c", "--config", action="append", type=runs.recipe_file, default=[], metavar="FILE", help=told)
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
