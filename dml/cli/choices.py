@@ -66,14 +66,11 @@ OTHERS = {"scores": "as they stand in scores.json", "recipes": "--config NAME, o
 def main(arguments: list[str]) -> int:
     """Print the names of a kind, each with its line; return 0."""
     options = build_parser().parse_args(arguments)
-    for number, what in enumerate([options.what] if options.what else [*KINDS, *OTHERS]):
-        rows, more = _rows(what)
-        if options.json:
-            print(json.dumps({what: rows}, ensure_ascii=False))
-            continue
-        width = max((len(name) for name in rows), default=0)
-        print(f"{'' if number == 0 else chr(10)}{what}: {more}")
-        print("\n".join(f"  {name:<{width}}  {line}".rstrip() for name, line in rows.items()))
+    listed = [options.what] if options.what else [*KINDS, *OTHERS]
+    if options.json:
+        print("\n".join(json.dumps({what: choices(what)}, ensure_ascii=False) for what in listed))
+    else:
+        print("\n\n".join(map(told, listed)))
     return 0
 
 
@@ -85,13 +82,26 @@ def build_parser() -> Parser:
     return parser
 
 
-def _rows(what: str) -> tuple[dict[str, str], str]:
+def choices(what: str) -> dict[str, str]:
+    """Return what there is of a kind, each with its line.
+
+    Args:
+        what: A word that `dml list` takes.
+
+    Example:
+        >>> choices("heads")["dml.heads.MLPHead"]
+        'Fully connected layers with ReLU between them.'
+    """
     if what == "scores":
-        return score_names(), OTHERS[what]
-    if what == "recipes":
-        return recipes(), OTHERS[what]
-    kind = KINDS[what]
-    return dict(sorted(_found(kind))), kind.more
+        return score_names()
+    return recipes() if what == "recipes" else dict(sorted(_found(KINDS[what])))
+
+
+def told(what: str) -> str:
+    """Return the choices of a kind as lines for a terminal."""
+    rows, more = choices(what), KINDS[what].more if what in KINDS else OTHERS[what]
+    width = max((len(name) for name in rows), default=0)
+    return "\n".join([f"{what}: {more}", *(f"  {name:<{width}}  {line}".rstrip() for name, line in rows.items())])
 
 
 def _found(kind: Kind) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,7 @@ class TrainerCLI(LightningCLI):
                 save_config_callback=None,
                 trainer_defaults=_DEFAULTS,
                 seed_everything_default=0,
-                parser_kwargs={"prog": "dml", "exit_on_error": False},
+                parser_kwargs={"prog": "dml", "exit_on_error": False, "allow_abbrev": False},
                 args=list(keys),
                 run=False,
                 auto_configure_optimizers=False,
@@ -214,6 +214,7 @@ class TrainerCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments and no others."""
         keys = [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
+        keys += ["name", "runs_dir", "ckpt_path"]  # the verbs' own
         try:
             self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
