@@ -56,7 +56,11 @@ def _one_line(dml, *words):
         (("fit", "--data.root", "missing"), "missing"),
         (("fit", "--evaluation.k", "5000"), "k=5000"),
         (("fit", "--model.encoder", "dml.encoders.FlattenEncoder"), "nothing to learn"),
-        (("fit", "--checkpoint.monitor", "val/nothing"), "val/nothing"),
+        (("fit", "--checkpoint.monitor", "val/recal_at_1"), "is not logged by this run: did you mean val/recall_at_1?"),
+        (
+            ("fit", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/accuracy"),
+            "EarlyStopping.monitor='val/accuracy' is not logged by this run",
+        ),
         (("fit", "--data.batch_size", "0"), "batch_size"),
         (("fit", "--data.image_size", "0"), "image_size"),
         (("validate", "--run", "nowhere"), "no run 'nowhere'"),
