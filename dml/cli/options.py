@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from dml import runs
+from dml.cli.nested import nest_classes
+from dml.cli.replaced import without_replaced
 from dml.errors import UserError
 
 DEFAULT = Path(__file__).with_name("default.yaml")
@@ -107,8 +109,8 @@ def as_keys(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
         check_aliases(key)
         if key.endswith(".help") and (number + 1 == len(keys) or keys[number + 1].startswith("--")):
             tell_choices(key.removesuffix(".help"))
-    files = [word for config in configs for word in ("--config", config)]
-    return [*files, *with_split(keys, [recipe.get("data") for recipe in recipes])]
+    files = [word for config in configs for word in ("--config", without_replaced(config, keys))]
+    return [*files, *with_split(nest_classes(keys), [recipe.get("data") for recipe in recipes])]
 
 
 def tell_choices(key: str) -> None:

@@ -1,5 +1,7 @@
 """Fills in what a loss with proxies must know and the recipe need not say: the data's classes, the embedding's size."""
 
+import inspect
+from importlib import import_module
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -19,7 +21,7 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
         The data, set up, to be used in place of others; None where nothing had to be counted.
 
     Raises:
-        UserError: The encoder's recipe does not say the size of its embedding.
+        UserError: The encoder's recipe does not say the size of its embedding, or the loss needs something else.
 
     Example:
         >>> fill_sizes(Namespace(model=Namespace(init_args=Namespace(loss=None))), ArgumentParser()) is None
@@ -44,7 +46,18 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
         assert isinstance(data, LabelledData)
         data.setup("fit")
         loss.num_classes = data.num_classes
+    _check_needed(model.loss.class_path, loss)
     return data
+
+
+def _check_needed(class_path: str, loss: Namespace) -> None:
+    """Refuse a loss whose constructor asks for what the recipe leaves open; the parser lets untyped arguments pass."""
+    module, _, name = class_path.rpartition(".")
+    parameters = inspect.signature(getattr(import_module(module), name)).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.name in loss and loss[p.name] is None]
+    if needed:
+        keys = " and ".join(f"--model.loss.{each}" for each in needed)
+        raise UserError(f"{class_path} needs {' and '.join(needed)}: give {keys}")
 
 
 def _arguments(block: Any) -> Namespace | None:

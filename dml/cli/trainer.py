@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -72,6 +73,8 @@ class TrainerCLI(LightningCLI):
         self._other_data = names_data_class(keys)
         quiet()
         self.config: Any = None
+        # the nested objects of losses that do not say their types; which classes these may be, `check_classes` says
+        set_parsing_settings(instantiate_subclass_spec_in_any=True)
         with user_errors(), guarded_imports(), construction(lambda: self.config):
             super().__init__(
                 model_class=TrainableModule,

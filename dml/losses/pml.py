@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _COUNTERS = ("queue_idx", "has_been_filled")  # of CrossBatchMemory
@@ -102,6 +103,29 @@ def without_memory(loss: nn.Module) -> nn.Module:
     """
     within: nn.Module = loss.loss if hasattr(loss, "add_to_memory") else loss  # type: ignore[assignment]
     return within
+
+
+def loss_of_parts(loss: nn.Module, embeddings: Tensor, labels: Tensor, size: int) -> Tensor:
+    """Return the mean of a loss over parts of a batch: some list every triplet, and grow with the cube of a batch.
+
+    Args:
+        loss: `loss(embeddings, labels) -> scalar`.
+        embeddings: (B,D).
+        labels: (B,).
+        size: Images in a part at most; each part takes every n-th, so that images in order of their classes are mixed.
+
+    Example:
+        >>> from pytorch_metric_learning.losses import ContrastiveLoss
+        >>> rows, labels = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 0, 1, 1])
+        >>> float(loss_of_parts(ContrastiveLoss(), rows, labels, 2))
+        1.0
+    """
+    parts = max(1, -(-len(labels) // size))
+    total = embeddings.new_zeros((), dtype=torch.float32)
+    for first in range(parts):
+        own = labels[first::parts]
+        total = total + loss(embeddings[first::parts], own).float() * len(own)
+    return total / len(labels)
 
 
 def vicreg_loss(

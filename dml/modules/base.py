@@ -196,7 +196,8 @@ class TrainableModule(LightningModule, ABC):
 
     def _log_query_means(self, split: str) -> None:
         """Log means whose bits do not depend on how many processes shared the batches."""
-        names = list(self._query_means[0][2]) if self._query_means else []
+        kept = [means for _, _, means in self._query_means]  # what every batch could tell
+        names = [name for name in kept[0] if all(name in means for means in kept)] if kept else []
         rows = torch.tensor(
             [[first, count, *(means[name] for name in names)] for first, count, means in self._query_means],
             dtype=torch.float64,

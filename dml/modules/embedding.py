@@ -4,6 +4,7 @@ from typing import Any, final
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from dml.data import Batch, datamodule_of
@@ -13,7 +14,7 @@ from dml.functional.caching import cached_embeddings
 from dml.functional.collapse import spread
 from dml.functional.distributed import batch_order, gather_rows, gather_with_gradient
 from dml.losses import ContrastiveLoss, CrossBatchMemory, TripletLoss
-from dml.losses.pml import recall, release_graph, remembered, takes_tuples, without_memory
+from dml.losses.pml import loss_of_parts, recall, release_graph, remembered, takes_tuples, without_memory
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.checks import fitting_loss
 from dml.ranges import check_number
@@ -76,6 +77,7 @@ class EmbeddingModule(TrainableModule):
         self.miner = miner
         self.loss_lr = loss_lr
         self.chunk_size = chunk_size
+        self._part_size: int | None = None  # images that a foreign loss is shown at once while validating
         self._latest: tuple[Tensor, Tensor] | None = None  # embeddings and labels of the latest training batch
 
     def build(self, image_shape: ImageShape) -> None:
@@ -85,6 +87,7 @@ class EmbeddingModule(TrainableModule):
     def setup(self, stage: str) -> None:
         """Check the loss against the data."""
         data = datamodule_of(self.trainer)
+        self._part_size = getattr(data, "batch_size", None)
         num_classes = getattr(self.loss, "num_classes", None)
         if data is not None and isinstance(num_classes, int) and 0 < num_classes < data.num_classes:  # 0: not told
             raise UserError(
@@ -106,6 +109,8 @@ class EmbeddingModule(TrainableModule):
         self._latest = embeddings.detach(), labels
         with fitting_loss(self.loss):
             loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                raise TypeError("it returns no single number: choose another reducer")
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.labels))
         return loss
 
@@ -177,7 +182,25 @@ class EmbeddingModule(TrainableModule):
     def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self(batch.images)
         if dataloader_idx == 0:
-            with fitting_loss(self.loss):
-                loss = without_memory(self.loss)(embeddings, batch.labels)
-            self.add_query_means(batch, dataloader_idx, {"loss": loss})
+            loss = self._held_back_loss(embeddings, batch.labels)
+            self.add_query_means(batch, dataloader_idx, {} if loss is None else {"loss": loss})
         return embeddings
+
+    def _held_back_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor | None:
+        """Return the loss of a batch that is not trained on; of another package's in parts of the training size.
+
+        None where that loss cannot take such a batch: some ask for as many images of each class.
+        """
+        loss = without_memory(self.loss)
+        if self._part_size is None or type(loss).__module__.startswith("dml."):
+            with fitting_loss(self.loss):
+                value: Tensor = loss(embeddings, labels)
+            return value
+        try:
+            with fitting_loss(self.loss):
+                return loss_of_parts(loss, embeddings, labels, self._part_size)
+        except UserError as error:
+            if self.trainer.state.fn != "fit":
+                raise
+            rank_zero_warn(f"val/loss is left out: {error}")
+            return None
