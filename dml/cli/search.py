@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"-k {options.k}: {path} holds {len(searcher)} images; give at most so many")
     embedder = open_embedder(options.run or run_of(searcher.store, options.runs_dir), options)
 
-    from dml.neighbors.ranking.tiles import parse_memory
+    from dml.neighbors.memory import parse_memory
     from dml.search.update import check_belongs
 
     check_belongs(searcher.store.about, embedder, path)
