@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dml import runs
-from dml.data.images.open import usable_cores
+from dml.data.images.batch import usable_cores
 from dml.data.sources.listing import Listing
 from dml.data.streaming import Decoded, stream_images
 from dml.encoders import pretrained_encoder

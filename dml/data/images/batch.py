@@ -1,5 +1,6 @@
 """Decodes a batch of images and says which cannot be read; no torch here."""
 
+import os
 import re
 from typing import Literal, NamedTuple
 
@@ -49,3 +50,10 @@ def decode_rows(reader: Reader, row: NDArray[np.int64], size: tuple[int, int], c
             read.append(position)
     pixels = np.stack(images) if images else np.empty((0, channels, *size), np.uint8)
     return DecodedRows(np.array(read, np.int64), pixels, np.array(sizes, np.int32).reshape(-1, 2), failures)
+
+
+def usable_cores() -> int:
+    """Count the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than the machine has where a scheduler shares it out
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
