@@ -5,10 +5,12 @@ network takes it a tenth of the other's time, and it needs no onnxscript, of whi
 own. What it cannot write, resizing with antialiasing, is written here as two products with constant matrices.
 """
 
-import contextlib
 import io
+import os
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import torch
@@ -102,7 +104,7 @@ def write_onnx(network: PixelEncoder, image_shape: tuple[int, int, int]) -> byte
     content = io.BytesIO()
     free = {0: "N"}
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), torch.no_grad(), _ResizeByProducts():
+        with _silence(), warnings.catch_warnings(), torch.no_grad(), _ResizeByProducts():
             warnings.simplefilter("ignore")  # of its age, and of sizes that are fixed here by intent
             torch.onnx.export(
                 network,
@@ -120,3 +122,17 @@ def write_onnx(network: PixelEncoder, image_shape: tuple[int, int, int]) -> byte
         kind = type(network.encoder).__name__
         raise UserError(f"{kind} cannot be written as ONNX ({reason_of(error)}): choose another encoder") from error
     return content.getvalue()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Send what torch's own code prints on standard output, the whole graph where it fails, to nowhere."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

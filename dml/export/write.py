@@ -17,7 +17,7 @@ from dml import __version__, runs
 from dml.data import ImageData
 from dml.data.sources.bounds import leads_outside
 from dml.embeddings import spread_positions
-from dml.encoders import encoder_hash, pretrained_encoder
+from dml.encoders import encoder_hash, materialize, pretrained_encoder
 from dml.errors import UserError, reason_of
 from dml.export.card import Facts, model_card
 from dml.export.golden import Queries, golden_count, write_queries
@@ -72,6 +72,7 @@ def export_run(
     if data.catalog.values is not None:
         raise UserError(f"run {embedder.folder} is of numbers that are no bytes of images: there is nothing to decode")
     encoder = pretrained_encoder(str(embedder.folder), checkpoint, runs_dir).eval()
+    materialize(encoder, embedder.image_shape)  # until its first image a lazy layer has another class, and hash
     network = PixelEncoder(encoder, *data.scale).float().eval()
     content = write_onnx(network, embedder.image_shape)
     with _new_folder(output, overwrite) as folder:
