@@ -1,6 +1,5 @@
 """From a run to an artefact and its verification by the front door, and what goes wrong on the way."""
 
-import builtins
 import errno
 import hashlib
 import json
@@ -44,7 +43,7 @@ def test_the_folder_holds_what_it_should(place):
         assert manifest["files"][name]["sha256"] == hashlib.sha256((ARTEFACT / name).read_bytes()).hexdigest()
     assert json.loads((ARTEFACT / "classes.json").read_text()) == [str(digit) for digit in range(10)]
     scores = runs.read_scores(Path("runs/first/scores.json"))
-    assert manifest["validation"]["recall_at_1"] == pytest.approx(scores["val"]["recall_at_1"], abs=1e-12)
+    assert manifest["validation"]["recall_at_1"] == pytest.approx(scores["val"]["recall_at_1"], abs=1e-6)
     safetensors = pytest.importorskip("safetensors.torch")
     encoder = pretrained_encoder("first")
     weights = safetensors.load_file(ARTEFACT / "weights.safetensors")
@@ -257,13 +256,6 @@ def test_what_cannot_be_exported_is_told_in_one_line(dml, monkeypatch):
         assert (code, len(err.splitlines())) == (2, 1)
         assert told in err
         assert not Path("other").exists()
-    found = builtins.__import__
-
-    def missing(name, *rest):
-        if name == "onnx":
-            raise ImportError("No module named 'onnx'")
-        return found(name, *rest)
-
     monkeypatch.setitem(sys.modules, "onnx", None)
     code, _, err = dml("export", "first", "--out", "other")
     assert code == 2
@@ -284,14 +276,15 @@ def test_an_encoder_whose_onnx_gives_something_else_is_not_exported(dml, monkeyp
 def test_classes_nobody_trained_on_and_other_modules(dml):
     split = ("--data.split", "dml.data.ClassDisjointSplit", "--data.split.val=0.3", "--data.split.test=0.2")
     keys = ("--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.root=photos")
-    disjoint = ("--data.classes_per_batch=null", "--pictures.gallery_queries=0", "--pictures.projection=none")
-    assert dml("fit", "--name", "unseen", *keys, *split, *disjoint)[0] == 0
+    disjoint = ("--data.classes_per_batch=null", "--pictures.gallery_queries=1", "--pictures.projection=none")
+    code, _, err = dml("fit", "--name", "unseen", *keys, *split, *disjoint)
+    assert code == 0, err
     code, out, err = dml("export", "unseen", "--out", "unseen_artefact")
     assert code == 0, err
     assert "no threshold: the run was not calibrated" in out
     recall = runs.read_scores(Path("runs/unseen/scores.json"))["val"]["recall_at_1"]
     told = json.loads(Path("unseen_artefact/manifest.json").read_text())
-    assert told["validation"]["recall_at_1"] == pytest.approx(recall, abs=1e-12)
+    assert told["validation"]["recall_at_1"] == pytest.approx(recall, abs=1e-6)
     checks = verify_artefact("unseen_artefact")
     assert len(checks) == 4
     assert all(check.holds for check in checks)
