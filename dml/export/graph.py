@@ -109,7 +109,7 @@ def write_onnx(network: PixelEncoder, image_shape: tuple[int, int, int]) -> byte
             torch.onnx.export(
                 network,
                 (images,),
-                content,
+                content,  # type: ignore[arg-type]  # taken, though the annotation names paths alone
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=["images"],

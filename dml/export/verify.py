@@ -54,10 +54,10 @@ def verify_artefact(folder: str | Path, root: str | None = None) -> list[Check]:
         return checks
     try:
         embedder = OnnxEmbedder(artefact)
-    except UserError as error:
-        if "not installed" in str(error):
+    except UserError as refused:
+        if "not installed" in str(refused):
             raise
-        return [*checks, Check("encoder", False, str(error))]
+        return [*checks, Check("encoder", False, str(refused))]
     golden = read_golden(artefact.folder / GOLDEN)
     shape = golden.images.shape[1:]
     channels, height, width = artefact.image_shape

@@ -91,8 +91,8 @@ def export_run(
             raise UserError(f"what ONNX gives is not what torch gives: {checks[-1].name}: {checks[-1].told}")
         write_queries(folder / names.VALIDATION, asked)
         some = spread_positions(queries.labels, golden_count(embedder.image_shape))
-        more = {"images": pixels_of(data, queries.ids[some]), "embeddings": queries.torch[some]}
-        write_queries(folder / names.GOLDEN, asked.take(some), **more)
+        images = pixels_of(data, queries.ids[some])
+        write_queries(folder / names.GOLDEN, asked.take(some), images=images, embeddings=queries.torch[some])
         runs.write_json(folder / names.CLASSES, data.class_names)
         _write_index(folder / names.INDEX, embedder, data, references)
         calibration, absent = _copy_records(embedder.folder, folder, encoder_hash(encoder), embedder.metric)

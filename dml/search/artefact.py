@@ -83,15 +83,15 @@ class Artefact:
                 raise UserError(f"{foreign} of format {FORMAT}, but {about['format']}: export the run again")
             channels, height, width = (int(side) for side in about["image_shape"])
             sums = {str(name): str(entry["sha256"]) for name, entry in about["files"].items()}
-            told = str(about["weights"]), str(about["metric"]), int(about["embedding_dim"])
+            weights, metric, dim = str(about["weights"]), str(about["metric"]), int(about["embedding_dim"])
         except UserError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{foreign} ({reason_of(error)}): export the run again") from error
         plain = all(name == Path(name).name and printable(name) == name for name in sums)
-        if told[1] not in METRICS or channels not in (1, 3) or min(height, width, told[2]) < 1 or not plain:
+        if metric not in METRICS or channels not in (1, 3) or min(height, width, dim) < 1 or not plain:
             raise UserError(f"{foreign}: its values are out of range; export the run again")
-        return cls(place, told[0], told[1], (channels, height, width), told[2], sums, about)
+        return cls(place, weights, metric, (channels, height, width), dim, sums, about)
 
     def read(self, name: str) -> bytes:
         """Return a file whole, once its checksum has been compared.
