@@ -17,7 +17,7 @@ from dml.errors import UserError
 from dml.evaluation import Evaluation, Neighborhoods, find_neighborhoods, score_queries
 from dml.functional.distributed import world_size
 from dml.losses.pml import compares_unit_rows
-from dml.neighbors.ranking.tiles import parse_memory
+from dml.neighbors.memory import parse_memory
 from dml.ranges import check_number
 
 logger = logging.getLogger(__name__)

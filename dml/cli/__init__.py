@@ -28,6 +28,8 @@ VERBS = {
     "predict": "write the embeddings of any images to a file: folders, zips, tables, lists of files",
     "index": "make an index of any images, add to it, remove from it",
     "search": "find the images of an index that are most like others",
+    "export": "write a run as a folder that needs no torch: ONNX, index, threshold, model card, golden vectors",
+    "verify": "compute anew what an exported folder promises: checksums, golden vectors, recall@1",
     "completion": "print a script that completes verbs, their options and files in bash, zsh or tcsh",
 }
 
@@ -107,5 +109,11 @@ def _run(words: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise UserError(f"no verb {verb!r}: choose one of {', '.join(VERBS)}")
-    code: int = import_module(module_of(verb)).main(words[1:])
+    try:
+        code: int = import_module(module_of(verb)).main(words[1:])
+    except ModuleNotFoundError as error:  # where an exported folder is searched, there are few packages
+        package = str(error.name).partition(".")[0]
+        if package == "dml":
+            raise
+        raise UserError(f"{verb} needs the package {package}, which is not installed: install all of dml's") from error
     return code

@@ -13,30 +13,38 @@ from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch or NumPy, which --help must not
     from dml.data.sources.listing import Listing
+    from dml.search.artefact import Artefact
     from dml.search.embedder import RunEmbedder
+    from dml.search.onnx_embedder import OnnxEmbedder
     from dml.search.searcher import Found
+    from dml.search.store import Store
+
+    Embeds = RunEmbedder | OnnxEmbedder
 
 EPILOG = """examples:
   dml search first new.jpg -k 5                   the five images of runs/first/index.npz most like new.jpg
   dml search my.npz queries --html found.html     a folder of queries at once, with thumbnails
   dml search my.npz new.jpg --threshold 0.4 --json
+  dml search first_artefact new.jpg               a folder of `dml export`; needs no torch
 """
 
 
 def main(arguments: list[str]) -> int:
     """Search and print; return 0, or 1 where some queries cannot be read."""
     options = build_parser().parse_args(arguments)
-    path, _ = find_index(options.index, None, options.runs_dir)
 
+    from dml.search.artefact import INDEX, Artefact, is_artefact
     from dml.search.reranking import Reranking
     from dml.search.searcher import Searcher
 
+    artefact = Artefact.load(options.index) if is_artefact(options.index) else None
+    path = artefact.folder / INDEX if artefact else find_index(options.index, None, options.runs_dir)[0]
     searcher = Searcher.load(path)
     if options.k > len(searcher):
         raise UserError(f"-k {options.k}: {path} holds {len(searcher)} images; give at most so many")
-    embedder = open_embedder(options.run or run_of(searcher.store, options.runs_dir), options)
+    embedder = _open_embedder(artefact, searcher.store, options)
 
-    from dml.neighbors.ranking.tiles import parse_memory
+    from dml.neighbors.memory import parse_memory
     from dml.search.update import check_belongs
 
     check_belongs(searcher.store.about, embedder, path)
@@ -46,7 +54,10 @@ def main(arguments: list[str]) -> int:
     if not len(rows):
         raise UserError(f"none of {len(failures)} queries can be read, first '{failures[0][0]}' ({failures[0][1]})")
     reranking = Reranking() if options.rerank else None
-    found = searcher(rows, options.k, options.threshold, options.expand, reranking)
+    threshold = options.threshold
+    if artefact and threshold is None and not (options.expand or options.rerank):
+        threshold = artefact.threshold
+    found = searcher(rows, options.k, threshold, options.expand, reranking)
     if options.html:
         _write_page(Path(options.html), path, names, listings, found)
     if options.json:
@@ -67,7 +78,11 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("index", metavar="INDEX", help="a file of `dml index` or `dml predict`, or a run that has one")
+    parser.add_argument(
+        "index",
+        metavar="INDEX",
+        help="a file of `dml index` or `dml predict`, a run that has one, a folder of `dml export`",
+    )
     parser.add_argument("images", nargs="+", metavar="PATH", help="images, folders, zips, tables, lists of files")
     parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images of each query (5)")
     parser.add_argument(
@@ -92,7 +107,19 @@ def build_parser() -> Parser:
     return parser
 
 
-def _embed(embedder: "RunEmbedder", listings: "list[Listing]") -> tuple[list[tuple[str, int, int]], Any, Any]:
+def _open_embedder(artefact: "Artefact | None", store: "Store", options: argparse.Namespace) -> "Embeds":
+    """Return the encoder of an exported folder, by ONNX, or that of the index's run."""
+    if artefact is None:
+        return open_embedder(options.run or run_of(store, options.runs_dir), options)
+    if options.run or options.ckpt_path != "best" or options.device not in (None, "cpu"):
+        raise UserError("an exported folder has its own encoder, on the CPU: leave --run, --ckpt_path and --device out")
+
+    from dml.search.onnx_embedder import OnnxEmbedder
+
+    return OnnxEmbedder(artefact)
+
+
+def _embed(embedder: "Embeds", listings: "list[Listing]") -> tuple[list[tuple[str, int, int]], Any, Any]:
     """Return (name, listing, position) and embedding of every query, and the names and reasons of unreadable ones."""
     import numpy as np
 

@@ -1,19 +1,16 @@
 """Decodes images batch by batch, a few ahead, and says which cannot be read; nothing is kept."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dml.data.catalog import Reader
-from dml.data.images.decode import decode_image
-from dml.errors import reason_of
+from dml.data.images.batch import decode_rows
 
 
 class Decoded(NamedTuple):
@@ -37,21 +34,8 @@ class _Batches(Dataset[Decoded]):
         self.reader, self.size, self.channels = reader, size, channels
 
     def __getitem__(self, row: NDArray[np.int64]) -> Decoded:
-        images, sizes, read, failures = [], [], [], {}
-        for position in row.tolist():
-            try:
-                raw = self.reader(position)
-                height, width = (raw.height, raw.width) if isinstance(raw, Image.Image) else raw.shape[:2]
-                images.append(decode_image(raw, self.size, self.channels))
-            except Exception as error:  # damaged files make Pillow stumble in many ways
-                failures[position] = re.sub(r" <_io\.[^>]*>", "", reason_of(error))
-            else:
-                sizes.append((height, width))
-                read.append(position)
-        pixels = np.stack(images) if images else np.empty((0, self.channels, *self.size), np.uint8)
-        return Decoded(
-            np.array(read, np.int64), torch.from_numpy(pixels), np.array(sizes, np.int32).reshape(-1, 2), failures
-        )
+        rows = decode_rows(self.reader, row, self.size, self.channels)
+        return Decoded(rows.positions, torch.from_numpy(rows.images), rows.sizes, rows.failures)
 
 
 def stream_images(

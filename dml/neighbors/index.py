@@ -1,6 +1,7 @@
 """The neighbour index: exact nearest rows by whichever backend is fastest; the only file that imports faiss."""
 
 import importlib.util
+import sys
 from typing import Any, Literal, Self, final
 
 import numpy as np
@@ -15,6 +16,7 @@ Backend = Literal["faiss", "torch"]
 Positions = NDArray[np.int64]
 _SPARE = 16  # candidates beyond k, so that the border of the k nearest can be certified
 _WIDEST = 2048  # more candidates than this: compare with every row instead
+_FEW = 1 << 22  # numbers compared
 _CHUNK = 1 << 18  # numbers held at once while refining: in cache
 
 
@@ -80,6 +82,8 @@ class NeighborIndex:
         keys = np.empty((len(query), k))
         positions = np.empty((len(query), k), dtype=np.int64)
         todo, wide = np.arange(len(query)), k + _SPARE
+        if len(query) * self._rows.size <= _FEW and self.backend == "faiss" and "faiss" not in sys.modules:
+            wide = _WIDEST + k  # NumPy is through before FAISS is loaded
         while len(todo):
             if wide >= min(len(self._rows), max(_WIDEST, k + _SPARE + 1)):
                 keys[todo], positions[todo] = self._compare_all(query[todo], k)
@@ -113,7 +117,7 @@ class NeighborIndex:
             table = self.metric.table(query[start : start + step], self._rows)
             for i, row in enumerate(table, start):
                 near = np.flatnonzero(row <= np.partition(row, k - 1)[k - 1])
-                exact = self.metric.paired(np.broadcast_to(query[i], (len(near), query.shape[1])), self._rows[near])
+                exact = self.metric.paired(query[np.full(len(near), i)], self._rows[near])
                 order = np.argsort(exact, kind="stable")[:k]
                 keys[i], positions[i] = exact[order], near[order]
         return keys, positions

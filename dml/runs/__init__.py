@@ -1,6 +1,7 @@
 """The run folder: where its files lie, and how they are written and read; no torch."""
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dml.runs.arrays import open_archive, read_array, read_arrays, write_arrays
 from dml.runs.files import open_file, read_bytes, read_json, write_bytes, write_json
@@ -17,14 +18,24 @@ from dml.runs.folder import (
     new_run,
     queries_path,
 )
-from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
 from dml.runs.own import remember_trust, trust_own, user_cache
-from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
 from dml.runs.score_names import describe_score, score_names
 from dml.runs.scores import SCORES, read_scores, write_scores
-from dml.runs.scoring_recipe import read_to_score, to_score
 from dml.runs.shipped import recipe_file, shipped_recipes
 from dml.runs.trust import check_classes, guarded_imports, refused_import, trusted_modules, trusting
+
+if TYPE_CHECKING:
+    from dml.runs.hold import (
+        begun_run,
+        clear_run,
+        has_checkpoint,
+        held,
+        held_run,
+        is_first_process,
+        kept_if_checkpointed,
+    )
+    from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
+    from dml.runs.scoring_recipe import read_to_score, to_score
 
 __all__ = [
     "CHECKPOINTS",
@@ -79,8 +90,15 @@ __all__ = [
     "write_scores",
 ]
 
+_LATE = ("hold", "recipes", "scoring_recipe")  # need filelock and PyYAML, which a search in an exported folder lacks
+
 
 def __getattr__(name: str) -> Any:
     if name == "merge_scores":
         raise ImportError("dml.runs.merge_scores is now dml.runs.write_scores")
+    for module in _LATE if name in __all__ else ():
+        found = import_module(f"dml.runs.{module}")
+        if hasattr(found, name):
+            globals()[name] = getattr(found, name)
+            return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,33 +2,24 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from dml import runs
-from dml.data.images.open import usable_cores
-from dml.data.sources.listing import Listing, list_files
+from dml.data.images.batch import usable_cores
+from dml.data.sources.listing import Listing
 from dml.data.streaming import Decoded, stream_images
 from dml.encoders import pretrained_encoder
 from dml.errors import UserError
+from dml.search.embedded import Embedded, embed_files
 from dml.search.store import METRICS
 
 Scale = float | list[float]
-
-
-class Embedded(NamedTuple):
-    """A batch of embedded images: `positions` (B,), `embeddings` (B,D), `sizes` (B,2), and why others failed."""
-
-    positions: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
-    sizes: NDArray[np.int32]
-    failures: dict[int, str]
 
 
 @final
@@ -85,14 +76,7 @@ class RunEmbedder:
         Raises:
             UserError: One cannot be read; names it.
         """
-        listing = list_files([str(image) for image in images])
-        rows: dict[str, NDArray[np.float32]] = {}
-        for batch in self.embed(listing, np.arange(len(listing))):
-            for position, reason in batch.failures.items():
-                raise UserError(f"image '{listing.names[position]}' cannot be read ({reason}): mend it or leave it out")
-            rows |= {listing.names[at]: row for at, row in zip(batch.positions, batch.embeddings, strict=True)}
-        whole = [Path(os.path.abspath(os.path.expanduser(image))) for image in images]  # noqa: PTH100, PTH111
-        return np.stack([rows[path.relative_to(listing.root).as_posix()] for path in whole])
+        return embed_files(images, self.embed)
 
     @torch.inference_mode()
     def _embed(self, batch: Decoded) -> Embedded:

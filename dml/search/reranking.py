@@ -7,15 +7,17 @@ rows. The distance of query and reference is (1−λ)·Jaccard + λ·d²/s.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from dml.errors import UserError
 from dml.ranges import check_number
 from dml.search.expansion import Floats, Rows, Search
+
+if TYPE_CHECKING:  # SciPy is loaded where images are re-ranked: a search in an exported folder lacks it
+    from scipy import sparse
 
 Ints = NDArray[np.int64]
 
@@ -113,8 +115,10 @@ class _Encoder:
         self.mutual = np.concatenate([self._mutual(part, lists.shape[1]) for part in parts])  # (M,k1+1)
         self.half = np.concatenate([self._mutual(part, min(half, lists.shape[1])) for part in parts])
 
-    def averaged(self, places: Ints) -> sparse.csr_array:
+    def averaged(self, places: Ints) -> "sparse.csr_array":
         """Return rows of V (n,M), each the mean over its k2 nearest rows."""
+        from scipy import sparse
+
         if self.settings.k2 == 1:
             return self._rows(places)
         near = self.lists[places, : self.settings.k2]
@@ -138,8 +142,10 @@ class _Encoder:
         own = self.distances(np.full(len(places), query), places)
         return (1 - self.settings.weight) * (1 - overlap / (2 - overlap)) + self.settings.weight * own
 
-    def _rows(self, places: Ints) -> sparse.csr_array:
+    def _rows(self, places: Ints) -> "sparse.csr_array":
         """Return rows of V (n,M) as they are."""
+        from scipy import sparse
+
         lists, mutual, total = self.lists[places], self.mutual[places], len(self.lists)
         others = self.lists[lists][:, :, : self.half.shape[1]]  # (n,k1+1,h): half-length lists of the neighbours
         theirs = self.half[lists]  # which of these are mutual
@@ -160,8 +166,10 @@ class _Encoder:
         return np.asarray((self.lists[near][:, :, :length] == places[:, None, None]).any(axis=2))
 
 
-def _sum_of_minima(left: sparse.csr_array, right: sparse.csr_array) -> sparse.csr_array:
+def _sum_of_minima(left: "sparse.csr_array", right: "sparse.csr_array") -> "sparse.csr_array":
     """Return Σ over columns of the smaller of both (Q,n), where it is not 0."""
+    from scipy import sparse
+
     columns = sparse.csc_array(right)
     entry = sparse.coo_array(left)
     row, column = entry.coords

@@ -13,6 +13,7 @@ from dml.errors import UserError
 from dml.neighbors.approximate import ApproximateIndex
 from dml.neighbors.distances import get_metric
 from dml.neighbors.index import NeighborIndex
+from dml.search.artefact import INDEX, is_artefact
 from dml.search.expansion import augment_rows, expand_queries
 from dml.search.reranking import Reranking, rerank
 from dml.search.store import Store
@@ -127,11 +128,16 @@ class Searcher:
         augment: int = 0,
         alpha: float = 3.0,
     ) -> "Searcher":
-        """Open a store and return its searcher; arguments as above.
+        """Open a store, or the index and the encoder of a folder of `dml export`; other arguments as above.
 
         Raises:
             UserError: There is no such file, it is damaged, or of another kind.
         """
+        if is_artefact(path):
+            from dml.search.onnx_embedder import OnnxEmbedder  # Pillow, only where images are embedded
+
+            embedder = OnnxEmbedder(path) if embedder is None else embedder
+            path = Path(path) / INDEX
         return cls(Store(Path(path)), embedder, max_memory, augment, alpha)
 
     def __len__(self) -> int:

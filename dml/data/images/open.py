@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dml.data.catalog import Catalog, whole_array
+from dml.data.images.batch import usable_cores
 from dml.data.images.cache import cache_key, lock_entry, read_cache, write_cache
 from dml.data.images.pixels import FilePixels, MemoryPixels, Pixels
 from dml.data.images.read import Size, bar, decode_all, native_size
@@ -113,10 +113,3 @@ def find_unreadable(catalog: Catalog, pixels: FilePixels) -> list[int]:
                 failed.append(index)
             step()
     return failed
-
-
-def usable_cores() -> int:
-    """Count the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than the machine has where a scheduler shares it out
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,59 @@
+"""`dml export`: a folder with a run's encoder as ONNX, its index and what proves them right; it needs no torch."""
+
+from pathlib import Path
+from typing import Literal
+
+from dml.cli.embedded import run_parser
+from dml.cli.options import Parser, as_keys, find_recipe
+from dml.errors import UserError, printable
+
+EXAMPLES = """examples:
+  dml export first --out first_artefact
+  dml export first --out first_artefact --overwrite --data.root elsewhere/photos
+  dml verify first_artefact                       also where there is no torch
+  dml search first_artefact new.jpg -k 5          the same
+
+"""
+_CPU = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.precision=32-true", "--trainer.strategy=auto")
+
+
+def main(arguments: list[str]) -> int:
+    """Export, verify what was exported, and tell what was found; return 0."""
+    options, keys = build_parser().parse_known_args(arguments)
+    if others := [key for key in keys if key.startswith("--") and not key.startswith("--data.")]:
+        raise UserError(
+            f"export takes no {others[0].partition('=')[0]}: a run is exported as it was trained (--data.… alone)"
+        )
+    if options.config or options.ckpt_path not in ("best", "last"):
+        raise UserError("a run is exported as it was trained: give no --config, and --ckpt_path best or last")
+    checkpoint: Literal["best", "last"] = "best" if options.ckpt_path == "best" else "last"
+    run, _, configs = find_recipe(options)
+
+    from dml.cli.guards import user_errors
+    from dml.cli.trainer import TrainerCLI
+    from dml.data import ImageData
+    from dml.export.write import check_output, export_run, need_packages
+
+    output = Path(options.out)
+    check_output(output, options.overwrite)
+    need_packages()
+    cli = TrainerCLI([*as_keys(configs, keys), *_CPU, "--evaluation.retrieval=false"], None)
+    if run is None or not isinstance(cli.datamodule, ImageData):
+        raise UserError(f"run {run} is not of images: give a run of `dml fit` on images")
+    with user_errors():
+        found = export_run(run, cli.datamodule, output, checkpoint, options.runs_dir, options.overwrite)
+    for check in found.checks:
+        print(f"{check.name}: {check.told}")
+    if found.without_threshold:
+        print(f"no threshold: {printable(found.without_threshold)}")
+    print(f"\n{found.folder}: {found.bytes / 2**20:.1f} MiB; see MODEL_CARD.md in it")
+    return 0
+
+
+def build_parser() -> Parser:
+    """Return the parser of the verb's own options."""
+    parser = run_parser("export", "Write a run as a folder that is verified and searched without torch.")
+    parser.epilog = EXAMPLES + str(parser.epilog)
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder, which must not exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace an artefact that is there")
+    return parser
