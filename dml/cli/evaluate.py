@@ -4,21 +4,20 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dml import runs
+from dml.cli.embedding_files import read_sets
 from dml.cli.numbers import memory, wholes
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
 from dml.cli.scoring import record_scores, tell_left_out
 from dml.errors import UserError
 
-if TYPE_CHECKING:  # importing them loads torch, which --help must not
-    from dml.embeddings import EmbeddingSet
-
 EXAMPLES = """examples:
   dml evaluate                                              the latest run on its validation images
   dml evaluate --run first --split test                     a run on its test images
   dml evaluate --data.root photos --model.encoder dml.encoders.FlattenEncoder       raw pixels
+  dml evaluate --embeddings photos.npz                      what `dml predict photos --output photos.npz` wrote
   dml evaluate --embeddings x.npy --labels y.npy            embeddings made elsewhere, leave-one-out
   dml evaluate --run first --estimator sklearn.linear_model.LogisticRegression --estimator_args '{"C": 10}'
 
@@ -45,7 +44,7 @@ def build_parser() -> Parser:
         metavar="FILE",
         help="instead of images and encoder: an archive of `dml predict`, or a .npy file",
     )
-    parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers, for --embeddings")
+    parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers (the archive's own)")
     parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings search; without: each other")
     parser.add_argument("--reference_labels", metavar="FILE", help="the labels of --reference_embeddings")
     parser.add_argument("--metric", choices=("l2", "cosine"), help="distance of embeddings (the recipe's; l2)")
@@ -122,7 +121,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
 def _score_files(options: argparse.Namespace) -> int:
     from dml.evaluation import Evaluation, further_scores, score_queries
 
-    query, reference = _read_sets(options)
+    query, reference = read_sets(options)
     metric, max_memory = options.metric or "l2", options.max_memory or "2GiB"
     ks, knn_ks = options.ks or (1, 5, 10), options.knn_ks or (5,)
     found = Evaluation.of(score_queries(query, reference, ks, knn_ks, max_memory, metric=metric))
@@ -172,31 +171,6 @@ def _tell_recorded(run: Path, split: str) -> bool:
     queries = len(ids) + int(scores.get("num_lone_queries", 0))
     print(f"\n{queries} queries, {references} references; as recorded in {run / runs.SCORES}: nothing was missing")
     return True
-
-
-def _read_sets(options: argparse.Namespace) -> "tuple[EmbeddingSet, EmbeddingSet]":
-    """Read queries and references; without references the queries search each other."""
-    import numpy as np
-
-    from dml.embeddings import EmbeddingSet
-
-    query = _read_set(options.embeddings, options.labels, "embeddings", "labels")
-    if options.reference_embeddings is None:
-        return query, query
-    named = "reference_embeddings", "reference_labels"
-    reference = _read_set(options.reference_embeddings, options.reference_labels, *named)
-    strangers = -1 - np.arange(len(reference))  # no sample is in both files
-    return query, EmbeddingSet(reference.embeddings, reference.labels, strangers, what="reference")
-
-
-def _read_set(embeddings: str, labels: str | None, option: str, label_option: str) -> "EmbeddingSet":
-    from dml.embeddings import EmbeddingSet
-
-    if embeddings.endswith(".npz"):
-        return EmbeddingSet.load(Path(embeddings))
-    if labels is None:
-        raise UserError(f"--{option} come without labels: give --{label_option} FILE")
-    return EmbeddingSet(runs.read_array(Path(embeddings)), runs.read_array(Path(labels)))
 
 
 def _print(

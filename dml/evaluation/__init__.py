@@ -11,9 +11,11 @@ from dml.evaluation.hubs import Neighborhoods, find_neighborhoods, find_suspects
 from dml.evaluation.intervals import Difference, class_intervals, holm, paired_difference
 from dml.evaluation.per_class import Confusion, class_scores, confusion_matrix, worst_queries
 from dml.evaluation.retrieval import QueryScores, mean_scores, query_scores, retrieval_scores, score_queries
+from dml.evaluation.sign_flips import MOST_CLASSES, SignFlips, sign_flips
 from dml.evaluation.verification import verification_scores
 
 __all__ = [
+    "MOST_CLASSES",
     "Calibration",
     "Compressed",
     "Confusion",
@@ -23,6 +25,7 @@ __all__ = [
     "Measured",
     "Neighborhoods",
     "QueryScores",
+    "SignFlips",
     "calibrate",
     "class_intervals",
     "class_scores",
@@ -41,6 +44,7 @@ __all__ = [
     "query_scores",
     "retrieval_scores",
     "score_queries",
+    "sign_flips",
     "verification_scores",
     "worst_queries",
 ]

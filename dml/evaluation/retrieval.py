@@ -27,6 +27,7 @@ from dml.neighbors.ranking import (
     rank_block_on,
     run_blocks,
 )
+from dml.ranges import whole_number
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -185,6 +186,7 @@ def score_queries(
         >>> score_queries(pairs, pairs, ks=(1,), knn_ks=(1,)).scores["map_at_r"]
         array([1., 1., 1., 1.])
     """
+    ks, knn_ks = _whole_numbers("ks", ks), _whole_numbers("knn_ks", knn_ks)
     same = reference is query
     query = query.in_metric(metric)
     task = RankingTask(query, query if same else reference.in_metric(metric))
@@ -205,6 +207,10 @@ def score_queries(
     kept = layout.query_order[scored]
     scores = dict(zip(names, table[:, scored], strict=True))
     return QueryScores(scores, task.query.labels[kept], task.query.ids[kept], len(layout.positives) - len(scored))
+
+
+def _whole_numbers(name: str, values: ArrayLike) -> tuple[int, ...]:
+    return tuple(whole_number(f"k in {name}", value) for value in np.ravel(values).tolist())
 
 
 def _check_ks(task: RankingTask, ks: Sequence[int], knn_ks: Sequence[int]) -> None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from dml.neighbors.classifier import KNNClassifier
-from dml.neighbors.index import NeighborIndex, cluster
+from dml.neighbors.clusters import cluster
+from dml.neighbors.index import NeighborIndex
 
 __all__ = ["KNNClassifier", "NeighborIndex", "cluster"]
 
