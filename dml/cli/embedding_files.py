@@ -33,7 +33,8 @@ def read_sets(options: argparse.Namespace) -> "tuple[EmbeddingSet, EmbeddingSet]
     named = "reference_embeddings", "reference_labels"
     reference = match_classes(query, _read_set(options.reference_embeddings, options.reference_labels, *named))
     strangers = -1 - np.arange(len(reference))  # no sample is in both files
-    return query, EmbeddingSet(reference.embeddings, reference.labels, strangers, what="reference")
+    names = reference.class_names
+    return query, EmbeddingSet(reference.embeddings, reference.labels, strangers, class_names=names, what="reference")
 
 
 def match_classes(query: "EmbeddingSet", reference: "EmbeddingSet") -> "EmbeddingSet":

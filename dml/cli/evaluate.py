@@ -10,7 +10,7 @@ from dml import runs
 from dml.cli.embedding_files import read_sets
 from dml.cli.numbers import memory, wholes
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
-from dml.cli.scoring import record_scores, tell_left_out
+from dml.cli.scoring import record_classes, record_scores, tell_left_out
 from dml.errors import UserError
 
 EXAMPLES = """examples:
@@ -129,6 +129,7 @@ def _score_files(options: argparse.Namespace) -> int:
     output = Path(options.output or runs.SCORES)
     tell_left_out(runs.write_scores(output, {"embeddings": scores}, {"embeddings": found.intervals()}), output)
     found.queries.save(runs.queries_path(output.parent, "embeddings"))
+    record_classes(output.parent, "embeddings", {"knn": found.queries.votes}, reference.class_names)
     _print(scores, found.intervals(), len(query), len(reference), output)
     return 0
 
@@ -156,6 +157,7 @@ def _is_own(options: argparse.Namespace, keys: list[str], run: Path) -> bool:
 def _tell_recorded(run: Path, split: str) -> bool:
     """Print what the run holds already and return True, where nothing is missing and no weights are newer."""
     files = [run / runs.SCORES, runs.queries_path(run, split), runs.neighbors_path(run, split)]
+    files.append(runs.classes_path(run, split))
     trained = runs.find_checkpoint(run, "best").stat().st_mtime
     if not all(file.exists() and file.stat().st_mtime >= trained for file in files):
         return False

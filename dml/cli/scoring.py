@@ -10,8 +10,9 @@ from dml import runs
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
 from dml.cli.table import score_table
 
-if TYPE_CHECKING:  # importing it loads torch, which --help must not
+if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI
+    from dml.evaluation import ClassCounts
 
 Split = Literal["val", "test"]
 
@@ -71,8 +72,32 @@ def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mappi
     found = cli.evaluation.latest
     left_out = runs.write_scores(output, sections, {} if found is None else {split: found.intervals()})
     tell_left_out(left_out, output)
+    counts = {"head": getattr(cli.model, "class_counts", None)}
     if found is not None:
         found.queries.save(runs.queries_path(output.parent, split))
+        counts["knn"] = found.queries.votes
+    record_classes(output.parent, split, counts, cli.datamodule.class_names)
+
+
+def record_classes(
+    folder: Path, split: str, counts: "Mapping[str, ClassCounts | None]", class_names: Sequence[str]
+) -> None:
+    """Write precision, recall and F1 of each class beside the scores: of k-NN votes, and of a classifier's head.
+
+    Args:
+        folder: Holds the `scores.json`.
+        split: What was scored.
+        counts: By who predicts; None: nobody did.
+        class_names: By label.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written.
+    """
+    from dml.evaluation import class_record
+
+    found = {who: class_record(each, class_names) for who, each in counts.items() if each is not None}
+    if found:
+        runs.write_json(runs.classes_path(folder, split), found)
 
 
 def tell_left_out(scores: Sequence[str], output: Path) -> None:

@@ -10,7 +10,7 @@ from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
 from dml.evaluation.clustering import clustering_scores
 from dml.evaluation.intervals import class_intervals
-from dml.evaluation.retrieval import QueryScores, mean_scores
+from dml.evaluation.per_query import QueryScores, mean_scores
 from dml.evaluation.verification import verification_scores
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from dml.errors import UserError
-from dml.evaluation.retrieval import QueryScores
+from dml.evaluation.per_query import QueryScores
 
 Floats = NDArray[np.float64]
 _PRIOR = 0.125  # half an observation of score ½: its variance ½ · ½(1−½)

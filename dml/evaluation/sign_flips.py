@@ -6,7 +6,7 @@ import numpy as np
 
 from dml.errors import UserError
 from dml.evaluation.intervals import aligned_scores
-from dml.evaluation.retrieval import QueryScores
+from dml.evaluation.per_query import QueryScores
 
 MOST_CLASSES = 12  # 4,096 sign flips
 _EQUAL = 1e-12  # relative: sums that differ by rounding are equal

@@ -22,6 +22,7 @@ class Layout(NamedTuple):
     starts: Ints  # (classes + 1,): where each class begins among the references
     self_at: Ints  # (Q,): where the query itself stands among the references, −1 for nowhere
     positives: Ints  # (Q,): how many others of its class there are
+    labels: Ints  # (classes,): the label of each class
 
 
 class RankingTask:
@@ -92,7 +93,8 @@ def lay_out(query: EmbeddingSet, reference: EmbeddingSet) -> Layout:
     if not (positives > 0).any():
         raise UserError("no query has another sample of its class among the references: there is nothing to score")
     starts = np.concatenate([[0], np.cumsum(np.sort(counts))])
-    return Layout(query_order, reference_order, query_class, reference_class, starts, self_at, positives)
+    named = labels[np.argsort(rank)]
+    return Layout(query_order, reference_order, query_class, reference_class, starts, self_at, positives, named)
 
 
 def _check_labels(ids: Ints, query_class: Ints, reference_class: Ints, self_at: Ints) -> None:
