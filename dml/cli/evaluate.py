@@ -10,7 +10,7 @@ from dml import runs
 from dml.cli.embedding_files import read_sets
 from dml.cli.numbers import memory, wholes
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
-from dml.cli.scoring import record_classes, record_scores, tell_left_out
+from dml.cli.scoring import record_classes, record_scores, record_test_reading, tell_left_out
 from dml.errors import UserError
 
 EXAMPLES = """examples:
@@ -100,6 +100,8 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     cli = TrainerCLI(as_keys(configs, [*keys, *_evaluation_keys(options)]), None)
     cli.evaluation.knn_ks = options.knn_ks or cli.evaluation.knn_ks
     cli.score(options.split, checkpoint)
+    if options.split == "test":
+        record_test_reading(run, "evaluate", checkpoint, cli)
     queries, references, found = cli.evaluation.queries, cli.evaluation.references, cli.evaluation.latest
     if queries is None or references is None or found is None:
         raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")

@@ -45,6 +45,8 @@ def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
 
     cli = TrainerCLI(as_keys(configs, keys), None)
     cli.score(split, checkpoint)
+    if split == "test":
+        record_test_reading(run, "test", checkpoint, cli)
     if cli.trainer.is_global_zero:
         scores = cli.scores(split)
         print(score_table(scores))
@@ -55,6 +57,16 @@ def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
             record_scores(output, split, cli, scores)
             print(f"\nwritten to {output}")
     return 0
+
+
+def record_test_reading(run: Path | None, verb: str, checkpoint: Path | None, cli: "TrainerCLI") -> None:
+    """Note in a run that its test part was scored, and say how often it had been before; without a run do nothing."""
+    if run is None or not cli.trainer.is_global_zero:
+        return
+    before = runs.record_reading(run, verb, checkpoint, cli.datamodule.test_part)
+    if before:
+        times = "once" if before == 1 else f"{before} times"
+        print(f"the test images of this run were scored {times} before: see {run / runs.READINGS}")
 
 
 def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What modules and callbacks may ask of their data, and nothing else; another modality implements it."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,12 @@ class LabelledData(L.LightningDataModule, ABC):
         """The folder for embeddings of frozen encoders and a hash of all samples as served; None: keep none."""
         return None
 
+    @property
+    def test_part(self) -> str:
+        """A name of the test samples, by which records know them again: 16 hexadecimal digits of their names' hash."""
+        names = "\n".join(map(str, self.names_of(self.parts.test))) if len(self.parts.test) else ""
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
     def names_of(self, ids: Indices) -> NDArray[np.str_]:
         """Return a name (n,) for each sample that a person can find it by."""
         return np.array([str(i) for i in ids])
@@ -85,6 +92,7 @@ class LabelledData(L.LightningDataModule, ABC):
             "scored_against": "the other held-back images" if self.parts.class_disjoint else "the training images",
             "image_shape": list(self.image_shape),
             "class_disjoint": self.parts.class_disjoint,
+            "test_part": self.test_part,
         }
 
 

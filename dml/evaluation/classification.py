@@ -23,7 +23,8 @@ class ClassCounts(NamedTuple):
 
     def ascending(self) -> "ClassCounts":
         """Return the same, the classes by their labels."""
-        return ClassCounts(*(column[np.argsort(self.classes)] for column in self))
+        order = np.argsort(self.classes)
+        return ClassCounts(self.classes[order], self.actual[order], self.predicted[order], self.correct[order])
 
 
 class ClassScores(NamedTuple):
@@ -71,9 +72,9 @@ def precision_recall_f1(counts: ClassCounts) -> ClassScores:
         array([0.667, 0.   , 0.   ])
     """
     there = (counts.actual > 0) | (counts.predicted > 0)
-    classes, actual, predicted, correct = (column[there] for column in counts)
+    actual, predicted, correct = counts.actual[there], counts.predicted[there], counts.correct[there]
     return ClassScores(
-        classes,
+        counts.classes[there],
         _share(correct, predicted),
         _share(correct, actual),
         _share(2 * correct, actual + predicted),

@@ -24,6 +24,7 @@ from dml.neighbors.ranking.nearest import Candidates
 Floats = NDArray[np.float64]
 _UNIT = 2.0**40
 _KINDS = 8  # of classes in a tie, as told by their votes
+OpenVote = tuple[int, Mapping[int, int], Mapping[int, int]]  # (query, certain votes, tied references) by class
 Tie = tuple[int, int, int]  # (certain votes, tied references, how many classes are like this)
 
 
@@ -82,7 +83,7 @@ def vote_chances(own: Ints, near: Candidates, k: int) -> Votes:
     return Votes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _count(near: Candidates, k: int) -> tuple[Votes, list[tuple[int, Mapping[int, int], Mapping[int, int]]]]:
+def _count(near: Candidates, k: int) -> tuple[Votes, list[OpenVote]]:
     """Return the votes of queries whose k nearest are certain, and row, certain and tied votes of the others."""
     border = near.border[:, k - 1][near.row]
     within = near.distance <= border
@@ -90,7 +91,7 @@ def _count(near: Candidates, k: int) -> tuple[Votes, list[tuple[int, Mapping[int
     sure = near.distance[within] < border[within]
     over = np.bincount(row, weight, minlength=len(near.border)) > k  # a tie goes over the border
     bounds = np.searchsorted(row, np.arange(len(over) + 1))
-    ties = []
+    ties: list[OpenVote] = []
     for i in np.flatnonzero(over).tolist():
         part = slice(bounds[i], bounds[i + 1])
         certain: Counter[int] = Counter()

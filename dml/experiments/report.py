@@ -61,6 +61,9 @@ def read_run(folder: Path) -> Run:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{folder} is not a run: it holds no readable {runs.CONFIG}") from error
     protocol = _read_protocol(folder / runs.PROTOCOL)
+    if protocol and (readings := runs.read_readings(folder)):
+        told = ", ".join(f"{line.get('time', '?')} by {line.get('verb', '?')}" for line in readings[-3:])
+        protocol |= {"test_part_scored": f"{len(readings)} times, at last {told}"}
     scores = runs.read_scores(folder / runs.SCORES) if (folder / runs.SCORES).exists() else {}
     try:
         curves = read_curves(folder)

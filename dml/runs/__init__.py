@@ -20,6 +20,7 @@ from dml.runs.folder import (
 )
 from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
 from dml.runs.own import remember_trust, trust_own, user_cache
+from dml.runs.readings import READINGS, read_readings, readings_of, record_reading
 from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
 from dml.runs.scores import SCORES, read_scores, write_scores
 from dml.runs.scoring_recipe import read_to_score, to_score
@@ -31,6 +32,7 @@ __all__ = [
     "LOCK",
     "PICTURES",
     "PROTOCOL",
+    "READINGS",
     "SCORES",
     "begun_run",
     "check_classes",
@@ -55,13 +57,16 @@ __all__ = [
     "read_arrays",
     "read_bytes",
     "read_json",
+    "read_readings",
     "read_recipe",
     "read_recipe_file",
     "read_scores",
     "read_to_score",
     "read_yaml",
+    "readings_of",
     "recipe_argument",
     "recipe_text",
+    "record_reading",
     "refused_import",
     "remember_trust",
     "to_score",

@@ -2,7 +2,7 @@
 
 A run is `RUNS_DIR/NAME/` with `config.yaml`, `checkpoints/{best,last}.ckpt`, `scores.json`, `protocol.json`,
 `queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `classes_{val,test}.json` (of
-classes), `pictures/`, TensorBoard events, `.lock`.
+classes), `test_readings.jsonl`, `pictures/`, TensorBoard events, `.lock`.
 """
 
 from datetime import datetime
