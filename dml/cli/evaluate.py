@@ -107,7 +107,9 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
         raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")
     if not cli.trainer.is_global_zero:
         return 0
-    more = further_scores(queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options))
+    more = further_scores(
+        queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options), cli.evaluation.rule
+    )
     output = Path(options.output) if options.output else None
     if output is None and (run is None or is_own):
         output = (run or Path()) / runs.SCORES  # a run's own scores are of its own recipe, best weights and distance

@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -78,6 +78,15 @@ class LabelledData(L.LightningDataModule, ABC):
     def names_of(self, ids: Indices) -> NDArray[np.str_]:
         """Return a name (n,) for each sample that a person can find it by."""
         return np.array([str(i) for i in ids])
+
+    @property
+    def group_rule(self) -> Literal["any", "same", "other", "cross"]:
+        """Which references a query is compared with where the recipe says nothing, as in `KNNEvaluation`."""
+        return "any"
+
+    def groups_of(self, ids: Indices) -> Indices | None:
+        """Return the group (n,) of samples: a camera, a sequence, a run; None where nothing is known of groups."""
+        return None
 
     def thumbnails(self, ids: Indices) -> Tensor | None:
         """Return pictures, uint8 (n, C, H, W) on the CPU, or None where samples cannot be shown."""

@@ -43,6 +43,9 @@ def retrieval_scores(
     reference_ids: ArrayLike | Tensor | None = None,
     group: dist.ProcessGroup | None = None,
     metric: str = "l2",
+    query_groups: ArrayLike | Tensor | None = None,
+    reference_groups: ArrayLike | Tensor | None = None,
+    groups: str = "any",
 ) -> dict[str, float]:
     """Return the mean retrieval scores of embeddings: exact, in bounded memory.
 
@@ -67,6 +70,10 @@ def retrieval_scores(
         reference_ids: Whole numbers (R,); without ids of both, queries and references are different samples.
         group: Processes that all give the same samples (see `EmbeddingSet.gather`) and share the ranking.
         metric: `l2` (Euclidean), or `cosine`: embeddings are brought to length one first.
+        query_groups: Whole numbers (Q,), the group of each query: its camera, its sequence, its run.
+        reference_groups: Whole numbers (R,).
+        groups: `any`: groups don't matter; `same`: a query is compared with references of its own group only; `other`:
+            with those of other groups only; `cross`: with all but those of its own group and class.
 
     Raises:
         UserError: NaN, counts that differ, nothing to score, k out of range, too little memory for one tile.
@@ -75,8 +82,9 @@ def retrieval_scores(
         >>> retrieval_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1], ks=(1,), knn_ks=(1,))["map_at_r"]
         1.0
     """
-    pair = query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids)
-    return mean_scores(score_queries(*pair, ks, knn_ks, max_memory, device, group, metric))
+    samples = query, query_labels, reference, reference_labels, query_ids, reference_ids
+    pair = query_and_reference(*samples, query_groups, reference_groups)
+    return mean_scores(score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups))
 
 
 def query_scores(
@@ -92,6 +100,9 @@ def query_scores(
     reference_ids: ArrayLike | Tensor | None = None,
     group: dist.ProcessGroup | None = None,
     metric: str = "l2",
+    query_groups: ArrayLike | Tensor | None = None,
+    reference_groups: ArrayLike | Tensor | None = None,
+    groups: str = "any",
 ) -> QueryScores:
     """Return every score of every single query; arguments and errors are those of `retrieval_scores`.
 
@@ -99,8 +110,9 @@ def query_scores(
         >>> query_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 2], ks=(1,), knn_ks=(1,)).scores["recall_at_1"]
         array([1., 1.])
     """
-    pair = query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids)
-    return score_queries(*pair, ks, knn_ks, max_memory, device, group, metric)
+    samples = query, query_labels, reference, reference_labels, query_ids, reference_ids
+    pair = query_and_reference(*samples, query_groups, reference_groups)
+    return score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups)
 
 
 def score_queries(
@@ -112,6 +124,7 @@ def score_queries(
     device: str | torch.device | None = None,
     group: dist.ProcessGroup | None = None,
     metric: str = "l2",
+    groups: str = "any",
 ) -> QueryScores:
     """Return every score of every single query of a set; see `retrieval_scores`.
 
@@ -124,6 +137,7 @@ def score_queries(
         device: Where to compute.
         group: Processes that share the ranking.
         metric: `l2` or `cosine`.
+        groups: Who is compared with whom, by the groups of the sets.
 
     Example:
         >>> pairs = EmbeddingSet([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1])
@@ -133,7 +147,7 @@ def score_queries(
     ks, knn_ks = _whole_numbers("ks", ks), _whole_numbers("knn_ks", knn_ks)
     same = reference is query
     query = query.in_metric(metric)
-    task = RankingTask(query, query if same else reference.in_metric(metric))
+    task = RankingTask(query, query if same else reference.in_metric(metric), groups)
     _check_ks(task, ks, knn_ks)
     accelerator = find_device(device)
     tiling = make_tiling(task, max_memory, accelerated=accelerator is not None)
@@ -166,7 +180,7 @@ def _whole_numbers(name: str, values: ArrayLike) -> tuple[int, ...]:
 
 
 def _check_ks(task: RankingTask, ks: Sequence[int], knn_ks: Sequence[int]) -> None:
-    available = len(task.layout.reference_order) - int((task.layout.self_at >= 0).any())
+    available = int(task.layout.candidates[task.layout.positives > 0].min())
     for name, values in (("ks", ks), ("knn_ks", knn_ks)):
         if not values:
             raise UserError(f"{name} is empty: give at least one k")
@@ -174,7 +188,8 @@ def _check_ks(task: RankingTask, ks: Sequence[int], knn_ks: Sequence[int]) -> No
             if k < 1:
                 raise UserError(f"k={k} in {name} is not positive: give whole numbers from 1 on")
             if k > available:
-                raise UserError(f"k={k} in {name} is larger than the {available} references: give a smaller k")
+                left = "" if task.layout.groups is None else " that groups leave a query"
+                raise UserError(f"k={k} in {name} is larger than the {available} references{left}: give a smaller k")
 
 
 def _score_names(ks: Sequence[int], knn_ks: Sequence[int]) -> list[str]:
