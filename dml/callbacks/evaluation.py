@@ -144,7 +144,7 @@ class KNNEvaluation(Callback):
         if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one is the same at the end
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
-            sets = [self._grouped(embed(encoder, loader, pl_module.device), data) for loader in loaders]
+            sets = [self.grouped(embed(encoder, loader, pl_module.device), data) for loader in loaders]
             scored = self._score(sets[0], sets[-1], pl_module.device)
             self.baselines[name] = {"val": scored.evaluation.scores} | ({"train": scored.train} if scored.train else {})
 
@@ -190,7 +190,7 @@ class KNNEvaluation(Callback):
                 type(loss).__name__,
             )
 
-    def _grouped(self, rows: EmbeddingSet, data: LabelledData | None) -> EmbeddingSet:
+    def grouped(self, rows: EmbeddingSet, data: LabelledData | None) -> EmbeddingSet:
         """Return the samples with their groups, where the data tell them and a rule asks for them."""
         self.rule = self.groups or ("any" if data is None else data.group_rule)
         if data is None or self.rule == "any":
@@ -200,7 +200,7 @@ class KNNEvaluation(Callback):
     def _log(self, split: str, trainer: Trainer, pl_module: LightningModule) -> None:
         data = datamodule_of(trainer)
         found = [self._collectors[loader].collect(pl_module.device) for loader in sorted(self._collectors)]
-        sets = [self._grouped(rows, data) for rows in found]
+        sets = [self.grouped(rows, data) for rows in found]
         self._collectors = {}
         self.queries, self.references, self._near = sets[0], sets[-1], None
         if not self.retrieval:

@@ -10,12 +10,14 @@ from dml import runs
 from dml.cli.embedding_files import read_sets
 from dml.cli.numbers import memory, wholes
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
-from dml.cli.scoring import record_classes, record_scores, record_test_reading, tell_left_out
+from dml.cli.scoring import record_evaluation, record_scores, record_test_reading
 from dml.errors import UserError
 
 EXAMPLES = """examples:
   dml evaluate                                              the latest run on its validation images
   dml evaluate --run first --split test                     a run on its test images
+  dml evaluate --run first --queries new --references train a folder's images searched among the training images
+  dml evaluate --run first --queries images_oneshot.zip     Omniglot's one-shot runs, each within itself
   dml evaluate --data.root photos --model.encoder dml.encoders.FlattenEncoder       raw pixels
   dml evaluate --embeddings photos.npz                      what `dml predict photos --output photos.npz` wrote
   dml evaluate --embeddings x.npy --labels y.npy            embeddings made elsewhere, leave-one-out
@@ -27,6 +29,10 @@ EXAMPLES = """examples:
 def main(arguments: list[str]) -> int:
     """Score, write `scores.json` and the scores of single queries, print a table; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    if options.queries is not None:
+        return _score_images(options, keys)
+    if options.references is not None:
+        raise UserError("--references are what --queries search: give --queries FOLDER too")
     if options.embeddings is None:
         return _score_recipe(options, keys)
     if keys or options.run or options.config:
@@ -39,6 +45,10 @@ def build_parser() -> Parser:
     parser = scored_parser("evaluate", "Score embeddings: a run's, a recipe's untrained encoder's, or those of a file.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose images are the queries (val)")
+    parser.add_argument("--queries", metavar="FOLDER", help="any labelled images as queries: folder, zip, table")
+    parser.add_argument(
+        "--references", metavar="FOLDER", help="what --queries search: another such, or `train`; without: each other"
+    )
     parser.add_argument(
         "--embeddings",
         metavar="FILE",
@@ -122,6 +132,23 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     return 0
 
 
+def _score_images(options: argparse.Namespace, keys: list[str]) -> int:
+    """Score a run's encoder on images that are not its own."""
+    if options.embeddings or options.split != "val":
+        raise UserError("--queries are the images to score: leave --embeddings and --split out")
+
+    from dml.cli.other_images import score_images
+    from dml.evaluation import further_scores
+
+    keys = [*keys, *_evaluation_keys(options)]
+    query, reference, found, class_names, (metric, max_memory, rule) = score_images(options, keys)
+    more = further_scores(query, reference, metric, max_memory, *_asked(options), rule)
+    output = Path(options.output or runs.SCORES)
+    record_evaluation(output, "queries", found, more, class_names)
+    _print(found.scores | more, found.intervals(), len(query), len(reference), output)
+    return 0
+
+
 def _score_files(options: argparse.Namespace) -> int:
     from dml.evaluation import Evaluation, further_scores, score_queries
 
@@ -129,12 +156,10 @@ def _score_files(options: argparse.Namespace) -> int:
     metric, max_memory = options.metric or "l2", options.max_memory or "2GiB"
     ks, knn_ks = options.ks or (1, 5, 10), options.knn_ks or (5,)
     found = Evaluation.of(score_queries(query, reference, ks, knn_ks, max_memory, metric=metric))
-    scores = found.scores | further_scores(query, reference, metric, max_memory, *_asked(options))
+    more = further_scores(query, reference, metric, max_memory, *_asked(options))
     output = Path(options.output or runs.SCORES)
-    tell_left_out(runs.write_scores(output, {"embeddings": scores}, {"embeddings": found.intervals()}), output)
-    found.queries.save(runs.queries_path(output.parent, "embeddings"))
-    record_classes(output.parent, "embeddings", {"knn": found.queries.votes}, reference.class_names)
-    _print(scores, found.intervals(), len(query), len(reference), output)
+    record_evaluation(output, "embeddings", found, more, reference.class_names)
+    _print(found.scores | more, found.intervals(), len(query), len(reference), output)
     return 0
 
 

@@ -12,7 +12,7 @@ from dml.cli.table import score_table
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI
-    from dml.evaluation import ClassCounts
+    from dml.evaluation import ClassCounts, Evaluation
 
 Split = Literal["val", "test"]
 
@@ -110,6 +110,27 @@ def record_classes(
     found = {who: class_record(each, class_names) for who, each in counts.items() if each is not None}
     if found:
         runs.write_json(runs.classes_path(folder, split), found)
+
+
+def record_evaluation(
+    output: Path, section: str, found: "Evaluation", more: Mapping[str, float], class_names: Sequence[str]
+) -> None:
+    """Write scores with their intervals, and the records of single queries and classes beside them.
+
+    Args:
+        output: The `scores.json`.
+        section: What the scores are of.
+        found: Scores and queries.
+        more: Further scores.
+        class_names: By label.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written.
+    """
+    left_out = runs.write_scores(output, {section: {**found.scores, **more}}, {section: found.intervals()})
+    tell_left_out(left_out, output)
+    found.queries.save(runs.queries_path(output.parent, section))
+    record_classes(output.parent, section, {"knn": found.queries.votes}, class_names)
 
 
 def tell_left_out(scores: Sequence[str], output: Path) -> None:
