@@ -14,6 +14,7 @@ from dml.evaluation.classification import (
 )
 from dml.evaluation.clustering import clustering_scores
 from dml.evaluation.compression import Compressed, compress
+from dml.evaluation.concatenation import concatenate
 from dml.evaluation.evaluation import Evaluation, further_scores
 from dml.evaluation.hubs import Neighborhoods, find_neighborhoods, find_suspects, occurrences
 from dml.evaluation.intervals import Difference, class_intervals, holm, paired_difference
@@ -43,6 +44,7 @@ __all__ = [
     "class_scores",
     "clustering_scores",
     "compress",
+    "concatenate",
     "confusion_matrix",
     "count_predictions",
     "find_neighborhoods",

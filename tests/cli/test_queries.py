@@ -41,9 +41,7 @@ def scored(folder):
 @pytest.mark.slow
 def test_any_images_are_scored_by_the_names_of_their_classes(dml, tmp_path):
     draw_classes(tmp_path / "all", ["ash", "birch", "oak", "yew"], 15, seed=0)
-    draw_classes(
-        tmp_path / "new", ["birch", "elm", "yew"], 5, seed=1
-    )  # numbered otherwise
+    draw_classes(tmp_path / "new", ["birch", "elm", "yew"], 5, seed=1)  # numbered otherwise
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     code, _, err = dml("fit", "--config", "recipe.yaml", "--name", "first")
     assert code == 0, err
