@@ -118,7 +118,7 @@ class KNNEvaluation(Callback):
         if self._near is None or self._near.neighbor_ids.shape[1] < min(k, len(self.references) - 1):
             step = -(-len(self.queries) // _SEARCHED)
             queries = self.queries if step == 1 else self.queries.take(slice(None, None, step))
-            self._near = find_neighborhoods(queries, self.references, k, self.metric)
+            self._near = find_neighborhoods(queries, self.references, k, self.metric, self.rule)
         return self._near.take(slice(None), k)
 
     def state_dict(self) -> dict[str, Any]:

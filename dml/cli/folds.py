@@ -82,8 +82,9 @@ def score_folds(folder: Path, options: argparse.Namespace, keys: list[str]) -> i
     except UserError as error:
         print(f"no concatenated embedding: {error}")
     else:
+        query, reference = joined
         settings = own.ks, own.knn_ks, own.max_memory
-        found = Evaluation.of(score_queries(*joined, *settings, metric=own.metric, groups=own.rule))
+        found = Evaluation.of(score_queries(query, reference, *settings, metric=own.metric, groups=own.rule))
         scores = found.scores
         record_evaluation(folder / runs.SCORES, "test", found, {}, joined[0].class_names)
     print("\n" + mean_table(fold_means(folds.scores("test")), scores))

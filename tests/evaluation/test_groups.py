@@ -3,11 +3,26 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from dml.callbacks import KNNEvaluation
+from dml.data import ImageData, OmniglotRuns
 from dml.embeddings import EmbeddingSet
+from dml.encoders import FlattenEncoder
 from dml.errors import UserError
-from dml.evaluation import mean_scores, query_scores, retrieval, retrieval_scores, score_queries, verification_scores
+from dml.evaluation import (
+    find_neighborhoods,
+    mean_scores,
+    query_scores,
+    retrieval,
+    retrieval_scores,
+    score_queries,
+    verification_scores,
+)
+from dml.losses import PullLoss
+from dml.modules import EmbeddingModule
 from dml.neighbors.ranking import tiles
 
 RULES = ("same", "other", "cross")
@@ -100,6 +115,49 @@ def test_verification_compares_the_same_pairs(samples, rule):
     truth = roc_auc_score([y[i] == y[j] for i, j in pairs], -np.array(distances))
     found = verification_scores(x, y, query_groups=g, groups=rule)
     assert found["roc_auc"] == pytest.approx(truth, abs=1e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_neighbours_are_those_that_are_compared(samples, rule):
+    x, y, g = samples
+    rows = EmbeddingSet(x, y, ids=np.arange(130) + 7, groups=g)
+    near = find_neighborhoods(rows, rows, 4, groups=rule)
+    for at, i in enumerate((near.ids - 7).tolist()):
+        left = [j for j in range(130) if j != i and is_compared(rule, g[i] == g[j], y[i] == y[j])]
+        truth = sorted(left, key=lambda j: ((x[i].astype(np.float64) - x[j]) ** 2).sum())[:4]
+        assert (near.neighbor_ids[at] - 7).tolist() == truth
+    assert len(near.ids) == 130
+    alone = EmbeddingSet(x[:4], y[:4], groups=[0, 0, 1, 2])
+    assert find_neighborhoods(alone, alone, 4, groups="same").ids.tolist() == [0, 1]
+
+
+def test_one_shot_runs_are_scored_within_themselves_and_the_recipe_may_say_otherwise(tmp_path):
+    rng = np.random.default_rng(0)
+    for run in range(3):  # of each run's four drawings one is taken for another of its run, all for those of other runs
+        for i in range(4):
+            base = np.random.default_rng(i).integers(0, 200, (8, 8))
+            for part, number in (("training", i), ("test", i)):
+                noise = rng.integers(0, 56, (8, 8))
+                file = tmp_path / f"run{run}" / part / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((base + noise).astype(np.uint8)).save(file)
+        pairs = [(0, 1), (1, 0), (2, 2), (3, 3)]  # the label file crosses two of them
+        lines = [f"run{run}/test/{a}.png run{run}/training/{b}.png" for a, b in pairs]
+        (tmp_path / f"run{run}" / "class_labels.txt").write_text("\n".join(lines))
+    found = {}
+    for rule in (None, "same", "any"):
+        data = ImageData(source=OmniglotRuns(str(tmp_path)), image_size=8, cache=False)
+        evaluation = KNNEvaluation(k=1, ks=(1,), groups=rule)
+        quiet = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_checkpointing": False}
+        trainer = Trainer(**quiet, callbacks=[evaluation])
+        module = EmbeddingModule(FlattenEncoder(), PullLoss())
+        found[rule] = trainer.test(module, datamodule=data, verbose=False)[0]["test/recall_at_1"]
+        near = evaluation.neighborhoods(4)
+        runs_of = data.catalog.groups
+        within = (runs_of[near.ids][:, None] == runs_of[near.neighbor_ids]).all()
+        assert within == (rule != "any")
+    assert found[None] == found["same"] == 0.5
+    assert found["any"] < 0.5
 
 
 def test_sets_carry_their_groups(samples, tmp_path):
