@@ -1,7 +1,7 @@
 """A set of embedded samples: one type from the encoder to scores, pictures, files and reports; needs no torch."""
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -32,6 +32,7 @@ class EmbeddingSet:
         names: (N,) a name per sample that a person can find it by; None: unnamed.
         class_names: The name of each label that is an index into them; empty: unnamed.
         what: What messages call these samples.
+        groups: Whole numbers (N,): the camera, the sequence, the run a sample is of; None: nothing is said.
 
     Raises:
         UserError: Wrong shape, no rows, counts that differ, NaN or infinite embeddings, labels or ids that are not
@@ -49,6 +50,7 @@ class EmbeddingSet:
     names: NDArray[np.str_] | None = None
     class_names: Sequence[str] = ()
     what: InitVar[str] = "query"
+    groups: Ints | None = None
 
     def __post_init__(self, what: str) -> None:
         rows = as_array(self.embeddings)
@@ -68,11 +70,13 @@ class EmbeddingSet:
         names = None if self.names is None else np.asarray(self.names, dtype=np.str_)
         if names is not None and names.shape != ids.shape:
             raise UserError(f"{len(names)} {what} names for {len(rows)} embeddings: give one for each row")
+        groups = None if self.groups is None else _integers(self.groups, len(rows), f"{what} groups")
         first = None if self.ids is None else _first_of_each(ids)
         if first is not None:
+            groups = None if groups is None else groups[first]
             rows, labels, ids = rows[first], labels[first], ids[first]
             names = None if names is None else names[first]
-        values = {"embeddings": rows, "labels": labels, "ids": ids, "names": names}
+        values = {"embeddings": rows, "labels": labels, "ids": ids, "names": names, "groups": groups}
         for name, value in (values | {"class_names": tuple(self.class_names)}).items():
             object.__setattr__(self, name, value)
 
@@ -91,10 +95,9 @@ class EmbeddingSet:
             >>> EmbeddingSet([[1.0], [2.0], [3.0]], [0, 1, 0]).take(slice(None, None, 2)).ids
             array([0, 2])
         """
-        names = None if self.names is None else self.names[positions]
-        return EmbeddingSet(
-            self.embeddings[positions], self.labels[positions], self.ids[positions], names, self.class_names
-        )
+        names, groups = (None if column is None else column[positions] for column in (self.names, self.groups))
+        rows, labels, ids = self.embeddings[positions], self.labels[positions], self.ids[positions]
+        return EmbeddingSet(rows, labels, ids, names, self.class_names, groups=groups)
 
     def spread_evenly(self, most: int) -> "EmbeddingSet":
         """Return at most so many samples, evenly over the samples in class order, so that every class is there.
@@ -119,7 +122,7 @@ class EmbeddingSet:
             raise UserError(f"unknown metric {metric!r}: choose l2 or cosine")
         if metric == "l2":
             return self
-        return EmbeddingSet(unit_rows(self.embeddings), self.labels, self.ids, self.names, self.class_names)
+        return replace(self, embeddings=unit_rows(self.embeddings))
 
     def positions_of(self, ids: Ints) -> Ints:
         """Return where samples (n,) stand in this set by their ids, −1 for those that are not in it.
@@ -169,7 +172,7 @@ class EmbeddingSet:
         return cls(rows[order], classes[order], names[order], class_names=class_names)
 
     def save(self, path: Path) -> None:
-        """Write an `.npz` archive of `embeddings`, `labels`, `ids`, `names` and `class_names`; nothing is pickled.
+        """Write an `.npz` archive of what the set holds, each array by its name; nothing is pickled.
 
         Raises:
             UserError: The disk is full or the folder cannot be written.
@@ -177,6 +180,8 @@ class EmbeddingSet:
         arrays = {"embeddings": self.embeddings, "labels": self.labels, "ids": self.ids}
         if self.names is not None:
             arrays["names"] = self.names
+        if self.groups is not None:
+            arrays["groups"] = self.groups
         runs.write_arrays(path, arrays | {"class_names": np.asarray(self.class_names, dtype=np.str_)})
 
     @classmethod
@@ -201,7 +206,8 @@ class EmbeddingSet:
             if texts.ndim != 1 or (texts.dtype.kind not in "US" and texts.size):
                 raise UserError(f"{path} holds {key} that are no list of texts: give a file written by `dml predict`")
         names = [str(name) for name in arrays.get("class_names", ())]
-        found = cls(arrays["embeddings"], arrays["labels"], arrays["ids"], arrays.get("names"), names)
+        own = arrays["embeddings"], arrays["labels"], arrays["ids"], arrays.get("names"), names
+        found = cls(*own, groups=arrays.get("groups"))
         if names and not 0 <= found.labels.min() <= found.labels.max() < len(names):
             told = f"labels {found.labels.min()} to {found.labels.max()}, but {len(names)} class names"
             raise UserError(f"{path} holds {told}: give a file written by `dml predict`")
@@ -215,6 +221,8 @@ def query_and_reference(
     reference_labels: "ArrayLike | Tensor | None" = None,
     query_ids: "ArrayLike | Tensor | None" = None,
     reference_ids: "ArrayLike | Tensor | None" = None,
+    query_groups: "ArrayLike | Tensor | None" = None,
+    reference_groups: "ArrayLike | Tensor | None" = None,
 ) -> tuple[EmbeddingSet, EmbeddingSet]:
     """Return queries and references as sets: the same one where no references are given, strangers without ids.
 
@@ -227,15 +235,21 @@ def query_and_reference(
         (array([0]), array([-1]))
     """
     if reference is None:
-        queries = EmbeddingSet(query, query_labels, query_ids)  # type: ignore[arg-type]
+        queries = EmbeddingSet(query, query_labels, query_ids, groups=query_groups)  # type: ignore[arg-type]
         return queries, queries
     if reference_labels is None:
         raise UserError("references come without labels: give reference_labels")
-    queries = EmbeddingSet(query, query_labels, query_ids)  # type: ignore[arg-type]
-    references = EmbeddingSet(reference, reference_labels, reference_ids, what="reference")  # type: ignore[arg-type]
+    queries = EmbeddingSet(query, query_labels, query_ids, groups=query_groups)  # type: ignore[arg-type]
+    references = EmbeddingSet(
+        reference,  # type: ignore[arg-type]
+        reference_labels,  # type: ignore[arg-type]
+        reference_ids,  # type: ignore[arg-type]
+        what="reference",
+        groups=reference_groups,  # type: ignore[arg-type]
+    )
     if query_ids is None or reference_ids is None:  # strangers: no reference is a query
-        queries = EmbeddingSet(queries.embeddings, queries.labels)
-        references = EmbeddingSet(references.embeddings, references.labels, -1 - np.arange(len(references)))
+        queries = replace(queries, ids=np.arange(len(queries)))
+        references = replace(references, ids=-1 - np.arange(len(references)))
     return queries, references
 
 

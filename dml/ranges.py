@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from dml.errors import UserError
 
@@ -45,6 +46,33 @@ def check_number(
         if least is not None and most is not None:
             told = f"a number within {least:,}..{most:,}"
         raise UserError(f"{name}={value}: give {told}")
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return a whole number of any type (5, 5.0, NumPy's int64) as an int.
+
+    Args:
+        name: What it is the value of.
+        value: As given.
+
+    Raises:
+        UserError: It is no number, a truth value, or not whole.
+
+    Example:
+        >>> whole_number("k", 5.0)
+        5
+        >>> whole_number("k", 2.5)
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: k=2.5: give a whole number
+    """
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = None
+    if whole is None or whole != value or isinstance(value, bool | str):
+        raise UserError(f"{name}={value}: give a whole number")
+    return whole
 
 
 def check_widths(name: str, widths: Iterable[int], empty: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, final
 
 import torch
@@ -10,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from dml.callbacks.collector import Collector, encoder_of
-from dml.data import Batch, datamodule_of
+from dml.data import Batch, LabelledData, datamodule_of
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
@@ -18,6 +19,7 @@ from dml.evaluation import Evaluation, Neighborhoods, find_neighborhoods, score_
 from dml.functional.distributed import world_size
 from dml.losses.pml import compares_unit_rows
 from dml.neighbors.memory import parse_memory
+from dml.neighbors.ranking.groups import GroupRule
 from dml.ranges import check_number
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,9 @@ class KNNEvaluation(Callback):
             large embeddings is learnt faster than these are searched.
         metric: The distance of embeddings: `l2` (Euclidean), or `cosine`, for losses that normalise them.
         max_memory: What the search may use beyond the embeddings: "2GiB", "500MB".
+        groups: Which references a query is compared with: `any`; `same`: those of its own group only; `other`: of other
+            groups only; `cross`: all but those of its own group and class. None: as the data say, which is `any` but
+            for benchmarks with a rule of their own.
 
     Raises:
         UserError: k is larger than the reference set.
@@ -74,6 +79,7 @@ class KNNEvaluation(Callback):
         retrieval: bool = True,
         metric: Literal["l2", "cosine"] = "l2",
         max_memory: str = "2GiB",
+        groups: GroupRule | None = None,
     ) -> None:
         check_number("evaluation.k", k, least=1)
         for each in ks:
@@ -88,6 +94,8 @@ class KNNEvaluation(Callback):
         self.retrieval = retrieval
         self.metric = metric
         self.max_memory = max_memory
+        self.groups = groups
+        self.rule = groups or "any"  # of the data at hand
         self.baselines: dict[str, dict[str, Scores]] = {}
         self.queries: EmbeddingSet | None = None  # of the latest evaluation
         self.references: EmbeddingSet | None = None
@@ -110,7 +118,7 @@ class KNNEvaluation(Callback):
         if self._near is None or self._near.neighbor_ids.shape[1] < min(k, len(self.references) - 1):
             step = -(-len(self.queries) // _SEARCHED)
             queries = self.queries if step == 1 else self.queries.take(slice(None, None, step))
-            self._near = find_neighborhoods(queries, self.references, k, self.metric)
+            self._near = find_neighborhoods(queries, self.references, k, self.metric, self.rule)
         return self._near.take(slice(None), k)
 
     def state_dict(self) -> dict[str, Any]:
@@ -136,7 +144,7 @@ class KNNEvaluation(Callback):
         if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one is the same at the end
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
-            sets = [embed(encoder, loader, pl_module.device) for loader in loaders]
+            sets = [self.grouped(embed(encoder, loader, pl_module.device), data) for loader in loaders]
             scored = self._score(sets[0], sets[-1], pl_module.device)
             self.baselines[name] = {"val": scored.evaluation.scores} | ({"train": scored.train} if scored.train else {})
 
@@ -166,11 +174,11 @@ class KNNEvaluation(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores of the validation images."""
-        self._log("val", pl_module)
+        self._log("val", trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores of the test images."""
-        self._log("test", pl_module)
+        self._log("test", trainer, pl_module)
 
     def _check_metric(self, pl_module: LightningModule) -> None:
         loss = getattr(pl_module, "loss", None)
@@ -182,8 +190,17 @@ class KNNEvaluation(Callback):
                 type(loss).__name__,
             )
 
-    def _log(self, split: str, pl_module: LightningModule) -> None:
-        sets = [self._collectors[loader].collect(pl_module.device) for loader in sorted(self._collectors)]
+    def grouped(self, rows: EmbeddingSet, data: LabelledData | None) -> EmbeddingSet:
+        """Return the samples with their groups, where the data tell them and a rule asks for them."""
+        self.rule = self.groups or ("any" if data is None else data.group_rule)
+        if data is None or self.rule == "any":
+            return rows
+        return replace(rows, groups=data.groups_of(rows.ids))
+
+    def _log(self, split: str, trainer: Trainer, pl_module: LightningModule) -> None:
+        data = datamodule_of(trainer)
+        found = [self._collectors[loader].collect(pl_module.device) for loader in sorted(self._collectors)]
+        sets = [self.grouped(rows, data) for rows in found]
         self._collectors = {}
         self.queries, self.references, self._near = sets[0], sets[-1], None
         if not self.retrieval:
@@ -198,19 +215,21 @@ class KNNEvaluation(Callback):
 
     def _score(self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device) -> _Scored:
         """Score the queries and, where references are apart, the k-NN accuracy of these."""
-        found = self._evaluate(queries, references, device)
+        found = self._evaluate(queries, references, device, self.rule)
         watched = references.take(slice(None, None, max(1, len(references) // _WATCHED)))
         labels, counts = torch.from_numpy(references.labels).unique(return_counts=True)
         lone = labels[counts == 1].tolist()
         train: Scores = {}
         if references is not queries and not set(watched.labels.tolist()) <= set(lone):
-            own = self._evaluate(watched, references, device)
+            own = self._evaluate(watched, references, device, "any")
             train = {"knn_accuracy": own.scores["knn_accuracy"]}
         return _Scored(queries, references, found, train)
 
-    def _evaluate(self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device) -> Evaluation:
+    def _evaluate(
+        self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, rule: GroupRule
+    ) -> Evaluation:
         group = dist.group.WORLD if world_size() > 1 else None
-        settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric)
+        settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric, rule)
         return Evaluation.of(score_queries(queries, references, *settings))
 
 

@@ -91,7 +91,7 @@ class RunFolder(Callback):
             "data": about,
             "metric": self._metric,
             "best_checkpoint_chosen_by": self._monitor or "nothing: it is the last",
-            "test_data_chose_anything": False,
+            "test_part_scored_before_by": runs.readings_of(self.run.parent, about["test_part"]) if about else {},
             "world_size": trainer.world_size,
             "device": _device_name(pl_module.device),
             "versions": {"dml": __version__, "python": platform.python_version()} | {v: version(v) for v in _VERSIONS},

@@ -1,8 +1,13 @@
 """`dml compare`: the difference between two runs with an interval and a test, on the same queries."""
 
+from typing import TYPE_CHECKING
+
 from dml import runs
 from dml.cli.numbers import real
 from dml.cli.options import Parser, add_trust
+
+if TYPE_CHECKING:  # importing it loads torch, which --help must not
+    from dml.experiments.compare import Comparison
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +31,24 @@ def main(arguments: list[str]) -> int:
     if len(rows) > 1:
         print(f"\n{options.primary} decides; the other p-values are corrected for {len(rows) - 1} tests (Holm).")
         print("Each interval goes with its own score's p, the one not corrected.")
+    if told := _told_flips(rows[options.primary], options.level):
+        print(told)
     return 0
+
+
+def _told_flips(row: "Comparison", level: float) -> str:
+    """Return what all sign flips say of the primary score, and what holds where they and the interval disagree."""
+    if row.flips is None:
+        return ""
+    p_value, least, count = row.flips
+    told = (
+        f"{count} classes are few: by all {2**count:,} flips of their signs p is {p_value:.4f}, at least {least:.4f}."
+    )
+    if (p_value < 1 - level) == (row.change.p_value < 1 - level):
+        return told
+    if least >= 1 - level:
+        return f"{told} No difference of so few classes can fall below {1 - level:g} there: the interval alone decides."
+    return f"{told} The two disagree at {1 - level:g}: the larger p holds, no difference is shown."
 
 
 def build_parser() -> Parser:

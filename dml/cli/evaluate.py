@@ -4,21 +4,22 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dml import runs
+from dml.cli.embedding_files import read_sets
 from dml.cli.numbers import memory, wholes
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
-from dml.cli.scoring import record_scores, tell_left_out
+from dml.cli.scoring import record_evaluation, record_scores, record_test_reading
 from dml.errors import UserError
-
-if TYPE_CHECKING:  # importing them loads torch, which --help must not
-    from dml.embeddings import EmbeddingSet
 
 EXAMPLES = """examples:
   dml evaluate                                              the latest run on its validation images
   dml evaluate --run first --split test                     a run on its test images
+  dml evaluate --run first --queries new --references train a folder's images searched among the training images
+  dml evaluate --run first --queries images_oneshot.zip     Omniglot's one-shot runs, each within itself
   dml evaluate --data.root photos --model.encoder dml.encoders.FlattenEncoder       raw pixels
+  dml evaluate --embeddings photos.npz                      what `dml predict photos --output photos.npz` wrote
   dml evaluate --embeddings x.npy --labels y.npy            embeddings made elsewhere, leave-one-out
   dml evaluate --run first --estimator sklearn.linear_model.LogisticRegression --estimator_args '{"C": 10}'
 
@@ -28,6 +29,10 @@ EXAMPLES = """examples:
 def main(arguments: list[str]) -> int:
     """Score, write `scores.json` and the scores of single queries, print a table; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    if options.queries is not None:
+        return _score_images(options, keys)
+    if options.references is not None:
+        raise UserError("--references are what --queries search: give --queries FOLDER too")
     if options.embeddings is None:
         return _score_recipe(options, keys)
     if keys or options.run or options.config:
@@ -40,12 +45,16 @@ def build_parser() -> Parser:
     parser = scored_parser("evaluate", "Score embeddings: a run's, a recipe's untrained encoder's, or those of a file.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose images are the queries (val)")
+    parser.add_argument("--queries", metavar="FOLDER", help="any labelled images as queries: folder, zip, table")
+    parser.add_argument(
+        "--references", metavar="FOLDER", help="what --queries search: another such, or `train`; without: each other"
+    )
     parser.add_argument(
         "--embeddings",
         metavar="FILE",
         help="instead of images and encoder: an archive of `dml predict`, or a .npy file",
     )
-    parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers, for --embeddings")
+    parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers (the archive's own)")
     parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings search; without: each other")
     parser.add_argument("--reference_labels", metavar="FILE", help="the labels of --reference_embeddings")
     parser.add_argument("--metric", choices=("l2", "cosine"), help="distance of embeddings (the recipe's; l2)")
@@ -101,12 +110,16 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     cli = TrainerCLI(as_keys(configs, [*keys, *_evaluation_keys(options)]), None)
     cli.evaluation.knn_ks = options.knn_ks or cli.evaluation.knn_ks
     cli.score(options.split, checkpoint)
+    if options.split == "test":
+        record_test_reading(run, "evaluate", checkpoint, cli)
     queries, references, found = cli.evaluation.queries, cli.evaluation.references, cli.evaluation.latest
     if queries is None or references is None or found is None:
         raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")
     if not cli.trainer.is_global_zero:
         return 0
-    more = further_scores(queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options))
+    more = further_scores(
+        queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options), cli.evaluation.rule
+    )
     output = Path(options.output) if options.output else None
     if output is None and (run is None or is_own):
         output = (run or Path()) / runs.SCORES  # a run's own scores are of its own recipe, best weights and distance
@@ -119,18 +132,34 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     return 0
 
 
+def _score_images(options: argparse.Namespace, keys: list[str]) -> int:
+    """Score a run's encoder on images that are not its own."""
+    if options.embeddings or options.split != "val":
+        raise UserError("--queries are the images to score: leave --embeddings and --split out")
+
+    from dml.cli.other_images import score_images
+    from dml.evaluation import further_scores
+
+    keys = [*keys, *_evaluation_keys(options)]
+    query, reference, found, class_names, (metric, max_memory, rule) = score_images(options, keys)
+    more = further_scores(query, reference, metric, max_memory, *_asked(options), rule)
+    output = Path(options.output or runs.SCORES)
+    record_evaluation(output, "queries", found, more, class_names)
+    _print(found.scores | more, found.intervals(), len(query), len(reference), output)
+    return 0
+
+
 def _score_files(options: argparse.Namespace) -> int:
     from dml.evaluation import Evaluation, further_scores, score_queries
 
-    query, reference = _read_sets(options)
+    query, reference = read_sets(options)
     metric, max_memory = options.metric or "l2", options.max_memory or "2GiB"
     ks, knn_ks = options.ks or (1, 5, 10), options.knn_ks or (5,)
     found = Evaluation.of(score_queries(query, reference, ks, knn_ks, max_memory, metric=metric))
-    scores = found.scores | further_scores(query, reference, metric, max_memory, *_asked(options))
+    more = further_scores(query, reference, metric, max_memory, *_asked(options))
     output = Path(options.output or runs.SCORES)
-    tell_left_out(runs.write_scores(output, {"embeddings": scores}, {"embeddings": found.intervals()}), output)
-    found.queries.save(runs.queries_path(output.parent, "embeddings"))
-    _print(scores, found.intervals(), len(query), len(reference), output)
+    record_evaluation(output, "embeddings", found, more, reference.class_names)
+    _print(found.scores | more, found.intervals(), len(query), len(reference), output)
     return 0
 
 
@@ -157,6 +186,7 @@ def _is_own(options: argparse.Namespace, keys: list[str], run: Path) -> bool:
 def _tell_recorded(run: Path, split: str) -> bool:
     """Print what the run holds already and return True, where nothing is missing and no weights are newer."""
     files = [run / runs.SCORES, runs.queries_path(run, split), runs.neighbors_path(run, split)]
+    files.append(runs.classes_path(run, split))
     trained = runs.find_checkpoint(run, "best").stat().st_mtime
     if not all(file.exists() and file.stat().st_mtime >= trained for file in files):
         return False
@@ -172,31 +202,6 @@ def _tell_recorded(run: Path, split: str) -> bool:
     queries = len(ids) + int(scores.get("num_lone_queries", 0))
     print(f"\n{queries} queries, {references} references; as recorded in {run / runs.SCORES}: nothing was missing")
     return True
-
-
-def _read_sets(options: argparse.Namespace) -> "tuple[EmbeddingSet, EmbeddingSet]":
-    """Read queries and references; without references the queries search each other."""
-    import numpy as np
-
-    from dml.embeddings import EmbeddingSet
-
-    query = _read_set(options.embeddings, options.labels, "embeddings", "labels")
-    if options.reference_embeddings is None:
-        return query, query
-    named = "reference_embeddings", "reference_labels"
-    reference = _read_set(options.reference_embeddings, options.reference_labels, *named)
-    strangers = -1 - np.arange(len(reference))  # no sample is in both files
-    return query, EmbeddingSet(reference.embeddings, reference.labels, strangers, what="reference")
-
-
-def _read_set(embeddings: str, labels: str | None, option: str, label_option: str) -> "EmbeddingSet":
-    from dml.embeddings import EmbeddingSet
-
-    if embeddings.endswith(".npz"):
-        return EmbeddingSet.load(Path(embeddings))
-    if labels is None:
-        raise UserError(f"--{option} come without labels: give --{label_option} FILE")
-    return EmbeddingSet(runs.read_array(Path(embeddings)), runs.read_array(Path(labels)))
 
 
 def _print(

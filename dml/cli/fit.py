@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import runs
+from dml.cli.folds import fit_folds
+from dml.cli.numbers import whole
 from dml.cli.options import Parser, as_keys, trainer_parser, with_default
 from dml.cli.table import score_table
 from dml.errors import UserError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:  # importing it loads torch, which --help must not
 def main(arguments: list[str]) -> int:
     """Train a recipe; return 0, or 130 after Ctrl-C."""
     options, keys = build_parser().parse_known_args(arguments)
+    if options.folds is not None:
+        return fit_folds(options, keys)
     with ExitStack() as stack:
         run, checkpoint, configs = _resolve(options, keys, stack)
         return _train(run, checkpoint, as_keys(with_default(configs, keys), keys))
@@ -29,6 +33,9 @@ def build_parser() -> Parser:
     parser = trainer_parser("fit", "Train an encoder. Without arguments: on scikit-learn's handwritten digits.")
     parser.add_argument("--name", help="the run's folder in runs_dir (date and time)")
     parser.add_argument("--ckpt_path", metavar="FILE", help="go on from a checkpoint; `last`: from the run's own")
+    parser.add_argument(
+        "--folds", type=whole(least=2), metavar="K", help="cross-validation: K runs, whose validation classes differ"
+    )
     return parser
 
 

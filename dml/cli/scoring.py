@@ -10,8 +10,9 @@ from dml import runs
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
 from dml.cli.table import score_table
 
-if TYPE_CHECKING:  # importing it loads torch, which --help must not
+if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI
+    from dml.evaluation import ClassCounts, Evaluation
 
 Split = Literal["val", "test"]
 
@@ -44,6 +45,8 @@ def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
 
     cli = TrainerCLI(as_keys(configs, keys), None)
     cli.score(split, checkpoint)
+    if split == "test":
+        record_test_reading(run, "test", checkpoint, cli)
     if cli.trainer.is_global_zero:
         scores = cli.scores(split)
         print(score_table(scores))
@@ -54,6 +57,16 @@ def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
             record_scores(output, split, cli, scores)
             print(f"\nwritten to {output}")
     return 0
+
+
+def record_test_reading(run: Path | None, verb: str, checkpoint: Path | None, cli: "TrainerCLI") -> None:
+    """Note in a run that its test part was scored, and say how often it had been before; without a run do nothing."""
+    if run is None or not cli.trainer.is_global_zero:
+        return
+    before = runs.record_reading(run, verb, checkpoint, cli.datamodule.test_part)
+    if before:
+        times = "once" if before == 1 else f"{before} times"
+        print(f"the test images of this run were scored {times} before: see {run / runs.READINGS}")
 
 
 def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mapping[str, Any]) -> None:
@@ -71,8 +84,53 @@ def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mappi
     found = cli.evaluation.latest
     left_out = runs.write_scores(output, sections, {} if found is None else {split: found.intervals()})
     tell_left_out(left_out, output)
+    counts = {"head": getattr(cli.model, "class_counts", None)}
     if found is not None:
         found.queries.save(runs.queries_path(output.parent, split))
+        counts["knn"] = found.queries.votes
+    record_classes(output.parent, split, counts, cli.datamodule.class_names)
+
+
+def record_classes(
+    folder: Path, split: str, counts: "Mapping[str, ClassCounts | None]", class_names: Sequence[str]
+) -> None:
+    """Write precision, recall and F1 of each class beside the scores: of k-NN votes, and of a classifier's head.
+
+    Args:
+        folder: Holds the `scores.json`.
+        split: What was scored.
+        counts: By who predicts; None: nobody did.
+        class_names: By label.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written.
+    """
+    from dml.evaluation import class_record
+
+    found = {who: class_record(each, class_names) for who, each in counts.items() if each is not None}
+    if found:
+        runs.write_json(runs.classes_path(folder, split), found)
+
+
+def record_evaluation(
+    output: Path, section: str, found: "Evaluation", more: Mapping[str, float], class_names: Sequence[str]
+) -> None:
+    """Write scores with their intervals, and the records of single queries and classes beside them.
+
+    Args:
+        output: The `scores.json`.
+        section: What the scores are of.
+        found: Scores and queries.
+        more: Further scores.
+        class_names: By label.
+
+    Raises:
+        UserError: The disk is full or the folder cannot be written.
+    """
+    left_out = runs.write_scores(output, {section: {**found.scores, **more}}, {section: found.intervals()})
+    tell_left_out(left_out, output)
+    found.queries.save(runs.queries_path(output.parent, section))
+    record_classes(output.parent, section, {"knn": found.queries.votes}, class_names)
 
 
 def tell_left_out(scores: Sequence[str], output: Path) -> None:

@@ -1,12 +1,15 @@
 """`dml test`: score a run, or a recipe that needs no training, on its test images."""
 
+from dml.cli.folds import holds_folds, score_folds
 from dml.cli.options import Parser
 from dml.cli.scoring import score, score_parser
 
 
 def main(arguments: list[str]) -> int:
     """Score and print; return 0."""
-    return score("test", *build_parser().parse_known_args(arguments))
+    options, keys = build_parser().parse_known_args(arguments)
+    folder = holds_folds(options)
+    return score("test", options, keys) if folder is None else score_folds(folder, options, keys)
 
 
 def build_parser() -> Parser:

@@ -13,6 +13,7 @@ from dml.errors import UserError
 
 Raw = Image.Image | NDArray[Any]
 Part = Literal["train", "val", "test", ""]
+GroupRule = Literal["any", "same", "other", "cross"]
 
 
 class Reader(Protocol):
@@ -40,6 +41,7 @@ class Catalog:
         groups: int64 (N,) images of one group belong on one side of a split (a patient, a product); or None.
         is_query: bool (N,) which test images ask; or None (all do).
         is_reference: bool (N,) which test images are searched; or None.
+        group_rule: which references a query is compared with by the benchmark's own protocol, as in `KNNEvaluation`.
         values: float32 (N, C, H, W), images that are numbers rather than bytes, on the scale 0..255; taken as they are.
     """
 
@@ -54,6 +56,7 @@ class Catalog:
     is_query: NDArray[np.bool_] | None = None
     is_reference: NDArray[np.bool_] | None = None
     values: NDArray[np.float32] | None = None
+    group_rule: GroupRule = "any"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -140,6 +143,7 @@ def take(catalog: Catalog, keep: NDArray[np.int64]) -> Catalog:
         is_query=pick(catalog.is_query),
         is_reference=pick(catalog.is_reference),
         values=pick(catalog.values),
+        group_rule=catalog.group_rule,
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dml.data.catalog import Catalog, Source
+from dml.data.catalog import Catalog, GroupRule, Source
 from dml.data.embedding_table import EmbeddingTable
 from dml.data.images.cache import FORM, cache_folder
 from dml.data.images.flaws import OnFlaw, look_over
@@ -253,6 +253,15 @@ class ImageData(LabelledData):
     def names_of(self, ids: Indices) -> NDArray[np.str_]:
         """Return the names (n,) of images in their source."""
         return np.array(self.catalog.names)[ids]
+
+    @property
+    def group_rule(self) -> GroupRule:
+        """Which references a query is compared with, as the source says."""
+        return self.catalog.group_rule
+
+    def groups_of(self, ids: Indices) -> Indices | None:
+        """Return the groups (n,) of images, as the source tells them."""
+        return None if self.catalog.groups is None else self.catalog.groups[ids]
 
     def thumbnails(self, ids: Indices) -> Tensor:
         """Return pictures of images (n,): uint8 (n, C, H, W) on the CPU; none for no images."""

@@ -1,8 +1,9 @@
 """What modules and callbacks may ask of their data, and nothing else; another modality implements it."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -68,9 +69,24 @@ class LabelledData(L.LightningDataModule, ABC):
         """The folder for embeddings of frozen encoders and a hash of all samples as served; None: keep none."""
         return None
 
+    @property
+    def test_part(self) -> str:
+        """A name of the test samples, by which records know them again: 16 hexadecimal digits of their names' hash."""
+        names = "\n".join(map(str, self.names_of(self.parts.test))) if len(self.parts.test) else ""
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
     def names_of(self, ids: Indices) -> NDArray[np.str_]:
         """Return a name (n,) for each sample that a person can find it by."""
         return np.array([str(i) for i in ids])
+
+    @property
+    def group_rule(self) -> Literal["any", "same", "other", "cross"]:
+        """Which references a query is compared with where the recipe says nothing, as in `KNNEvaluation`."""
+        return "any"
+
+    def groups_of(self, ids: Indices) -> Indices | None:
+        """Return the group (n,) of samples: a camera, a sequence, a run; None where nothing is known of groups."""
+        return None
 
     def thumbnails(self, ids: Indices) -> Tensor | None:
         """Return pictures, uint8 (n, C, H, W) on the CPU, or None where samples cannot be shown."""
@@ -85,6 +101,7 @@ class LabelledData(L.LightningDataModule, ABC):
             "scored_against": "the other held-back images" if self.parts.class_disjoint else "the training images",
             "image_shape": list(self.image_shape),
             "class_disjoint": self.parts.class_disjoint,
+            "test_part": self.test_part,
         }
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_s
 from torch import Tensor
 
 from dml.embeddings import EmbeddingSet
-from dml.neighbors.index import cluster
+from dml.neighbors.clusters import cluster
 
 
 def clustering_scores(
@@ -17,12 +17,12 @@ def clustering_scores(
     """Return `nmi` and `ami` of k-means clusters, as many as there are classes, averaged over seeds.
 
     Args:
-        embeddings: Embeddings (N,D), clustered by Euclidean distance as they are.
+        embeddings: Embeddings (N,D), clustered by Euclidean distance.
         labels: Whole numbers (N,).
-        seeds: One k-means each.
+        seeds: One k-means each, which is the best of several starts (`dml.neighbors.cluster`).
 
     Raises:
-        UserError: What `EmbeddingSet` refuses, or FAISS is not installed.
+        UserError: What `EmbeddingSet` refuses.
 
     Example:
         >>> clustering_scores([[0.0], [0.1], [5.0], [5.1]], [0, 0, 1, 1])

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from dml.embeddings import EmbeddingSet, unit_rows
 from dml.errors import UserError
 from dml.evaluation.intervals import Difference, paired_difference
-from dml.evaluation.retrieval import QueryScores, mean_scores, score_queries
+from dml.evaluation.per_query import QueryScores, mean_scores
+from dml.evaluation.retrieval import score_queries
 
 Floats = NDArray[np.float64]
 Way = Literal["cut", "pca"]

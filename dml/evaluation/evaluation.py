@@ -10,7 +10,7 @@ from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
 from dml.evaluation.clustering import clustering_scores
 from dml.evaluation.intervals import class_intervals
-from dml.evaluation.retrieval import QueryScores, mean_scores
+from dml.evaluation.per_query import QueryScores, mean_scores
 from dml.evaluation.verification import verification_scores
 
 
@@ -47,6 +47,7 @@ def further_scores(
     clustering: bool = False,
     estimator: str | None = None,
     estimator_args: Mapping[str, Any] | None = None,
+    groups: str = "any",
 ) -> dict[str, float]:
     """Return the scores beside retrieval that were asked for.
 
@@ -59,6 +60,7 @@ def further_scores(
         clustering: Whether to add `nmi` and `ami`.
         estimator: Class path of a classifier to be fitted to the references; adds `estimator_accuracy` on the queries.
         estimator_args: Its arguments.
+        groups: Who is compared with whom in verification, as in `retrieval_scores`.
 
     Raises:
         UserError: An unknown metric, or a class that is not an estimator.
@@ -74,6 +76,9 @@ def further_scores(
             max_memory=max_memory,
             query_ids=query.ids,
             reference_ids=reference.ids,
+            query_groups=query.groups,
+            reference_groups=reference.groups,
+            groups=groups,
         )
     if clustering:
         scores |= clustering_scores(query.embeddings, query.labels)

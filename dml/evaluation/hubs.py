@@ -10,6 +10,7 @@ from dml import runs
 from dml.embeddings import EmbeddingSet, drop_self
 from dml.errors import UserError
 from dml.neighbors import NeighborIndex
+from dml.neighbors.ranking.groups import Groups, match_groups
 
 Ints = NDArray[np.int64]
 _AGREE = 0.8  # the share of neighbours on one other class that makes a label suspect
@@ -41,20 +42,27 @@ class Suspects(NamedTuple):
     shares: NDArray[np.float64]  # (n,) of the neighbours that do
 
 
-def find_neighborhoods(query: EmbeddingSet, reference: EmbeddingSet, k: int, metric: str = "l2") -> Neighborhoods:
+def find_neighborhoods(
+    query: EmbeddingSet, reference: EmbeddingSet, k: int, metric: str = "l2", groups: str = "any"
+) -> Neighborhoods:
     """Search the k nearest references of every query; a query is not its own neighbour.
+
+    Under a rule of groups, queries that it leaves no reference are not among the result.
 
     Args:
         query: The queries.
         reference: A reference with a query's id is that query.
         k: How many, ≥ 1; fewer where there are fewer references.
         metric: `l2` or `cosine`.
+        groups: Which references a query is compared with, as in `retrieval_scores`.
 
     Example:
         >>> rows = EmbeddingSet([[0.0], [1.0], [5.0]], [0, 0, 1], ids=[7, 8, 9])
         >>> find_neighborhoods(rows, rows, 1).neighbor_ids[:, 0]
         array([8, 7, 8])
     """
+    if (matched := match_groups(groups, query.groups, reference.groups)) is not None:
+        return _find_compared(query, reference, k, metric, matched)
     shared = bool((reference.positions_of(query.ids) >= 0).any())
     k = min(k, len(reference) - shared)
     distances, found = NeighborIndex(metric).add(reference.embeddings).search(query.embeddings, k + shared)
@@ -63,6 +71,32 @@ def find_neighborhoods(query: EmbeddingSet, reference: EmbeddingSet, k: int, met
     return Neighborhoods(
         query.labels, query.ids, reference.labels[found], reference.ids[found], distances, len(reference)
     )
+
+
+def _find_compared(query: EmbeddingSet, reference: EmbeddingSet, k: int, metric: str, groups: Groups) -> Neighborhoods:
+    """Search group by group of the queries among the references these are compared with."""
+    allowed = groups.allowed(query.labels, reference.labels, reference.positions_of(query.ids) >= 0).references
+    compared = np.flatnonzero(allowed > 0)
+    if not len(compared):
+        raise UserError(f"groups '{groups.rule}' leaves no query a reference: choose another rule")
+    query, k = query.take(compared), min(k, int(allowed[compared].min()))
+    own = groups.query[compared]
+    distances, found = np.empty((len(query), k)), np.empty((len(query), k), dtype=np.int64)
+    for group in np.unique(own).tolist():
+        rows, same = np.flatnonzero(own == group), groups.reference == group
+        pool = np.flatnonzero({"same": same, "other": ~same}.get(groups.rule, np.ones_like(same)))
+        of_class = np.unique(reference.labels[same], return_counts=True)[1].max(initial=0)
+        more = {"same": 1, "other": 0}.get(groups.rule, int(of_class))  # that may have to be dropped
+        index = NeighborIndex(metric).add(reference.embeddings[pool])
+        near, at = index.search(query.embeddings[rows], min(k + more, len(pool)))
+        at = pool[at]
+        dropped = reference.ids[at] == query.ids[rows, None]
+        if groups.rule == "cross":
+            dropped |= same[at] & (reference.labels[at] == query.labels[rows, None])
+        kept = np.argsort(dropped, axis=1, kind="stable")[:, :k]
+        distances[rows], found[rows] = np.take_along_axis(near, kept, 1), np.take_along_axis(at, kept, 1)
+    labels, ids = reference.labels[found], reference.ids[found]
+    return Neighborhoods(query.labels, query.ids, labels, ids, distances, len(reference))
 
 
 def occurrences(near: Neighborhoods, k: int = 10) -> Ints:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from dml.errors import UserError
-from dml.evaluation.retrieval import QueryScores
+from dml.evaluation.per_query import QueryScores
 
 Floats = NDArray[np.float64]
 _PRIOR = 0.125  # half an observation of score ½: its variance ½ · ½(1−½)
@@ -96,7 +96,7 @@ def paired_difference(first: QueryScores, second: QueryScores, name: str, level:
         (0.05, True, True)
     """
     codes, sizes = _classes(first, level)
-    one, two = _aligned(first, second, name)
+    one, two = aligned_scores(first, second, name)
     change = two - one
     mean, count, num_classes = _mean(change), len(change), len(sizes)
     between = _SHARED_CHANGES * _clustered_variance(change, mean, codes, sizes)
@@ -167,7 +167,12 @@ def _wilson(mean: float, ratio: float) -> tuple[float, float]:
     return float(min(mean, max(0.0, low))), float(max(mean, min(1.0, high)))
 
 
-def _aligned(first: QueryScores, second: QueryScores, name: str) -> tuple[Floats, Floats]:
+def aligned_scores(first: QueryScores, second: QueryScores, name: str) -> tuple[Floats, Floats]:
+    """Return one score of two runs (Q,), each in the order of the first run's queries.
+
+    Raises:
+        UserError: The runs scored different queries, or there is no such score in both.
+    """
     for table in (first, second):
         if name not in table.scores:
             raise UserError(f"no score {name!r} in both runs: choose one of {', '.join(table.scores)}")

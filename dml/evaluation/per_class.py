@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dml.errors import UserError
-from dml.evaluation.retrieval import QueryScores
+from dml.evaluation.per_query import QueryScores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,9 +1,6 @@
 """Retrieval scores of embeddings: one number per query and score, and their means."""
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +8,15 @@ import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from dml import runs
 from dml.embeddings import EmbeddingSet, query_and_reference
 from dml.errors import UserError
-from dml.evaluation.knn_vote import own_class_chances
+from dml.evaluation.classification import ClassCounts
+from dml.evaluation.knn_vote import VoteTally, own_class_chances, vote_chances
+from dml.evaluation.per_query import QueryScores, mean_scores
 from dml.functional import retrieval
 from dml.functional.retrieval import Ranks
 from dml.neighbors.ranking import (
     Block,
-    Candidates,
     RankingTask,
     find_device,
     make_tiling,
@@ -27,57 +24,10 @@ from dml.neighbors.ranking import (
     rank_block_on,
     run_blocks,
 )
+from dml.ranges import whole_number
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-_FIELDS = ("labels", "ids", "num_lone_queries")
-
-
-class QueryScores(NamedTuple):
-    """Every score of every query that has a positive, in class order, and the number of lone queries left out."""
-
-    scores: dict[str, Floats]  # each (Q,)
-    labels: Ints  # (Q,)
-    ids: Ints  # (Q,)
-    num_lone_queries: int
-
-    def save(self, path: Path) -> None:
-        """Write a NumPy archive, whole or not at all.
-
-        Raises:
-            UserError: The disk is full or the folder cannot be written.
-        """
-        own = {"labels": self.labels, "ids": self.ids, "num_lone_queries": self.num_lone_queries}
-        runs.write_arrays(path, {**self.scores, **own})
-
-    @classmethod
-    def load(cls, path: Path) -> "QueryScores":
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: There is no such file, or it holds something else.
-
-        Example:
-            >>> import tempfile
-            >>> table = QueryScores({"map": np.array([0.5])}, np.array([3]), np.array([7]), 1)
-            >>> file = Path(tempfile.mkdtemp()) / "queries_val.npz"
-            >>> table.save(file)
-            >>> QueryScores.load(file) == table
-            True
-        """
-        arrays = runs.read_arrays(path)
-        if missing := [name for name in _FIELDS if name not in arrays]:
-            raise UserError(f"{path} holds no query scores ({missing[0]} is missing): write it with `dml evaluate`")
-        labels, ids, lone = (arrays.pop(name) for name in _FIELDS)
-        columns = {"labels": labels, "ids": ids, **arrays}
-        misfit = [
-            name
-            for name, rows in columns.items()
-            if rows.shape != (ids.size,) or rows.dtype.kind not in "iuf" or not name.isidentifier()
-        ]
-        if misfit or lone.shape != () or lone.dtype.kind not in "iu":
-            raise UserError(f"{path} holds no query scores ({misfit[:1]} does not fit): write it with `dml evaluate`")
-        return cls(arrays, labels, ids, int(lone))
 
 
 def retrieval_scores(
@@ -93,11 +43,15 @@ def retrieval_scores(
     reference_ids: ArrayLike | Tensor | None = None,
     group: dist.ProcessGroup | None = None,
     metric: str = "l2",
+    query_groups: ArrayLike | Tensor | None = None,
+    reference_groups: ArrayLike | Tensor | None = None,
+    groups: str = "any",
 ) -> dict[str, float]:
     """Return the mean retrieval scores of embeddings: exact, in bounded memory.
 
     `recall_at_{k}`, `precision_at_{k}`, `r_precision`, `map_at_r`, `map`, `mrr`, `ndcg`, `knn_accuracy` (a vote of the
-    first of `knn_ks` neighbours; with several, `knn_accuracy_at_{k}` too) and `num_lone_queries`. Distances are
+    first of `knn_ks` neighbours; with several, `knn_accuracy_at_{k}` too), `knn_macro_precision`, `knn_macro_recall`,
+    `knn_macro_f1` of that vote (see `precision_recall_f1`) and `num_lone_queries`. Distances are
     compared as correctly rounded float32 squares; equal ones, and equal votes, count by their expectation over all
     orders, so the order of rows never matters. Queries without another member of their class are left out of all
     scores.
@@ -116,6 +70,10 @@ def retrieval_scores(
         reference_ids: Whole numbers (R,); without ids of both, queries and references are different samples.
         group: Processes that all give the same samples (see `EmbeddingSet.gather`) and share the ranking.
         metric: `l2` (Euclidean), or `cosine`: embeddings are brought to length one first.
+        query_groups: Whole numbers (Q,), the group of each query: its camera, its sequence, its run.
+        reference_groups: Whole numbers (R,).
+        groups: `any`: groups don't matter; `same`: a query is compared with references of its own group only; `other`:
+            with those of other groups only; `cross`: with all but those of its own group and class.
 
     Raises:
         UserError: NaN, counts that differ, nothing to score, k out of range, too little memory for one tile.
@@ -124,14 +82,9 @@ def retrieval_scores(
         >>> retrieval_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1], ks=(1,), knn_ks=(1,))["map_at_r"]
         1.0
     """
-    pair = query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids)
-    return mean_scores(score_queries(*pair, ks, knn_ks, max_memory, device, group, metric))
-
-
-def mean_scores(table: QueryScores) -> dict[str, float]:
-    """Return the mean of each score over the queries, summed exactly, and the number of lone queries."""
-    means = {name: math.fsum(values.tolist()) / len(values) for name, values in table.scores.items()}
-    return means | {"num_lone_queries": float(table.num_lone_queries)}
+    samples = query, query_labels, reference, reference_labels, query_ids, reference_ids
+    pair = query_and_reference(*samples, query_groups, reference_groups)
+    return mean_scores(score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups))
 
 
 def query_scores(
@@ -147,6 +100,9 @@ def query_scores(
     reference_ids: ArrayLike | Tensor | None = None,
     group: dist.ProcessGroup | None = None,
     metric: str = "l2",
+    query_groups: ArrayLike | Tensor | None = None,
+    reference_groups: ArrayLike | Tensor | None = None,
+    groups: str = "any",
 ) -> QueryScores:
     """Return every score of every single query; arguments and errors are those of `retrieval_scores`.
 
@@ -154,8 +110,9 @@ def query_scores(
         >>> query_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 2], ks=(1,), knn_ks=(1,)).scores["recall_at_1"]
         array([1., 1.])
     """
-    pair = query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids)
-    return score_queries(*pair, ks, knn_ks, max_memory, device, group, metric)
+    samples = query, query_labels, reference, reference_labels, query_ids, reference_ids
+    pair = query_and_reference(*samples, query_groups, reference_groups)
+    return score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups)
 
 
 def score_queries(
@@ -167,6 +124,7 @@ def score_queries(
     device: str | torch.device | None = None,
     group: dist.ProcessGroup | None = None,
     metric: str = "l2",
+    groups: str = "any",
 ) -> QueryScores:
     """Return every score of every single query of a set; see `retrieval_scores`.
 
@@ -179,36 +137,50 @@ def score_queries(
         device: Where to compute.
         group: Processes that share the ranking.
         metric: `l2` or `cosine`.
+        groups: Who is compared with whom, by the groups of the sets.
 
     Example:
         >>> pairs = EmbeddingSet([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1])
         >>> score_queries(pairs, pairs, ks=(1,), knn_ks=(1,)).scores["map_at_r"]
         array([1., 1., 1., 1.])
     """
+    ks, knn_ks = _whole_numbers("ks", ks), _whole_numbers("knn_ks", knn_ks)
     same = reference is query
     query = query.in_metric(metric)
-    task = RankingTask(query, query if same else reference.in_metric(metric))
+    task = RankingTask(query, query if same else reference.in_metric(metric), groups)
     _check_ks(task, ks, knn_ks)
     accelerator = find_device(device)
     tiling = make_tiling(task, max_memory, accelerated=accelerator is not None)
     names = _score_names(ks, knn_ks)
+    tally = VoteTally(len(task.layout.labels))
 
     def score(block: Block) -> list[Floats]:
         if accelerator is None:
             ranks, near = rank_block(task, block, max(knn_ks))
         else:
             ranks, near = rank_block_on(task, block, max(knn_ks), accelerator)
-        return _score_block(ranks, near, task.layout.query_class[block.low : block.high], ks, knn_ks)
+        own = task.layout.query_class[block.low : block.high]
+        votes = vote_chances(own, near, knn_ks[0])
+        tally.add(votes, own)
+        more = [own_class_chances(own, near, k) for k in knn_ks[1:]]
+        return [*_score_ranks(ranks, ks), *([votes.of(own)] * (2 if more else 1)), *more]
 
     table = run_blocks(task, tiling, score, len(names), group, accelerator or "cpu")
     layout, scored = task.layout, np.flatnonzero(task.layout.positives > 0)
     kept = layout.query_order[scored]
     scores = dict(zip(names, table[:, scored], strict=True))
-    return QueryScores(scores, task.query.labels[kept], task.query.ids[kept], len(layout.positives) - len(scored))
+    actual = np.bincount(layout.query_class[scored], minlength=len(layout.labels)).astype(np.float64)
+    votes = ClassCounts(layout.labels, actual, *tally.result(group, accelerator or "cpu")).ascending()
+    lone = len(layout.positives) - len(scored)
+    return QueryScores(scores, task.query.labels[kept], task.query.ids[kept], lone, votes)
+
+
+def _whole_numbers(name: str, values: ArrayLike) -> tuple[int, ...]:
+    return tuple(whole_number(f"k in {name}", value) for value in np.ravel(values).tolist())
 
 
 def _check_ks(task: RankingTask, ks: Sequence[int], knn_ks: Sequence[int]) -> None:
-    available = len(task.layout.reference_order) - int((task.layout.self_at >= 0).any())
+    available = int(task.layout.candidates[task.layout.positives > 0].min())
     for name, values in (("ks", ks), ("knn_ks", knn_ks)):
         if not values:
             raise UserError(f"{name} is empty: give at least one k")
@@ -216,17 +188,18 @@ def _check_ks(task: RankingTask, ks: Sequence[int], knn_ks: Sequence[int]) -> No
             if k < 1:
                 raise UserError(f"k={k} in {name} is not positive: give whole numbers from 1 on")
             if k > available:
-                raise UserError(f"k={k} in {name} is larger than the {available} references: give a smaller k")
+                left = "" if task.layout.groups is None else " that groups leave a query"
+                raise UserError(f"k={k} in {name} is larger than the {available} references{left}: give a smaller k")
 
 
 def _score_names(ks: Sequence[int], knn_ks: Sequence[int]) -> list[str]:
-    """Return the names of what `_score_block` gives, in its order."""
+    """Return the names of the columns of scores, in their order."""
     names = [*(f"recall_at_{k}" for k in ks), *(f"precision_at_{k}" for k in ks)]
     names += ["r_precision", "map_at_r", "map", "mrr", "ndcg", "knn_accuracy"]
     return names + ([f"knn_accuracy_at_{k}" for k in knn_ks] if len(knn_ks) > 1 else [])
 
 
-def _score_block(ranks: Ranks, near: Candidates, own: Ints, ks: Sequence[int], knn_ks: Sequence[int]) -> list[Floats]:
+def _score_ranks(ranks: Ranks, ks: Sequence[int]) -> list[Floats]:
     scores = [retrieval.recall_at_k(ranks, k) for k in ks] + [retrieval.precision_at_k(ranks, k) for k in ks]
     scores += [
         retrieval.r_precision(ranks),
@@ -235,5 +208,4 @@ def _score_block(ranks: Ranks, near: Candidates, own: Ints, ks: Sequence[int], k
         retrieval.reciprocal_rank(ranks),
         retrieval.ndcg(ranks),
     ]
-    votes = [own_class_chances(own, near, k) for k in knn_ks]
-    return [*(values.numpy() for values in scores), votes[0], *(votes if len(votes) > 1 else [])]
+    return [values.numpy() for values in scores]

@@ -27,6 +27,9 @@ def verification_scores(
     max_memory: str | int = "2GiB",
     query_ids: ArrayLike | Tensor | None = None,
     reference_ids: ArrayLike | Tensor | None = None,
+    query_groups: ArrayLike | Tensor | None = None,
+    reference_groups: ArrayLike | Tensor | None = None,
+    groups: str = "any",
 ) -> dict[str, float]:
     """Return `roc_auc`, `equal_error_rate` and `fnmr_at_fmr_{rate}` over all pairs of a query and a reference.
 
@@ -41,6 +44,9 @@ def verification_scores(
         max_memory: What may be used beyond the inputs, 40 MB at least for the histograms.
         query_ids: Whole numbers (Q,) naming the samples; a sample is never compared with itself.
         reference_ids: Whole numbers (R,).
+        query_groups: Whole numbers (Q,), as in `retrieval_scores`.
+        reference_groups: Whole numbers (R,).
+        groups: Who is compared with whom, as in `retrieval_scores`.
 
     Raises:
         UserError: What `retrieval_scores` refuses, a rate out of range, or no pair of different classes.
@@ -51,7 +57,8 @@ def verification_scores(
     """
     if not all(0 < rate < 1 for rate in rates):
         raise UserError(f"false match rates {tuple(rates)}: each must lie between 0 and 1")
-    task = RankingTask(*query_and_reference(query, query_labels, reference, reference_labels, query_ids, reference_ids))
+    samples = query, query_labels, reference, reference_labels, query_ids, reference_ids
+    task = RankingTask(*query_and_reference(*samples, query_groups, reference_groups), groups)
     same, different = pair_histograms(task, max_memory)
     pair = torch.from_numpy(same), torch.from_numpy(different)
     scores = {"roc_auc": verification.roc_auc(*pair), "equal_error_rate": verification.equal_error_rate(*pair)}
@@ -95,6 +102,8 @@ def _add_block(task: RankingTask, block: Block, total: Ints, same: Ints) -> None
         stop = min(start + block.columns, len(layout.reference_order))
         tile = squared_distances(query, task.references(start, stop, np.float64))
         kept = own[:, None] != np.arange(start, stop)
+        if (excluded := task.excluded(block.low, block.high, start, stop)) is not None:
+            kept &= ~excluded
         positive = classes[:, None] == layout.reference_class[start:stop]
         _add_counts(total, tile[kept])
         _add_counts(same, tile[kept & positive])

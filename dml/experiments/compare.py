@@ -4,8 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from dml.errors import UserError
-from dml.evaluation import Difference, QueryScores, holm, mean_scores, paired_difference
+from dml.evaluation import (
+    MOST_CLASSES,
+    Difference,
+    QueryScores,
+    SignFlips,
+    holm,
+    mean_scores,
+    paired_difference,
+    sign_flips,
+)
 from dml.runs import CHECKPOINTS, queries_path
 
 Evaluate = Callable[[list[str]], int]
@@ -18,6 +29,7 @@ class Comparison(NamedTuple):
     second: float
     change: Difference
     corrected_p: float  # the primary score's is its own; Holm's for the others
+    flips: SignFlips | None  # of the primary score, where classes are few enough to try all
 
 
 def compare_runs(
@@ -47,7 +59,12 @@ def compare_runs(
     changes = {name: paired_difference(one, two, name, level) for name in names}
     corrected = {primary: changes[primary].p_value}
     corrected |= holm({name: changes[name].p_value for name in names[1:]})
-    return {name: Comparison(means[0][name], means[1][name], changes[name], corrected[name]) for name in names}
+    few = len(np.unique(one.labels)) <= MOST_CLASSES
+    flips = {primary: sign_flips(one, two, primary)} if few else {}
+    return {
+        name: Comparison(means[0][name], means[1][name], changes[name], corrected[name], flips.get(name))
+        for name in names
+    }
 
 
 def _table(run: Path, split: str, evaluate: Evaluate) -> QueryScores:

@@ -38,6 +38,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         "Scores": run_page.scores_section(run),
         "Curves": run_page.curves_section(run),
         "Gallery and projection": run_page.pictures_section(run),
+        "Classes": run_page.classes_section(run),
         **_neighbor_sections(folder),
         "Time and memory": run_page.cost_section(run),
         "Protocol": run_page.protocol_section(run),
@@ -60,6 +61,9 @@ def read_run(folder: Path) -> Run:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{folder} is not a run: it holds no readable {runs.CONFIG}") from error
     protocol = _read_protocol(folder / runs.PROTOCOL)
+    if protocol and (readings := runs.read_readings(folder)):
+        told = ", ".join(f"{line.get('time', '?')} by {line.get('verb', '?')}" for line in readings[-3:])
+        protocol |= {"test_part_scored": f"{len(readings)} times, at last {told}"}
     scores = runs.read_scores(folder / runs.SCORES) if (folder / runs.SCORES).exists() else {}
     try:
         curves = read_curves(folder)
@@ -69,7 +73,7 @@ def read_run(folder: Path) -> Run:
         pictures = {path.stem: runs.read_bytes(path) for path in sorted((folder / runs.PICTURES).glob("*.png"))}
     except OSError as error:
         raise UserError(f"picture {error.filename} cannot be read ({reason_of(error)}): move it away") from error
-    return Run(folder, recipe, protocol, scores, curves, pictures)
+    return Run(folder, recipe, protocol, scores, curves, pictures, _read_classes(runs.classes_path(folder, "val")))
 
 
 def _neighbor_sections(folder: Path) -> dict[str, list[str]]:
@@ -108,6 +112,22 @@ def _suspects(near: Neighborhoods, more: Arrays, k: int) -> list[Suspect]:
         )
         for at, (position, proposed, share) in enumerate(zip(*find_suspects(near, k), strict=True))
     ]
+
+
+def _read_classes(path: Path) -> dict[str, dict[str, dict[str, float]]]:
+    found = runs.read_json(path) if path.exists() else {}
+    try:
+        return {
+            str(who): {
+                str(name): {score: float(row[score]) for score in ("precision", "recall", "f1", "support")}
+                for name, row in rows.items()
+            }
+            for who, rows in found.items()
+            if rows
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        told = f"{path} holds no scores of classes ({reason_of(error)})"
+        raise UserError(f"{told}: write it anew with `dml evaluate --run {path.parent}`") from error
 
 
 def _read_protocol(path: Path) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def triplet_sums(
         [[1.0], [1.0], [2.0], [[[-2.0], [4.0], [-2.0]]]]
     """
     settings = (margin, mining, squared, include_self, penalty, num_anchors)
-    sums: Sums = _triplet_sums(embeddings, labels, *settings)
+    whole = labels.long() if labels.dtype == torch.bool else labels  # torch.searchsorted takes no truth values
+    sums: Sums = _triplet_sums(embeddings, whole, *settings)
     return sums
 
 
@@ -161,7 +162,10 @@ def triplet_term(
 
 
 def _hinge(near: Tensor, far: Tensor, margin: float, mining: str) -> Slopes:
-    pulls, pushes = counts_below(near + margin, far)
+    reach = near + margin
+    if mining == "semihard":  # none lies beyond the positive where the margin is rounded away, or below 0
+        reach = reach.maximum(near.nextafter(near.new_tensor(torch.inf)))
+    pulls, pushes = counts_below(reach, far)
     if mining == "semihard":
         inner_pulls, inner_pushes = counts_below(near, far, strict=False)  # negatives not beyond the positive
         pulls, pushes = pulls - inner_pulls, pushes - inner_pushes

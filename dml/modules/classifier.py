@@ -12,11 +12,13 @@ from dml.data import Batch, LabelledData, datamodule_of
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
+from dml.evaluation import ClassCounts, macro_scores
 from dml.functional.distributed import share_weight
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.checks import fitting_loss
 from dml.modules.frozen import FrozenEmbeddings
 from dml.modules.param_groups import parameter_groups
+from dml.modules.predictions import Predictions
 from dml.modules.unfreezing import moving_layers, unfreeze
 
 logger = logging.getLogger(__name__)
@@ -86,6 +88,8 @@ class ClassifierModule(TrainableModule):
         self.unfreeze_every = unfreeze_every
         self._frozen: FrozenEmbeddings | None = None
         self._moving = 0  # layers of a frozen encoder
+        self.class_counts: ClassCounts | None = None  # of the head, in the latest pass over queries
+        self._predictions = Predictions()
         self._check_rates()
 
     def _check_rates(self) -> None:
@@ -241,6 +245,17 @@ class ClassifierModule(TrainableModule):
         if (data := datamodule_of(self.trainer)) is not None:
             data.embedded.clear()
 
+    def _begin_pass(self) -> None:
+        super()._begin_pass()
+        self._predictions = Predictions()
+
+    def _log_query_means(self, split: str) -> None:
+        super()._log_query_means(split)
+        self.class_counts = self._predictions.counts(self.device if self.device.type == "cuda" else "cpu")
+        if self.class_counts is not None:
+            for name, value in macro_scores(self.class_counts).items():
+                self.log(f"{split}/{name}", value, batch_size=1)
+
     def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings = self._embed(batch)
         if dataloader_idx == 0:
@@ -248,6 +263,7 @@ class ClassifierModule(TrainableModule):
             with fitting_loss(self.loss):
                 means = {"loss": self.loss(logits, batch.labels), "accuracy": _accuracy(logits, batch.labels)}
             self.add_query_means(batch, dataloader_idx, means)
+            self._predictions.add(batch, logits)
         return embeddings
 
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dml.errors import UserError
 from dml.neighbors.index import NeighborIndex
+from dml.ranges import whole_number
 
 Weights = Literal["uniform", "distance", "temperature"]
 
@@ -58,7 +59,7 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         if self.weights not in ("uniform", "distance", "temperature"):
             raise UserError(f"unknown weights {self.weights!r}: choose uniform, distance or temperature")
-        if self.k < 1 or not self.temperature > 0:
+        if whole_number("k", self.k) < 1 or not self.temperature > 0:
             raise UserError(f"k={self.k}, temperature={self.temperature}: both must be positive")
         self.classes_, self.codes_ = np.unique(np.asarray(y), return_inverse=True)
         self.index_ = NeighborIndex(self.metric, self.backend, self.device).add(X)

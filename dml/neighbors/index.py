@@ -11,6 +11,7 @@ from dml.embeddings import unit_rows
 from dml.errors import UserError
 from dml.neighbors.distances import ExactKeys, Keys, Metric, MetricName, error_bound, get_metric, row_sizes
 from dml.neighbors.exact import Rows, choose_center
+from dml.ranges import whole_number
 
 Backend = Literal["faiss", "torch"]
 Positions = NDArray[np.int64]
@@ -76,7 +77,7 @@ class NeighborIndex:
         """
         if self._rows is None:
             raise UserError("the index is empty: add rows before searching")
-        query = self._check(q)
+        query, k = self._check(q), whole_number("k", k)
         if not 1 <= k <= len(self._rows):
             raise UserError(f"k={k} for an index of {len(self._rows)} rows: give k between 1 and {len(self._rows)}")
         keys = np.empty((len(query), k))
@@ -194,35 +195,3 @@ def _search_faiss(query: Keys, reference: Keys, k: int, metric: MetricName, devi
         gpu = int(device.partition(":")[2] or 0)
         keys, positions = faiss.knn_gpu(faiss.StandardGpuResources(), *arrays, k, metric=kind, device=gpu)
     return keys, positions.astype(np.int64, copy=False)
-
-
-def cluster(x: ArrayLike, num_clusters: int, seed: int = 0, iterations: int = 20) -> Positions:
-    """Return the k-means cluster (n,) of each row, by FAISS.
-
-    Args:
-        x: Rows (n,D), n ≥ num_clusters.
-        num_clusters: Number of clusters.
-        seed: Chooses the first centres.
-        iterations: Rounds of Lloyd's algorithm.
-
-    Raises:
-        UserError: More clusters than rows, or FAISS is not installed.
-
-    Example:
-        >>> codes = cluster([[0.0], [0.1], [9.0]], 2)
-        >>> bool(codes[0] == codes[1] != codes[2])
-        True
-    """
-    rows = np.ascontiguousarray(x, dtype=np.float32)
-    if not 1 <= num_clusters <= len(rows):
-        raise UserError(f"{num_clusters} clusters of {len(rows)} rows: give between 1 and {len(rows)}")
-    means = load_faiss().Kmeans(
-        rows.shape[1],
-        num_clusters,
-        niter=iterations,
-        seed=seed,
-        min_points_per_centroid=1,
-        max_points_per_centroid=1 << 30,
-    )
-    means.train(rows)
-    return np.asarray(means.index.search(rows, 1)[1][:, 0], dtype=np.int64)

@@ -12,6 +12,9 @@ from dml.reports.evidence import score_intervals
 
 _HEADLINE = ("knn_accuracy", "recall_at_1", "map_at_r", "r_precision", "accuracy", "loss")
 _PROJECTIONS = {"tsne": "t-SNE of the embedding", "pca": "the embedding's two principal components"}
+_PREDICTORS = {"knn": "vote of the nearest references", "head": "the classifier's head"}
+_OF_CLASSES = ("precision", "recall", "f1")
+_LISTED = 100  # classes
 
 
 class Run(NamedTuple):
@@ -23,6 +26,7 @@ class Run(NamedTuple):
     scores: dict[str, Any]
     curves: dict[str, Curve]
     pictures: dict[str, bytes]  # PNG by name
+    classes: dict[str, dict[str, dict[str, float]]] = {}  # scores by who predicts and class  # noqa: RUF012
 
 
 def subtitle(run: Run) -> str:
@@ -61,6 +65,27 @@ def scores_section(run: Run) -> list[str]:
     train = run.scores.get("train", {}).get("knn_accuracy")
     if train is not None:
         pieces.append(html.paragraph(f"The references' own k-NN accuracy, leave-one-out: {train:.4f}."))
+    return pieces
+
+
+def classes_section(run: Run) -> list[str]:
+    """Return precision, recall and F1 of each class, the worst first, of k-NN votes and of a classifier's head."""
+    if not run.classes:
+        return [html.note(f"The run holds no scores of its classes: `dml evaluate --run {run.folder}` writes them.")]
+    pieces = []
+    for who, rows in run.classes.items():
+        told = _PREDICTORS.get(who, who)
+        worst = sorted(rows, key=lambda name: rows[name]["f1"])
+        means = [sum(row[score] for row in rows.values()) / len(rows) for score in _OF_CLASSES]
+        head = [f"validation, {told}", *_OF_CLASSES, "images"]
+        macro = ["all classes alike (macro)", *(f"{mean:.4f}" for mean in means), ""]
+        listed = [
+            [name, *(f"{rows[name][score]:.4f}" for score in _OF_CLASSES), f"{rows[name]['support']:g}"]
+            for name in worst[:_LISTED]
+        ]
+        pieces.append(html.table(head, [macro, *listed]))
+        if len(worst) > _LISTED:
+            pieces.append(html.paragraph(f"The {_LISTED} classes with the lowest F1 of {len(worst)}."))
     return pieces
 
 

@@ -12,6 +12,7 @@ from dml.runs.folder import (
     PICTURES,
     PROTOCOL,
     check_name,
+    classes_path,
     find_checkpoint,
     find_run,
     neighbors_path,
@@ -19,6 +20,7 @@ from dml.runs.folder import (
     queries_path,
 )
 from dml.runs.own import remember_trust, trust_own, user_cache
+from dml.runs.readings import READINGS, read_readings, readings_of, record_reading
 from dml.runs.score_names import describe_score, score_names
 from dml.runs.scores import SCORES, read_scores, write_scores
 from dml.runs.shipped import recipe_file, shipped_recipes
@@ -43,10 +45,12 @@ __all__ = [
     "LOCK",
     "PICTURES",
     "PROTOCOL",
+    "READINGS",
     "SCORES",
     "begun_run",
     "check_classes",
     "check_name",
+    "classes_path",
     "clear_run",
     "describe_score",
     "find_checkpoint",
@@ -67,14 +71,17 @@ __all__ = [
     "read_arrays",
     "read_bytes",
     "read_json",
+    "read_readings",
     "read_recipe",
     "read_recipe_file",
     "read_scores",
     "read_to_score",
     "read_yaml",
+    "readings_of",
     "recipe_argument",
     "recipe_file",
     "recipe_text",
+    "record_reading",
     "refused_import",
     "remember_trust",
     "score_names",

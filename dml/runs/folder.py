@@ -1,8 +1,8 @@
 """Finds and names run folders and the files in them.
 
 A run is `RUNS_DIR/NAME/` with `config.yaml`, `checkpoints/{best,last}.ckpt`, `scores.json`, `protocol.json`,
-`queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `pictures/`, TensorBoard events,
-`.lock`.
+`queries_{val,test}.npz` and `neighbors_{val,test}.npz` (records of single queries), `classes_{val,test}.json` (of
+classes), `test_readings.jsonl`, `pictures/`, TensorBoard events, `.lock`.
 """
 
 from datetime import datetime
@@ -145,6 +145,16 @@ def neighbors_path(run: Path, split: str) -> Path:
         'runs/first/neighbors_val.npz'
     """
     return run / f"neighbors_{split}.npz"
+
+
+def classes_path(run: Path, split: str) -> Path:
+    """Return where a run keeps precision, recall and F1 of each class of a split.
+
+    Example:
+        >>> classes_path(Path("runs/first"), "val").as_posix()
+        'runs/first/classes_val.json'
+    """
+    return run / f"classes_{split}.json"
 
 
 def _is_folder(path: Path) -> bool:

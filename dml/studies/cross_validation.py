@@ -95,5 +95,5 @@ def _check(num_rows: int, num_labels: int, ks: Sequence[int], folds: int) -> Non
     if not 2 <= folds <= num_rows:
         raise UserError(f"{folds} folds of {num_rows} rows: give between 2 and {num_rows}")
     most = num_rows - -(-num_rows // folds)
-    if not ks or min(ks) < 1 or max(ks) > most:
+    if not len(ks) or min(ks) < 1 or max(ks) > most:
         raise UserError(f"ks {tuple(ks)}: each k must lie between 1 and the {most} rows left beside a fold")

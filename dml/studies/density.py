@@ -10,6 +10,7 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from dml.errors import UserError
 from dml.neighbors.index import NeighborIndex
@@ -34,7 +35,7 @@ def log_ball_volume(radius: ArrayLike, dim: int) -> Floats:
 
 
 @final
-class KNNDensity:
+class KNNDensity(BaseEstimator):
     """The k-NN density of rows: p(x) = k / (N·V(x)), under Euclidean distance.
 
     Args:
@@ -88,7 +89,7 @@ class KNNDensity:
 
 
 @final
-class KNNBayes:
+class KNNBayes(ClassifierMixin, BaseEstimator):
     """Class probabilities by Bayes' rule: p(c|x) = p(c)·p(x|c) / Σ, with a k-NN density of each class's own rows.
 
     p(c) is the class's share of the rows. With a ball per class this is p(c|x) ∝ 1/V_c: the class whose k-th row is

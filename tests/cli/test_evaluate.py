@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dml.cli import main
+from dml.embeddings import EmbeddingSet
 from dml.evaluation import retrieval_scores
 
 
@@ -39,6 +40,58 @@ def test_references_and_an_estimator(files):
     assert main(["evaluate", "--embeddings", "x.npy", "--labels", "y.npy", *references, *estimator]) == 0
     written = json.loads(Path("scores.json").read_text())["embeddings"]
     assert written["recall_at_1"] == written["estimator_accuracy"] == 1.0  # every query finds its own copy
+
+
+def archive(path, x, names, order=None):
+    """What `dml predict` writes of images in class folders; "" for images without a label."""
+    classes = order or sorted({*names})
+    labels = [classes.index(name) for name in names]
+    EmbeddingSet(x, labels, names=[f"{i}.png" for i in range(len(x))], class_names=classes).save(Path(path))
+
+
+def test_archives_of_predict_match_their_classes_by_name(files, capsys):
+    x, y = files
+    names = [f"class {label}" for label in y]
+    archive("one.npz", x, names)
+    assert main(["evaluate", "--embeddings", "one.npz"]) == 0
+    written = json.loads(Path("scores.json").read_text())["embeddings"]
+    assert {name: written[name] for name in retrieval_scores(*files)} == retrieval_scores(*files)
+    archive("two.npz", x[::-1], names[::-1], order=["more", *sorted({*names}, reverse=True)])
+    assert main(["evaluate", "--embeddings", "one.npz", "--reference_embeddings", "two.npz"]) == 0
+    written = json.loads(Path("scores.json").read_text())["embeddings"]
+    truth = retrieval_scores(x, y, x[::-1], y[::-1])
+    assert {name: written[name] for name in truth} == truth
+    assert main(["evaluate", "--embeddings", "one.npz", "--labels", "y.npy"]) == 0  # other labels of these images
+    assert main(["evaluate", "--embeddings", "one.npz", "--reference_embeddings", "x.npy"]) == 2
+    references = ["--reference_embeddings", "x.npy", "--reference_labels", "y.npy"]
+    capsys.readouterr()
+    assert main(["evaluate", "--embeddings", "one.npz", *references]) == 2
+    assert "only one of the two files names its classes" in capsys.readouterr().err
+    assert main(["evaluate", "--embeddings", "one.npz", "--reference_labels", "y.npy"]) == 2
+    assert "without --reference_embeddings" in capsys.readouterr().err
+
+
+def test_images_without_a_label_are_left_out(files, capsys):
+    x, y = files
+    archive("some.npz", x, ["" if i % 10 == 0 else f"class {label}" for i, label in enumerate(y)])
+    assert main(["evaluate", "--embeddings", "some.npz"]) == 0
+    kept = np.arange(60) % 10 != 0
+    written = json.loads(Path("scores.json").read_text())["embeddings"]
+    assert written["map_at_r"] == retrieval_scores(x[kept], y[kept])["map_at_r"]
+    out, err = capsys.readouterr()
+    assert "6 images of some.npz have no label: left out" in err
+    assert "54 queries" in out
+    archive("none.npz", x, [""] * 60)
+    assert main(["evaluate", "--embeddings", "none.npz"]) == 2
+    assert "the images of none.npz have no labels: give --labels FILE" in capsys.readouterr().err
+
+
+def test_truth_values_are_labels(files):
+    x, y = files
+    np.save("odd.npy", y % 2 == 1)
+    assert main(["evaluate", "--embeddings", "x.npy", "--labels", "odd.npy"]) == 0
+    written = json.loads(Path("scores.json").read_text())["embeddings"]
+    assert written["map_at_r"] == retrieval_scores(x, y % 2)["map_at_r"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_run_holds_what_the_contract_names(dml, small):
     assert next(run.glob("*/val/sprite.png")).stat().st_size > 0  # the projector's thumbnails
     protocol = runs.read_json(run / "protocol.json")
     assert protocol["data"]["trained_on"] == {"images": 1079, "classes": 10}
-    assert protocol["test_data_chose_anything"] is False
+    assert protocol["test_part_scored_before_by"] == {}
     recipe = yaml.safe_load((run / "config.yaml").read_text())
     assert recipe["model"]["init_args"]["encoder"]["init_args"]["channels"] == [8, 16]
 

@@ -1,6 +1,7 @@
 """Intervals hold as often as they say where they are used, and tests do not cry wolf."""
 
 import itertools
+import math
 import time
 
 import numpy as np
@@ -8,7 +9,15 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp
 
 from dml.errors import UserError
-from dml.evaluation import Evaluation, QueryScores, class_intervals, holm, paired_difference, query_scores
+from dml.evaluation import (
+    Evaluation,
+    QueryScores,
+    class_intervals,
+    holm,
+    paired_difference,
+    query_scores,
+    sign_flips,
+)
 
 
 def table(values, labels, name="score"):
@@ -186,3 +195,35 @@ def test_bad_input_is_one_clear_line():
     for wrong in (1.5, np.nan):
         with pytest.raises(UserError, match=r"'score' must lie between 0 and 1"):
             class_intervals(table([0.5, wrong], [0, 1]))
+
+
+def flipped(differences, labels):
+    """The p-value of every flip of the classes' signs, tried one by one."""
+    classes = sorted(set(labels.tolist()))
+    seen = abs(math.fsum(differences))
+    every = [
+        abs(math.fsum(d * signs[classes.index(c)] for d, c in zip(differences, labels.tolist(), strict=True)))
+        for signs in itertools.product((1, -1), repeat=len(classes))
+    ]
+    return [np.mean([total >= least - 1e-9 for total in every]) for least in (seen, max(every))]
+
+
+@pytest.mark.parametrize("classes", [2, 5, 9])
+def test_sign_flips_are_all_tried(classes):
+    rng = np.random.default_rng(classes)
+    labels = draw_labels(rng, classes, balanced=False)
+    one, two = (table(rng.integers(0, 3, len(labels)) / 2, labels) for _ in range(2))  # many equal sums
+    found = sign_flips(one, two, "score")
+    assert list(found[:2]) == flipped(two.scores["score"] - one.scores["score"], labels)
+    assert found.num_classes == classes
+    same = sign_flips(one, one, "score")
+    assert same.p_value == same.least == 1
+    with pytest.raises(UserError, match="13 classes have too many sign flips"):
+        sign_flips(*[table(np.full(13, 0.5), np.arange(13))] * 2, "score")
+
+
+def test_sign_flips_keep_their_level_whatever_the_classes():
+    rng = np.random.default_rng(0)
+    found = [sign_flips(*null_pair(rng, 8, False), "score").p_value for _ in range(1000)]
+    for level in (0.05, 0.1, 0.2):
+        assert np.mean([p <= level for p in found]) <= level + 2 * math.sqrt(level / 1000)

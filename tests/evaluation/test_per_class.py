@@ -5,6 +5,7 @@ import pytest
 
 from dml.errors import UserError
 from dml.evaluation import class_scores, clustering_scores, confusion_matrix, mean_scores, query_scores, worst_queries
+from dml.neighbors import cluster
 
 
 def test_class_scores_average_to_the_mean(blobs):
@@ -36,3 +37,30 @@ def test_clusters_far_apart_are_found():
     y = np.arange(60) % 3
     x = np.eye(3)[y] + 0.01 * np.random.default_rng(0).standard_normal((60, 3))
     assert clustering_scores(x, y, seeds=(0, 1)) == {"nmi": pytest.approx(1.0), "ami": pytest.approx(1.0)}
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_classes_that_do_not_touch_are_found_wherever_they_lie(offset):
+    rng = np.random.default_rng(1)
+    y = np.repeat(np.arange(60), 15)
+    x = 3 * rng.standard_normal((60, 32))[y] + 0.3 * rng.standard_normal((900, 32))
+    for seed in range(3):
+        scores = clustering_scores((x + offset).astype(np.float32), y, seeds=(seed,))
+        assert scores == {"nmi": pytest.approx(1.0), "ami": pytest.approx(1.0)}
+
+
+def test_of_several_starts_the_tightest_is_kept(blobs):
+    x, _ = blobs
+    inertia = [
+        sum(((x[codes == c] - x[codes == c].mean(axis=0)) ** 2).sum() for c in range(12))
+        for codes in (cluster(x, 12, starts=starts) for starts in (1, 8))
+    ]
+    assert inertia[1] <= inertia[0]
+    np.testing.assert_array_equal(cluster(x, 12, starts=8), cluster(2.0**40 * x, 12, starts=8))
+    with pytest.raises(UserError, match="301 clusters of 300 rows"):
+        cluster(x, 301)
+
+
+def test_equal_embeddings_have_no_clusters():
+    y = np.arange(50) % 5
+    assert clustering_scores(np.ones((50, 3)), y) == {"nmi": pytest.approx(0), "ami": pytest.approx(0)}

@@ -127,6 +127,9 @@ def test_lone_queries_are_counted_and_left_out(blobs):
     ("change", "words"),
     [
         ({"ks": (0,)}, "k=0 in ks is not positive"),
+        ({"ks": (1.5,)}, "k in ks=1.5: give a whole number"),
+        ({"knn_ks": [True]}, "k in knn_ks=True: give a whole number"),
+        ({"ks": []}, "ks is empty"),
         ({"ks": (500,)}, "larger than the 299 references"),
         ({"knn_ks": (300,)}, "larger than the 299 references"),
         ({"max_memory": 10_000}, "too small for one tile"),
@@ -144,6 +147,12 @@ def test_bad_input_is_one_clear_line(blobs, change, words):
     with pytest.raises(UserError, match=words) as caught:
         retrieval_scores(**{"query": x, "query_labels": y, **change})
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_neighbours_may_be_of_any_type(blobs):
+    truth = retrieval_scores(*blobs, ks=(1, 5), knn_ks=(3,))
+    assert retrieval_scores(*blobs, ks=np.array([1, 5]), knn_ks=np.array([3], dtype=np.uint8)) == truth
+    assert retrieval_scores(*blobs, ks=(1.0, 5.0), knn_ks=[3.0]) == truth
 
 
 def test_nan_is_counted_and_located(blobs):

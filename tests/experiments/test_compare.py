@@ -5,7 +5,7 @@ import pytest
 
 from dml import runs
 from dml.cli import main
-from dml.evaluation import QueryScores, holm, paired_difference
+from dml.evaluation import QueryScores, holm, paired_difference, sign_flips
 
 
 @pytest.fixture
@@ -46,6 +46,27 @@ def test_the_primary_score_stands_first_and_alone(tables, capsys, primary):
         assert rows[name][-2] == f"{change.p_value:.4f}"
         assert f"[{change.low:+.4f}, {change.high:+.4f}]" in out
     assert f"{primary} decides; the other p-values are corrected for 3 tests (Holm)" in out
+
+
+def test_few_classes_are_told_what_their_sign_flips_say(tables, capsys, tmp_path):
+    assert main(["compare", "one", "two"]) == 0
+    flips, t_test = sign_flips(*tables, "map_at_r"), paired_difference(*tables, "map_at_r")
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == (
+        f"8 classes are few: by all 256 flips of their signs p is {flips.p_value:.4f}, at least {flips.least:.4f}."
+    )
+    assert flips.least == 2 / 256
+    assert (t_test.p_value < 0.05) == (flips.p_value < 0.05)
+    for classes, words in ((4, "the interval alone decides"), (8, "the larger p holds"), (13, "")):
+        labels = np.arange(5 * classes) % classes
+        steps = np.linspace(0.1, 0.2, classes) if classes != 8 else np.array([0.4] * 7 + [-0.39])
+        for name, scores in (("one", np.full(5 * classes, 0.5)), ("two", 0.5 + steps[labels])):
+            table = QueryScores({"map_at_r": scores}, labels, np.arange(5 * classes), 0)
+            table.save(runs.queries_path(tmp_path / "runs" / name, "val"))
+        assert main(["compare", "one", "two", "--level", "0.98" if classes == 8 else "0.95"]) == 0
+        out = capsys.readouterr().out
+        assert words in out
+        assert ("flips" in out) == (classes < 13)
 
 
 def test_an_unknown_primary_score_is_one_line(tables, capsys):

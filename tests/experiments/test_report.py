@@ -12,7 +12,7 @@ from dml.experiments.report import write_report
 from dml.reports.events import read_curves
 
 HOSTILE = "<script>alert(1)</script>"
-HEADINGS = ("Scores", "Curves", "Gallery and projection", "Confusion", "Label-noise suspects", "Hubness")
+HEADINGS = ("Scores", "Curves", "Gallery and projection", "Classes", "Confusion", "Label-noise suspects", "Hubness")
 HEADINGS += ("Time and memory", "Protocol", "Recipe")
 
 
@@ -52,6 +52,9 @@ def _full(folder, intervals=True):
     if intervals:
         scores["intervals"] = {"val": {"knn_accuracy": [0.7, 0.8125]}}
     runs.write_json(folder / "scores.json", scores)
+    rows = {HOSTILE: {"precision": 0.25, "recall": 0.5, "f1": 1 / 3, "support": 4.0}}
+    rows |= {f"class {i}": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 4.0} for i in range(150)}
+    runs.write_json(folder / "classes_val.json", {"knn": rows})
     cost = {"training_seconds": 75.5, "processor_seconds": 9.0, "peak_memory_bytes": 2**31}
     protocol = {"seed": 0, "device": "cpu", "cost": cost, "data": {"source": HOSTILE, "trained_on": {"images": 600}}}
     runs.write_json(folder / "protocol.json", protocol)
@@ -84,6 +87,9 @@ def test_a_complete_run_has_every_section_and_is_safe(tmp_path, read_page):
     for told in ("0.7500", "[0.7000, 0.8125]", "0.2500", "1 min 16 s", "2.00 GiB", "another one", f"{HOSTILE}/7.png"):
         assert told in text
     assert "10 of 10" in text
+    assert "0.3333" in text
+    assert "0.9967" in text  # the macro F1 of 151 classes
+    assert "The 100 classes with the lowest F1 of 151." in text
     assert reader.tags.count("img") == 2 + 3 + 4 + 2 + 5  # scores, curves, pictures, confusion and hubs, one suspect
     assert "no intervals" not in text.replace("The test scores have no intervals", "")
 
@@ -120,6 +126,9 @@ def test_a_folder_that_is_not_a_run_and_broken_files_are_told(tmp_path):
     runs.write_json(folder / "scores.json", {})
     runs.write_bytes(runs.neighbors_path(folder, "val"), b"x")
     with pytest.raises(UserError, match="is not a NumPy archive"):
+        write_report(folder)
+    runs.write_json(runs.classes_path(folder, "val"), {"knn": {"ash": {"precision": 1.0}}})
+    with pytest.raises(UserError, match="holds no scores of classes"):
         write_report(folder)
     assert not (folder / "report.html").exists()
 

@@ -99,6 +99,31 @@ def test_triplet_loss_is_torchs_on_its_triplets() -> None:
     torch.testing.assert_close(triplet_loss(embeddings, labels, 0.7, squared=False), truth)
 
 
+@pytest.mark.parametrize("margin", [-1.5, 0.0, 1e-18])
+@pytest.mark.parametrize("size", [4, 12])  # compared one by one, and sorted
+def test_without_a_margin_nothing_is_semihard(size: int, margin: float) -> None:
+    places, _ = batch(size // 2)
+    embeddings = torch.cat([places, places])  # every positive ties with a negative
+    labels = torch.arange(size) // (size // 2)
+    assert not triplet_excesses(embeddings, labels, margin, "semihard", True, False)
+    for penalty, reduction in product(PENALTIES, REDUCTIONS):
+        loss = triplet_loss(embeddings, labels, margin, "semihard", True, reduction, False, penalty)
+        (gradient,) = torch.autograd.grad(loss, places)
+        assert loss == 0
+        assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("mining", ["all", "semihard", "hard"])
+def test_truth_values_are_labels(mining: str) -> None:
+    embeddings, labels = batch(classes=2)
+    for loss in (
+        lambda labels: triplet_loss(embeddings, labels, 1.5, mining),
+        lambda labels: contrastive_loss(embeddings, labels, 0.1, 9.0),
+        lambda labels: pull_loss(embeddings, labels),
+    ):
+        torch.testing.assert_close(loss(labels.bool()), loss(labels), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("mining", ["all", "semihard", "hard"])
 def test_gradcheck(mining: str) -> None:
     embeddings, labels = batch(size=8, classes=2)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -51,3 +52,13 @@ def test_bad_parameters_are_one_clear_line(change, words):
     x = np.ones((3, 2))
     with pytest.raises(UserError, match=words):
         KNNClassifier(**change).fit(x, [0, 1, 1]).predict(x)
+
+
+def test_a_search_over_numbers_of_numpy_has_scores():
+    x, y = load_digits(return_X_y=True)
+    found = GridSearchCV(KNNClassifier(), {"k": np.arange(1, 6, 2)}, cv=3).fit(x[:300], y[:300]).cv_results_
+    peer = GridSearchCV(KNeighborsClassifier(algorithm="brute"), {"n_neighbors": [1, 3, 5]}, cv=3)
+    truth = peer.fit(x[:300], y[:300])
+    np.testing.assert_allclose(found["mean_test_score"], truth.cv_results_["mean_test_score"], atol=0.01)
+    with pytest.raises(UserError, match=r"k=2\.5: give a whole number"):
+        KNNClassifier(k=2.5).fit(x[:300], y[:300])

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from dml.errors import UserError
 from dml.neighbors import KNNClassifier
@@ -140,3 +142,14 @@ def test_mistakes_are_told():
         KNNBayes(1).fit(rows, [0, 1])
     with pytest.raises(UserError, match=r"k=0"):
         KNNBayes(0).fit(rows, [0, 0, 1])
+
+
+def test_scikit_learn_clones_and_searches_them():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x = np.eye(3)[y] + 0.4 * rng.standard_normal((60, 3))
+    assert clone(KNNDensity(7)).k == clone(KNNBayes(k=7)).k == 7
+    scores = GridSearchCV(KNNBayes(k=1), {"k": np.arange(1, 4)}, cv=3).fit(x, y).cv_results_["mean_test_score"]
+    truth = [cross_val_score(KNNBayes(k), x, y, cv=3).mean() for k in (1, 2, 3)]
+    np.testing.assert_array_equal(scores, truth)
+    assert min(truth) > 0.5

@@ -1,6 +1,7 @@
 """The exact ranking engine: the ranks of every query's positives among all references, in bounded memory."""
 
 from dml.neighbors.ranking.device import find_device, rank_block_on
+from dml.neighbors.ranking.groups import GROUP_RULES, GroupRule
 from dml.neighbors.ranking.layout import RankingTask
 from dml.neighbors.ranking.nearest import Candidates
 from dml.neighbors.ranking.parallel import run_blocks
@@ -8,8 +9,10 @@ from dml.neighbors.ranking.rank import rank_block
 from dml.neighbors.ranking.tiles import Block, make_tiling
 
 __all__ = [
+    "GROUP_RULES",
     "Block",
     "Candidates",
+    "GroupRule",
     "RankingTask",
     "find_device",
     "make_tiling",

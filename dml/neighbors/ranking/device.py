@@ -55,9 +55,11 @@ def rank_block_on(task: RankingTask, block: Block, neighbors: int, device: torch
         tile = distances_on(query, task.references(start, stop, np.float64), device)
         inside = ((own >= start) & (own < stop)).nonzero()[:, 0]
         tile[inside, own[inside] - start] = torch.inf
+        if (excluded := task.excluded(low, high, start, stop)) is not None:
+            tile[torch.from_numpy(excluded).to(device)] = torch.inf
         _count(tile, wanted, closer, not_farther)
         border = tile.kthvalue(min(neighbors, stop - start), dim=1, keepdim=True).values
-        row, column = (tile <= border).nonzero(as_tuple=True)
+        row, column = ((tile <= border) & tile.isfinite()).nonzero(as_tuple=True)
         found = tile[row, column].cpu().numpy()
         nearest.add(row.cpu().numpy(), found, layout.reference_class[start:stop][column.cpu().numpy()])
     counts = torch.from_numpy(number), closer.cpu(), not_farther.cpu()

@@ -8,6 +8,7 @@ from numpy.typing import DTypeLike, NDArray
 from dml.embeddings import EmbeddingSet, find_ids
 from dml.errors import UserError
 from dml.neighbors.exact import Center, Operand, choose_center, largest_length, prepare_query, prepare_reference
+from dml.neighbors.ranking.groups import Allowed, Groups, match_groups
 
 Ints = NDArray[np.int64]
 
@@ -21,7 +22,10 @@ class Layout(NamedTuple):
     reference_class: Ints  # (R,)
     starts: Ints  # (classes + 1,): where each class begins among the references
     self_at: Ints  # (Q,): where the query itself stands among the references, −1 for nowhere
-    positives: Ints  # (Q,): how many others of its class there are
+    positives: Ints  # (Q,): how many others of its class it is compared with
+    candidates: Ints  # (Q,): how many others of any class
+    labels: Ints  # (classes,): the label of each class
+    groups: Groups | None  # who is compared with whom; None: with all
 
 
 class RankingTask:
@@ -30,19 +34,20 @@ class RankingTask:
     Args:
         query: The queries.
         reference: The references, ids shared with the queries where they are the same samples.
+        groups: Which of them a query is compared with, see `Groups`.
 
     Raises:
         UserError: Embeddings of different length or too large, a sample with two labels, or nothing to score.
     """
 
-    def __init__(self, query: EmbeddingSet, reference: EmbeddingSet) -> None:
+    def __init__(self, query: EmbeddingSet, reference: EmbeddingSet, groups: str = "any") -> None:
         if query.embeddings.shape[1] != reference.embeddings.shape[1]:
             raise UserError(
                 f"query embeddings have {query.embeddings.shape[1]} numbers, reference embeddings "
                 f"{reference.embeddings.shape[1]}: use the same encoder for both"
             )
         self.query, self.reference = query, reference
-        self.layout = lay_out(query, reference)
+        self.layout = lay_out(query, reference, groups)
         self._center: Center = choose_center(query.embeddings, reference.embeddings)
         self._kept: dict[str, Operand] = {}
         self.longest = self._longest()
@@ -63,6 +68,18 @@ class RankingTask:
             return kept.part(low, high)
         return prepare_reference(self.reference.embeddings[self.layout.reference_order[low:high]], self._center, dtype)
 
+    def excluded(self, low: int, high: int, start: int, stop: int) -> NDArray[np.bool_] | None:
+        """Return which of a tile's references its queries are not compared with, (B,T); None: with all."""
+        layout = self.layout
+        if layout.groups is None:
+            return None
+        return layout.groups.excluded(layout.query_class, layout.reference_class, slice(low, high), slice(start, stop))
+
+    def hide_excluded(self, tile: NDArray[np.float32], low: int, high: int, start: int, stop: int) -> None:
+        """Put the references of a tile (B,T) that its queries are not compared with at infinity."""
+        if (excluded := self.excluded(low, high, start, stop)) is not None:
+            tile[excluded] = np.inf
+
     def _longest(self) -> float:
         rows, step = self.reference.embeddings, 256
         return max(largest_length(rows[i : i + step], self._center) for i in range(0, len(rows), step))
@@ -72,11 +89,11 @@ class RankingTask:
         self._kept[np.dtype(dtype).name] = self.references(0, len(self.layout.reference_order), dtype)
 
 
-def lay_out(query: EmbeddingSet, reference: EmbeddingSet) -> Layout:
+def lay_out(query: EmbeddingSet, reference: EmbeddingSet, rule: str = "any") -> Layout:
     """Order queries and references by class and find every query among the references by its id.
 
     Raises:
-        UserError: A sample with two labels, or no query with another member of its class.
+        UserError: A sample with two labels or groups, or no query with another member of its class.
     """
     labels, codes = np.unique(np.concatenate([query.labels, reference.labels]), return_inverse=True)
     counts = np.bincount(codes[len(query.labels) :], minlength=len(labels))
@@ -87,16 +104,27 @@ def lay_out(query: EmbeddingSet, reference: EmbeddingSet) -> Layout:
     reference_order = np.lexsort((reference.ids, reference_class))
     query_class, reference_class = query_class[query_order], reference_class[reference_order]
     self_at = find_ids(query.ids[query_order], reference.ids[reference_order])
-    _check_labels(query.ids[query_order], query_class, reference_class, self_at)
-    positives = np.sort(counts)[query_class] - (self_at >= 0)
-    if not (positives > 0).any():
-        raise UserError("no query has another sample of its class among the references: there is nothing to score")
+    _check_same(query.ids[query_order], query_class, reference_class, self_at, "label")
+    groups = match_groups(rule, query.groups, reference.groups)
+    if groups is None:
+        own = self_at >= 0
+        allowed = Allowed(np.sort(counts)[query_class] - own, len(reference) - own.astype(np.int64))
+    else:
+        groups = groups._replace(query=groups.query[query_order], reference=groups.reference[reference_order])
+        _check_same(query.ids[query_order], groups.query, groups.reference, self_at, "group")
+        allowed = groups.allowed(query_class, reference_class, self_at >= 0)
+    if not (allowed.positives > 0).any():
+        where = "the references" if groups is None else f"the references that groups '{rule}' leaves it"
+        raise UserError(f"no query has another sample of its class among {where}: there is nothing to score")
     starts = np.concatenate([[0], np.cumsum(np.sort(counts))])
-    return Layout(query_order, reference_order, query_class, reference_class, starts, self_at, positives)
+    named = labels[np.argsort(rank)]
+    orders = query_order, reference_order, query_class, reference_class
+    return Layout(*orders, starts, self_at, *allowed, named, groups)
 
 
-def _check_labels(ids: Ints, query_class: Ints, reference_class: Ints, self_at: Ints) -> None:
+def _check_same(ids: Ints, query: Ints, reference: Ints, self_at: Ints, what: str) -> None:
     known = self_at >= 0
-    wrong = query_class[known] != reference_class[self_at[known]]
+    wrong = query[known] != reference[self_at[known]]
     if wrong.any():
-        raise UserError(f"sample {ids[known][wrong][0]} has one label as query and another as reference: check the ids")
+        sample = ids[known][wrong][0]
+        raise UserError(f"sample {sample} has one {what} as query and another as reference: check the ids")

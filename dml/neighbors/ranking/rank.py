@@ -17,6 +17,7 @@ from dml.neighbors.ranking.tiles import Block
 
 Distances = NDArray[np.float32]
 Run = tuple[int, int, int, int]
+_FARTHEST = np.finfo(np.float32).max  # what is hidden lies beyond
 _TOGETHER = 64  # references
 _GLANCE = 2048  # references looked at for a first idea of how far the nearest lie
 
@@ -66,6 +67,7 @@ def _count_sorted(task: RankingTask, block: Block, query: Operand, counts: RankC
     for start, stop in _tiles(task, block):
         tile = squared_distances(query, task.references(start, stop, np.float64))
         _hide_positives(task, block, tile, start, stop)
+        task.hide_excluded(tile, block.low, block.high, start, stop)
         border = _glance(nearest, tile)
         row, column = np.divmod(np.flatnonzero(tile <= border[:, None]), stop - start)
         near = np.isfinite(tile[row, column])  # positives are hidden at infinity
@@ -89,9 +91,10 @@ def _count_products(
         inside = mask[:size].reshape(tile.shape)
         np.matmul(query.factors, task.references(start, stop, np.float32).factors.T, out=tile)  # both float32
         _hide_positives(task, block, tile, start, stop)
+        task.hide_excluded(tile, block.low, block.high, start, stop)
         if not start:
             border = _widen(_glance(nearest, tile), error)
-            reach = np.maximum(border, counts.reach)
+            reach = np.minimum(np.maximum(border, counts.reach), _FARTHEST)
         np.less_equal(tile, reach[:, None], out=inside)
         row, column = np.divmod(np.flatnonzero(inside), stop - start)
         held.append(Found(row, column + start, np.asarray(tile[row, column])))
@@ -185,6 +188,7 @@ def positive_distances(task: RankingTask, query: Operand, low: int, high: int, c
             stop = min(start + columns, end)
             tile = squared_distances(part, task.references(start, stop, np.float64))
             _hide_self(tile, layout.self_at[low + top : low + bottom], start, stop)
+            task.hide_excluded(tile, low + top, low + bottom, start, stop)
             for upper, lower, left, right in group:
                 begin, until = max(start, left), min(stop, right)
                 if begin < until:
