@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from dml.callbacks import KNNEvaluation
 from dml.errors import UserError
+from dml.evaluation.classification import MACRO
 from dml.modules import AutoencoderModule, ClassifierModule
 from dml.modules.base import TrainableModule
 
@@ -31,11 +32,11 @@ def logged_scores(module: TrainableModule, evaluation: KNNEvaluation) -> list[st
     if isinstance(module, AutoencoderModule):
         names += ["val/mse", "train/mse", *(["val/elbo"] if module.beta is not None else [])]
     if isinstance(module, ClassifierModule):
-        names += ["val/accuracy", "train/accuracy"]
+        names += ["val/accuracy", "train/accuracy", *(f"val/{name}" for name in MACRO)]
     names += [f"val/{name}" for name in _WATCHED] + [f"train/{name}" for name in _TRAINED]
     if evaluation.retrieval:
         names += [f"val/{kind}_at_{k}" for kind in ("recall", "precision") for k in evaluation.ks]
-        names += [f"val/{name}" for name in _RANKED] + ["train/knn_accuracy"]
+        names += [f"val/{name}" for name in _RANKED] + [f"val/knn_{name}" for name in MACRO] + ["train/knn_accuracy"]
     return names
 
 
