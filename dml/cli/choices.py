@@ -115,8 +115,22 @@ def _found(kind: Kind) -> Iterator[tuple[str, str]]:
                 marks = {ast.unparse(node.returns)} if node.returns else set()
             else:
                 continue
-            if marks & kind.bases and "ABC" not in marks and node.name not in kind.bases and node.name[0] != "_":
+            if (
+                marks & kind.bases
+                and "ABC" not in marks
+                and node.name not in kind.bases
+                and _is_offered(node.name, kind)
+            ):
                 yield f"{kind.prefix or own}.{node.name}", first_line(ast.get_docstring(node))
+
+
+def _is_offered(name: str, kind: Kind) -> bool:
+    """Tell whether what exports a kind offers a name; without such a module, whether the name is public."""
+    if not kind.prefix:
+        return not name.startswith("_")
+    package = _PACKAGE.joinpath(*kind.prefix.split(".")[1:])
+    front = package / "__init__.py" if package.is_dir() else package.with_suffix(".py")
+    return f'"{name}"' in front.read_text(encoding="utf-8") or (front.name != "__init__.py" and name[0] != "_")
 
 
 def first_line(text: str | None) -> str:
