@@ -54,7 +54,7 @@ def test_calibrate_and_compress_a_run_of_unseen_classes(dml, trained):
     assert code == 0, err
     code, out, err = dml("search", "first", "digit.png", "-k", "1", "--json")
     assert json.loads(out)["threshold"] == written["threshold"]
-    assert "of runs/first/calibration.json: at most 0.4 of pairs" in err
+    assert "first/calibration.json: at most 0.4 of pairs" in err
 
     code, out, err = dml("compress", "first", "--dims=8,64", "--bits=1,32", "--ways=cut", "--json")
     assert code == 0, err
