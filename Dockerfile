@@ -18,7 +18,8 @@ WORKDIR /opt/dml
 COPY pyproject.toml .tested-versions.txt ./
 RUN uv pip install -r pyproject.toml -c .tested-versions.txt
 
-COPY README.md ./
+COPY README.md LICENSE ./
+COPY configs ./configs
 COPY dml ./dml
 RUN uv pip install --no-deps . \
     && useradd --create-home --uid 1000 dml \

@@ -1,19 +1,22 @@
-"""Part B of the reference experiments: softmax on pixels, the triplet encoder, two heads on it, beside the reference.
+"""Part B of the reference experiments: softmax on pixels, the triplet encoders, heads on them, beside the reference.
 
-    python benchmarks/transfer.py --root CIFAR10_FOLDER_OR_ZIP            B1 to B4 as the recipes say (a GPU)
-    python benchmarks/transfer.py --root ... --encoder_epochs 14          B2 cut short, for processors
-    python benchmarks/transfer.py --speed                                 the embedding cache, as a ratio
+    python benchmarks/transfer.py pixels --root CIFAR10_FOLDER_OR_ZIP     B1: as stated, better, and what keys change
+    python benchmarks/transfer.py encoders --root ...                     B2: as stated, and better (a GPU, or hours)
+    python benchmarks/transfer.py heads --root ...                        B3 and B4 on both, frozen; and fine-tuned
+    python benchmarks/transfer.py speed                                   the embedding cache, as a ratio
 
 Each row is trained by `dml fit` with its recipe in configs/cifar10; a run that is there is not trained again. One
-encoder (seed 0) is learnt; the seeds of B3 and B4 are the heads' own, on the encoder's split. Scores are written to
-benchmarks/results/scores.
+encoder (seed 0) is learnt of each recipe; the seeds of the heads are their own, on the encoders' split. Scores, curves
+and pictures are kept below benchmarks/results.
 """
 
 import argparse
 import json
+import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,48 +29,92 @@ from dml.data import ImageData, StratifiedSplit
 from dml.encoders import AlexNetEncoder
 from dml.heads import MLPHead
 from dml.modules import ClassifierModule
+from dml.reports.events import read_curves
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "cifar10"
-SCORES = Path(__file__).parent / "results" / "scores"
-BATCHES = 39  # of 1024 in 40,000 images
-REFERENCE = {"B1": ".369", "B2": "", "B3": ".247", "B4": ".844"}
+RESULTS = Path(__file__).parent / "results"
+ENCODERS = {"B2_stated": "triplet_alexnet_squared", "B2": "triplet_alexnet"}
+HEADS = {"B3": "linear_head", "B4": "mlp_head", "B_tuned": "fine_tuned"}
+# what each setting of B1 changes, the others as stated
+CHANGES = {
+    "batch": "data.batch_size=64,256,1024,4096",
+    "clip": "trainer.gradient_clip_val=null,4,1,0.1",
+    "l2": "model.optimizer.weight_decay=0,0.001,0.01,0.1",
+    "stop": "trainer.max_steps=100,300,1170,3900",
+    "step_size": "model.lr_scheduler.step_size=100,300,1170",
+}
+CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "train/active_tuples", "train/spread")
 
 
-def fit(config: str, name: str, seed: int, options: argparse.Namespace, *keys: str) -> Path:
-    """Train one run unless it is there, keep its scores, and return its folder."""
-    run: Path = options.runs_dir / name
+def fit(config: str, row: str, seed: int, options: argparse.Namespace, *keys: str) -> dict[str, dict[str, float]]:
+    """Train one run unless it is there, keep its scores and curves, and return its scores."""
+    run: Path = options.runs_dir / f"{row}-{seed}"
     if not (run / runs.SCORES).exists():
         words = ["fit", "--config", str(CONFIGS / f"{config}.yaml"), "--data.root", options.root]
-        words += ["--runs_dir", str(options.runs_dir), "--name", name, "--seed_everything", str(seed), *keys]
-        start = time.perf_counter(), time.process_time()
+        words += ["--runs_dir", str(options.runs_dir), "--name", run.name, "--seed_everything", str(seed), *keys]
+        words += ["--ckpt_path", "last"] if (run / runs.CONFIG).exists() else []
         if code := main(words):
             raise SystemExit(code)
-        print(f"{name}: {time.perf_counter() - start[0]:.0f} s wall, {time.process_time() - start[1]:.0f} s processor")
-    row, _, number = name.partition("-")
-    runs.write_json(SCORES / row / f"seed{number}.json", runs.read_json(run / runs.SCORES))
-    return run
+    keep(run, row, seed)
+    scores: dict[str, dict[str, float]] = runs.read_json(run / runs.SCORES)
+    return scores
 
 
-def train_all(options: argparse.Namespace) -> None:
-    """Run B1 to B4 and print their validation scores beside the reference."""
-    table: dict[str, list[float]] = {}
-    for seed in options.seeds:
-        run = fit("softmax_pixels", f"B1-{seed}", seed, options)
-        table.setdefault("B1", []).append(runs.read_json(run / runs.SCORES)["val"]["accuracy"])
-    epochs, short = options.encoder_epochs, []
-    if epochs is not None:
-        short = [f"--trainer.max_epochs={epochs}", f"--trainer.check_val_every_n_epoch={epochs}"]
-        short += [f"--model.lr_scheduler.total_steps={epochs * BATCHES}", "--model.encoder.dropout=0.1"]
-    encoder = fit("triplet_alexnet", "B2-0", 0, options, *short)
-    table["B2"] = [runs.read_json(encoder / runs.SCORES)["val"]["knn_accuracy"]]
-    for row, config in (("B3", "linear_head"), ("B4", "mlp_head")):
-        for seed in options.seeds:
-            keys = (f"--model.encoder.run={encoder}", "--data.split.seed=0")
-            run = fit(config, f"{row}-{seed}", seed, options, *keys)
-            table.setdefault(row, []).append(runs.read_json(run / runs.SCORES)["val"]["accuracy"])
-    for row, values in table.items():
-        deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-        print(f"{row}  {statistics.mean(values):.3f}{deviation}  reference {REFERENCE[row]}")
+def keep(run: Path, row: str, seed: int) -> None:
+    """Keep a run's scores, with its cost, its curves and the map of its embedding below benchmarks/results."""
+    cost = runs.read_json(run / runs.PROTOCOL).get("cost", {})
+    seconds = {name: value for name, value in cost.items() if name.endswith("seconds")}
+    runs.write_json(
+        RESULTS / "scores" / row / f"seed{seed}.json", runs.read_json(run / runs.SCORES) | {"cost": seconds}
+    )
+    curves = {
+        name: [steps, [float(f"{value:.5g}") for value in values]]
+        for name, (steps, values) in read_curves(run).items()
+        if name in CURVES
+    }
+    runs.write_bytes(RESULTS / "curves" / row / f"seed{seed}.json", f"{json.dumps(curves)}\n".encode())
+    if seed == 0 and (picture := run / runs.PICTURES / "projection.png").exists():
+        shutil.copy(picture, RESULTS / "pictures" / f"{row}_tsne.png")
+
+
+def train_pixels(options: argparse.Namespace) -> None:
+    """B1 as the reference states it, the better recipe, and one sweep a setting under the first seed."""
+    for row, config in (("B1_stated", "softmax_pixels_stated"), ("B1", "softmax_pixels")):
+        accuracies = [fit(config, row, seed, options)["val"]["accuracy"] for seed in options.seeds]
+        tell(row, accuracies, ".369")
+    for name, over in CHANGES.items():
+        words = ["sweep", "--config", str(CONFIGS / "softmax_pixels_stated.yaml"), "--data.root", options.root]
+        words += ["--over", over, "--score", "val/accuracy", "--name", f"B1_{name}"]
+        if code := main([*words, "--runs_dir", str(options.runs_dir)]):
+            raise SystemExit(code)
+        table = (options.runs_dir / f"B1_{name}" / "sweep.csv").read_bytes()
+        runs.write_bytes(RESULTS / "sweeps" / f"B1_{name}.csv", table)
+
+
+def train_encoders(options: argparse.Namespace) -> None:
+    """B2 by both recipes; a run that was interrupted goes on."""
+    for row, config in ENCODERS.items():
+        tell(row, [fit(config, row, 0, options)["val"]["knn_accuracy"]], "a picture")
+
+
+def train_heads(options: argparse.Namespace) -> None:
+    """B3, B4 and a fine-tuned encoder, on each of the encoders that are there."""
+    for encoder in ENCODERS:
+        run = options.runs_dir / f"{encoder}-0"
+        if not (run / runs.SCORES).exists():
+            print(f"{run} is not there: no heads on it")
+            continue
+        for row, config in HEADS.items():
+            name = row if encoder == "B2" else f"{row}_stated"
+            keys = (f"--model.encoder.run={run}", "--model.encoder.checkpoint=last", "--data.split.seed=0")
+            accuracies = [fit(config, name, seed, options, *keys)["val"]["accuracy"] for seed in options.seeds]
+            tell(name, accuracies, {"B3": ".247", "B4": ".844"}.get(row, ""))
+
+
+def tell(row: str, values: list[float], reference: str) -> None:
+    """Print a row beside the reference."""
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    print(f"{row}  {statistics.mean(values):.3f}{deviation}  reference {reference}", flush=True)
 
 
 def measure_speed(epochs: int = 10) -> None:
@@ -94,17 +141,20 @@ def head_seconds(root: str, cached: bool, epochs: int) -> dict[str, float]:
     return {"wall": time.perf_counter() - start[0], "processor": time.process_time() - start[1]}
 
 
+PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "pixels": train_pixels,
+    "encoders": train_encoders,
+    "heads": train_heads,
+    "speed": lambda _: measure_speed(),
+}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--root", help="CIFAR-10's training images: a folder of class folders, or a zip of it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--encoder_epochs", type=int, help="of B2, 39 iterations each (128, as its recipe says)")
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/cifar10"))
-    parser.add_argument("--speed", action="store_true", help="measure the embedding cache alone; needs no images")
     chosen = parser.parse_args()
-    if chosen.speed:
-        measure_speed()
-    elif chosen.root is None:
-        parser.error("--root is needed, or --speed")
-    else:
-        train_all(chosen)
+    if chosen.root is None and chosen.part != "speed":
+        parser.error("--root is needed")
+    PARTS[chosen.part](chosen)

@@ -238,9 +238,9 @@ def _flat(prefix: str, block: object) -> list[str]:
 
 def verb_options() -> dict[str, list[str]]:
     """Return the options of each verb's real parser."""
-    from dml.cli import VERBS
+    from dml.cli import VERBS, module_of
 
-    parsers = {verb: import_module(f"dml.cli.{verb}").build_parser() for verb in VERBS}
+    parsers = {verb: import_module(module_of(verb)).build_parser() for verb in VERBS}
     return {
         verb: [word for action in parser._actions for word in action.option_strings if word.startswith("--")]
         for verb, parser in parsers.items()

@@ -23,7 +23,7 @@ def images(tmp_path, monkeypatch):
 
 
 def test_softmax_and_the_encoder_run_a_batch(images):
-    for name in ("softmax_pixels", "triplet_alexnet"):
+    for name in ("softmax_pixels", "softmax_pixels_stated", "triplet_alexnet"):
         keys = ("--trainer.fast_dev_run=true", "--evaluation.baselines=false", *SMALL)
         assert main(["fit", "--config", str(FOLDER / f"{name}.yaml"), "--data.root", images, *keys]) == 0
 
@@ -33,11 +33,12 @@ def test_the_heads_stand_on_a_run_of_the_encoder(images):
     short = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--pictures.projection=none", *SMALL)
     words = ["fit", "--config", str(FOLDER / "triplet_alexnet.yaml"), "--data.root", images, "--name", "B2"]
     assert main([*words, *shape, *short, "--evaluation.baselines=false"]) == 0
-    for name in ("linear_head", "mlp_head"):
+    for name in ("linear_head", "mlp_head", "fine_tuned"):
         words = ["fit", "--config", str(FOLDER / f"{name}.yaml"), "--data.root", images, "--name", name]
         assert main([*words, *short]) == 0
         left, right = (pretrained_encoder(run).state_dict() for run in ("B2", name))
-        assert all((left[key] == right[key]).all() for key in left)  # frozen
+        frozen = all((left[key] == right[key]).all() for key in left)
+        assert frozen == (name != "fine_tuned")
 
 
 def test_both_heads_differ_in_the_head_alone():

@@ -8,7 +8,7 @@ from dml import __version__, runs
 from dml.cli.trust import take_trust
 from dml.errors import UserError, printable, without_password
 
-# verb -> what it does; its code is the module dml.cli.VERB: `build_parser()` and `main(arguments) -> exit code`
+# verb -> what it does; its code is `module_of(verb)`: `build_parser()` and `main(arguments) -> exit code`
 VERBS = {
     "fit": "train an encoder; without arguments: on the handwritten digits that ship with scikit-learn",
     "validate": "score a run on its validation images",
@@ -17,6 +17,8 @@ VERBS = {
     "compare": "tell how much two runs differ, with an interval and a test",
     "calibrate": "find the distance that means `same class`, with a promise how often that is wrong for new classes",
     "compress": "tell what fewer dimensions and fewer bits cost a run's retrieval, with intervals",
+    "list": "list what there is to choose from: encoders, losses, data, scores, recipes",
+    "runs": "list all runs of a folder with their data, recipe and scores, the best first",
     "sweep": "try values of any keys of a recipe: grid, random or Bayesian search, over several seeds",
     "report": "write one self-contained HTML page of a run",
     "probe": "tell what a run's encoder is worth with few and with many labels, beside no training",
@@ -38,6 +40,7 @@ USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)
   --debug            show the traceback of an error that is otherwise told in one line
   --trust MODULE     let recipes name classes of this module too; see SECURITY.md"""
 
+_NAMED_OTHERWISE = {"list": "choices", "runs": "leaderboard"}  # names that are taken: a builtin, a package
 _LONGEST = 380  # characters of a message
 
 
@@ -70,6 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def module_of(verb: str) -> str:
+    """Return the name of the module that runs a verb.
+
+    Example:
+        >>> module_of("fit"), module_of("list")
+        ('dml.cli.fit', 'dml.cli.choices')
+    """
+    return f"dml.cli.{_NAMED_OTHERWISE.get(verb, verb)}"
+
+
 def _told(error: Exception) -> str:
     """Return an error as one line that any terminal can show."""
     text = str(error)
@@ -94,5 +107,5 @@ def _run(words: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise UserError(f"no verb {verb!r}: choose one of {', '.join(VERBS)}")
-    code: int = import_module(f"dml.cli.{verb}").main(words[1:])
+    code: int = import_module(module_of(verb)).main(words[1:])
     return code

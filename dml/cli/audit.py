@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dml import runs
 from dml.cli.messages import one_line
 from dml.cli.numbers import real
-from dml.cli.options import Parser, add_trust, check_aliases, with_split
+from dml.cli.options import Parser, add_config, add_trust, check_aliases, with_split
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -64,7 +64,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="a recipe; later ones win")
+    add_config(parser)
     parser.add_argument("--run", help="the data of a run: its folder, its name, or latest")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument(

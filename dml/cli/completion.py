@@ -4,7 +4,7 @@ import argparse
 import re
 from importlib import import_module
 
-from dml.cli import VERBS
+from dml.cli import VERBS, module_of
 from dml.cli.options import Parser
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -43,7 +43,7 @@ def script(shell: str) -> str:
     whole = Parser(prog="dml")
     verbs = whole.add_subparsers(dest="verb")
     for verb, summary in VERBS.items():
-        own: Parser = import_module(f"dml.cli.{verb}").build_parser()
+        own: Parser = import_module(module_of(verb)).build_parser()
         parser = verbs.add_parser(verb, help=summary, parents=[own], add_help=False)
         _add_keys(parser, own.epilog or "")
         for action in parser._actions:

@@ -10,6 +10,8 @@ from dml.cli.options import Parser, as_keys, trainer_parser, with_default
 from dml.cli.table import score_table
 from dml.errors import UserError
 
+_PHOTO = 48  # pixels a side from which a network of photographs is worth a try
+
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI
 
@@ -74,7 +76,26 @@ def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> int:
     return 0
 
 
+def _advice(cli: "TrainerCLI", run: Path) -> list[str]:
+    """Return commands for a run that learnt no more than its baselines: longer, with more variety, pretrained."""
+    again = f"  dml fit --config {run / runs.CONFIG} --name {run.name}"
+    lines = [f"{again}-longer --trainer.max_epochs {4 * max(1, int(cli.trainer.max_epochs or 1))}"]
+    shape = cli.datamodule.image_shape
+    if getattr(cli.datamodule, "transformed", True) is False and len(shape) == 3:
+        lines.append(f"{again}-augmented --data.transform dml.data.Augmentation --data.transform.resized_crop 0.5")
+    if len(shape) == 3 and min(shape[1:]) >= _PHOTO:
+        network = "--model.encoder dml.encoders.TorchvisionEncoder --model.encoder.name resnet18"
+        lines.append(f"{again}-pretrained {network} --model.encoder.weights DEFAULT --data.image_size 224")
+    return lines
+
+
 def _report(cli: "TrainerCLI", run: Path) -> None:
+    from dml.reports.verdict import verdict  # loads matplotlib, which --help must not
+
     rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()}
     print(score_table(rows | {"trained": cli.scores("val")["val"]}))
+    if (judged := verdict(runs.read_scores(run / runs.SCORES))) is not None:
+        print(f"\n{judged.text}")
+        if not judged.better:
+            print("\n".join(["To try next:", *_advice(cli, run)]))
     print(f"\nrun       {run}\nmonitor   tensorboard --logdir {run.parent}\npictures  {run / runs.PICTURES}")

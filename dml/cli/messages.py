@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from dml import runs
+from dml.cli.suggestions import kind_of, meant_by_word, nearest_argument, nearest_class, nearest_key
 
 _NOISE = (
     *("Does not validate", "- Does not validate", "Subtypes:", "Errors:", "Given value type:", "Subclass types expect"),
@@ -30,14 +30,23 @@ def one_line(message: str, keys: Sequence[str] = ()) -> str:
     path, owner, reasons, value = _parts(message)
     if refused := runs.refused_import(message):
         return f"{path}: {refused}" if path else refused
+    if plain := _plainly(path, reasons, value):
+        return plain
+    if owner and (needed := re.match(r"the following arguments are required: (.*)", " or ".join(reasons))):
+        return _missing(path, owner, needed[1].split(", "))
     text = " or ".join(dict.fromkeys(reasons))
     if value is not None and not text.endswith(value):
         text += f", got {value}"
     if owner and owner not in text:
         text += f" (of {owner})"
-    if match := re.match(r"(?:unrecognized arguments: --|Option ')([\w.]+)", text):
-        near = get_close_matches(match[1], keys, n=1)
-        text += f" (did you mean --{near[0]}?)" if near else ""
+    if match := re.match(r"(?:unrecognized arguments: (--)?|Option ')([^\s'=]+)", text):
+        word = match[2]
+        alone = text.startswith("unrecognized") and not match[1]
+        if argument := nearest_argument(owner, word):
+            near = f"--{path}.{argument}"
+        else:
+            near = meant_by_word(word) if alone else f"--{found}" if (found := nearest_key(word, keys)) else ""
+        text += f" (did you mean {near}?)" if near else ""
     return f"{path}: {text}" if path else text
 
 
@@ -65,6 +74,33 @@ def _keys_of(name: str, value: str, config: object, key: str) -> list[str]:
     for inner, block in entries.items():
         found += _keys_of(name, value, block, key if inner == "init_args" else f"{key}{inner}.")
     return found
+
+
+def _plainly(path: str, reasons: Sequence[str], value: str | None) -> str:
+    """Return in plain words that a value is no number, or a class that does not exist; "" for any other mistake."""
+    found = [re.fullmatch(r"expected ([\w ]+?)(?:: (?P<text>.*)|\. Got value: (?P<got>.*))?", each) for each in reasons]
+    if not found or not all(found):
+        return ""
+    matches = [match for match in found if match]
+    expected = {match[1] for match in matches}
+    given = value if value is not None else next((told for m in matches if (told := m["text"] or m["got"])), None)
+    if given is None:
+        return ""
+    if expected & {"float", "int"} and expected <= {"float", "int", "dot import path string"}:
+        return f"{path}: {given!r} is not a {'number' if 'float' in expected else 'whole number'}"
+    if expected == {"dot import path string"}:
+        near, kind = nearest_class(path, given), kind_of(path)
+        mend = f"did you mean {near}?" if near else "give a class by its import path, as in torch.nn.MSELoss"
+        return f"{path}: no class {given!r}: {mend}" + (f" (`dml list {kind}` names them)" if kind else "")
+    return ""
+
+
+def _missing(path: str, owner: str, names: Sequence[str]) -> str:
+    """Return which arguments a class lacks, and how to give them."""
+    keys = [f"--{path}.{name}" if path else f"--{name}" for name in names]
+    listed = [kind for name in names if (kind := kind_of(name))]
+    more = f" (see {' and '.join(f'`dml list {kind}`' for kind in listed)})" if listed else ""
+    return f"{path}: {owner} needs {' and '.join(names)}: give {' and '.join(keys)}{more}"
 
 
 def _parts(message: str) -> tuple[str, str, list[str], str | None]:

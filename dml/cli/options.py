@@ -58,10 +58,23 @@ def trainer_parser(verb: str, description: str) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="a recipe; later ones win")
+    add_config(parser)
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     add_trust(parser)
     return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`: a file, or the name of a recipe that comes with dml.
+
+    Example:
+        >>> parser = Parser(prog="dml fit")
+        >>> add_config(parser)
+        >>> Path(parser.parse_args(["--config", "digits/softmax"]).config[0]).name
+        'softmax.yaml'
+    """
+    told = "a recipe: a file, or a name of `dml list recipes`; later ones win"
+    parser.add_argument("-c", "--config", action="append", type=runs.recipe_file, default=[], metavar="FILE", help=told)
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
@@ -90,10 +103,29 @@ def as_keys(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
         ['--seed_everything', '1', '--data.split=dml.data.DefaultSplit', '--data.split.val=0.1']
     """
     recipes = [runs.read_recipe_file(config) for config in configs]
-    for key in keys:
+    for number, key in enumerate(keys):
         check_aliases(key)
+        if key.endswith(".help") and (number + 1 == len(keys) or keys[number + 1].startswith("--")):
+            tell_choices(key.removesuffix(".help"))
     files = [word for config in configs for word in ("--config", config)]
     return [*files, *with_split(keys, [recipe.get("data") for recipe in recipes])]
+
+
+def tell_choices(key: str) -> None:
+    """Print what `dml list` names for a key and end the command; a key it has no list of is left to the parser.
+
+    Raises:
+        SystemExit: With code 0, after the list.
+
+    Example:
+        >>> tell_choices("--trainer.logger")
+    """
+    from dml.cli.choices import told
+    from dml.cli.suggestions import kind_of
+
+    if kind := kind_of(key):
+        print(told(kind))
+        raise SystemExit(0)
 
 
 def check_aliases(word: str) -> None:

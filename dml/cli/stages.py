@@ -37,7 +37,9 @@ def build_parser() -> Parser:
         epilog="Other words are keys of every stage's recipe: --data.root photos, --trainer.accelerator cpu.",
         allow_abbrev=False,
     )
-    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="a YAML file with `stages:`")
+    parser.add_argument(
+        "-c", "--config", type=runs.recipe_file, required=True, metavar="FILE", help="a YAML file with `stages:`"
+    )
     parser.add_argument("--name", help="the folder in runs_dir (the file's name)")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     add_trust(parser)

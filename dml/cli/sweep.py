@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dml import cli, runs
 from dml.cli.numbers import whole, wholes
-from dml.cli.options import KEYS, Parser, add_trust, as_keys, with_default
+from dml.cli.options import KEYS, Parser, add_config, add_trust, as_keys, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -117,7 +117,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="a recipe; later ones win")
+    add_config(parser)
     parser.add_argument(
         "--over", action="append", default=[], metavar="KEY=VALUES", help="a swept key; may be repeated"
     )

@@ -26,9 +26,11 @@ from dml.callbacks import (
 )
 from dml.cli.guards import check_checkpoint, check_recipe, construction, disk_errors, quiet, user_errors
 from dml.cli.messages import one_line
+from dml.cli.monitors import check_monitors
 from dml.cli.processes import lost_processes
 from dml.cli.scoring import record_scores
 from dml.cli.settings import check_settings
+from dml.cli.sizes import fill_sizes
 from dml.data import ImageData, LabelledData
 from dml.embeddings import EmbeddingSet
 from dml.errors import LostTrainingError, UserError
@@ -79,7 +81,7 @@ class TrainerCLI(LightningCLI):
                 save_config_callback=None,
                 trainer_defaults=_DEFAULTS,
                 seed_everything_default=0,
-                parser_kwargs={"prog": "dml", "exit_on_error": False},
+                parser_kwargs={"prog": "dml", "exit_on_error": False, "allow_abbrev": False},
                 args=list(keys),
                 run=False,
                 auto_configure_optimizers=False,
@@ -97,6 +99,7 @@ class TrainerCLI(LightningCLI):
             self._check_limits("train", "val")
             check_checkpoint(checkpoint)
             check_recipe(self.recipe if self.run is not None else "")
+            check_monitors(self.model, self.evaluation, self._monitors())
             self._write_recipe()
             try:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -156,6 +159,12 @@ class TrainerCLI(LightningCLI):
                 sections[section][score] = float(value)
         return {name: section for name, section in sections.items() if section}
 
+    def _monitors(self) -> dict[str, Any]:
+        """Return the scores that the recipe wants watched, by their keys."""
+        callbacks = _listed(self.config_init["trainer"]["callbacks"])
+        wanted = {f"{type(callback).__name__}.monitor": getattr(callback, "monitor", None) for callback in callbacks}
+        return wanted | ({"checkpoint.monitor": self.best.monitor} if self.run is not None else {})
+
     def _check_limits(self, *parts: str) -> None:
         """Refuse settings with which a part of the data is never looked at."""
         if self.rehearsal:
@@ -214,6 +223,7 @@ class TrainerCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments and no others."""
         keys = [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
+        keys += ["name", "runs_dir", "ckpt_path"]  # the verbs' own
         try:
             self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
@@ -222,6 +232,12 @@ class TrainerCLI(LightningCLI):
             raise UserError(told) from error
         check_classes(self.config)
         check_settings(self.config)
+
+    def instantiate_classes(self) -> None:
+        """Build data, module and trainer; a loss with proxies is told the classes and the embedding's size first."""
+        counted = fill_sizes(self.config, self.parser)
+        super().instantiate_classes()
+        self.datamodule = counted or self.datamodule
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with our callbacks, and TensorBoard unless another logger is named."""

@@ -106,16 +106,18 @@ def normal_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
 
 
-def sample_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return a draw from N(mean, diag exp(log_variance)) per row, differentiable in both (drawn as in `corrupt`).
+def sample_normal(mean: Tensor, log_variance: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Return a draw from N(mean, diag exp(log_variance)) per row, differentiable in both.
 
     Args:
         mean: (B,D).
         log_variance: (B,D).
+        noise: Standard normal numbers (B,D); None: drawn as in `corrupt`.
 
     Example:
         >>> sample_normal(torch.ones(2, 3), torch.full((2, 3), -torch.inf))
         tensor([[1., 1., 1.],
                 [1., 1., 1.]])
     """
-    return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+    noise = torch.randn_like(mean) if noise is None else noise.to(mean)
+    return mean + (0.5 * log_variance).exp() * noise

@@ -1,6 +1,7 @@
-"""Metric losses: `loss(embeddings, labels) -> scalar`, each a thin module over `dml.functional.losses`."""
+"""Losses: `loss(embeddings, labels) -> scalar`, thin modules over `dml.functional.losses`; one of reconstructions."""
 
 from dml.losses.contrastive import ContrastiveLoss, PullLoss
+from dml.losses.likelihood import GaussianLikelihoodLoss
 from dml.losses.matryoshka import MatryoshkaLoss
 from dml.losses.memory import CrossBatchMemory
 from dml.losses.pml import vicreg_loss
@@ -10,6 +11,7 @@ from dml.losses.unlabelled import UnlabelledLoss
 __all__ = [
     "ContrastiveLoss",
     "CrossBatchMemory",
+    "GaussianLikelihoodLoss",
     "MatryoshkaLoss",
     "PullLoss",
     "TripletLoss",

@@ -7,6 +7,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from dml.data import Batch, LabelledData
+from dml.data.transforms.random import normals
 from dml.decoders import Decoder
 from dml.encoders import Encoder, materialize
 from dml.errors import UserError
@@ -18,6 +19,7 @@ from dml.functional.reconstruction import (
     reconstruction_loss,
     sample_normal,
 )
+from dml.losses import GaussianLikelihoodLoss
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.checks import fitting_loss
 
@@ -31,8 +33,12 @@ class AutoencoderModule(TrainableModule):
 
     - Denoising: the encoder sees corrupted images, the target is the clean one; while training alone.
     - Variational: the embedding is the mean of a normal distribution, a linear layer on it gives the log-variance, and
-      the decoder sees a draw from it; the loss is loss + beta·KL / (C·H·W), so that with BCELoss beta = 1 is the
-      evidence bound per pixel. Validation and transfer use the mean: the encoder stays any encoder.
+      the decoder sees a draw from it; the loss is loss + beta·KL / (C·H·W). Where the loss is a likelihood, BCELoss (of
+      pixels taken as probabilities) or `dml.losses.GaussianLikelihoodLoss`, beta = 1 makes it the negative evidence
+      lower bound per pixel, and the bound itself is logged: `val/elbo` = −(C·H·W·loss + KL), in nats per image, from
+      one draw per image that is the same in every pass. MSELoss at beta = 1 is the bound, less a constant, of
+      pixels with σ² = ½, noise larger than their own spread: name σ instead. `val/loss` is what training minimises,
+      divergence included; `val/mse`, scores and transfer use the mean: the encoder stays any encoder.
 
     Args:
         encoder: images (B,C,H,W) -> embeddings (B,D).
@@ -134,9 +140,13 @@ class AutoencoderModule(TrainableModule):
         batch = batch if isinstance(batch, Batch) else self.numbered(batch)
         pixels = self.pixels(batch.images)
         seen = (corrupt(pixels, self.noise_std, self.masking) - self.mean) / self.std
-        codes, penalty = self._draw(self.encoder(seen))
+        codes, divergence = self._draw(self.encoder(seen))
+        reconstructions = self.decoder(codes)
         with fitting_loss(self.loss):
-            loss = reconstruction_loss(self.loss, self.decoder(codes), pixels) + penalty / pixels[0].numel()
+            loss = reconstruction_loss(self.loss, reconstructions, pixels)
+        self.add_train_mean("mse", reconstruction_loss(nn.MSELoss(), reconstructions.detach(), pixels), len(pixels))
+        if self.beta is not None:
+            loss = loss + self.beta * divergence / pixels[0].numel()
         loss = loss * share_weight(len(pixels), loss.device)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(pixels), sync_dist=True)
         return loss
@@ -154,19 +164,27 @@ class AutoencoderModule(TrainableModule):
         embeddings: Tensor = self.encoder(self.numbered(batch).images)
         return embeddings
 
-    def _draw(self, embeddings: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return the codes (B,D) the decoder sees while training, and what they cost in the loss, per image."""
-        if self.beta is None or self.log_variance is None:
-            return embeddings, 0.0
+    def _draw(self, embeddings: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the codes (B,D) that the decoder sees, and their divergence in nats per image; plain: 0."""
+        if self.log_variance is None:
+            return embeddings, embeddings.new_zeros(())
         log_variance = self.log_variance(embeddings)
-        return sample_normal(embeddings, log_variance), self.beta * normal_divergence(embeddings, log_variance)
+        return sample_normal(embeddings, log_variance, noise), normal_divergence(embeddings, log_variance)
 
     def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self.encoder(batch.images)
         if dataloader_idx == 0:
             pixels, reconstructions = self.pixels(batch.images), self.decoder(embeddings)
-            losses = {"loss": self.loss, "mse": nn.MSELoss()}
-            means = {name: reconstruction_loss(loss, reconstructions, pixels) for name, loss in losses.items()}
+            means = {"mse": reconstruction_loss(nn.MSELoss(), reconstructions, pixels)}
+            if self.beta is None:
+                means["loss"] = reconstruction_loss(self.loss, reconstructions, pixels)
+            else:
+                noise = normals(0, 0, batch.ids.to(embeddings.device), embeddings.shape[1])
+                codes, divergence = self._draw(embeddings, noise)
+                loss, size = reconstruction_loss(self.loss, self.decoder(codes), pixels), pixels[0].numel()
+                means["loss"] = loss + self.beta * divergence / size
+                if isinstance(self.loss, nn.BCELoss | GaussianLikelihoodLoss):
+                    means["elbo"] = -(size * loss + divergence)
             self.add_query_means(batch, dataloader_idx, means)
         return embeddings
 

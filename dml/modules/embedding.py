@@ -86,7 +86,7 @@ class EmbeddingModule(TrainableModule):
         """Check the loss against the data."""
         data = datamodule_of(self.trainer)
         num_classes = getattr(self.loss, "num_classes", None)
-        if data is not None and isinstance(num_classes, int) and num_classes < data.num_classes:
+        if data is not None and isinstance(num_classes, int) and 0 < num_classes < data.num_classes:  # 0: not told
             raise UserError(
                 f"{type(self.loss).__name__} has {num_classes} classes and the data has {data.num_classes}: "
                 f"set model.loss.num_classes to {data.num_classes}"

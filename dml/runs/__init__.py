@@ -20,8 +20,10 @@ from dml.runs.folder import (
 from dml.runs.hold import begun_run, clear_run, has_checkpoint, held, held_run, is_first_process, kept_if_checkpointed
 from dml.runs.own import remember_trust, trust_own, user_cache
 from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
+from dml.runs.score_names import describe_score, score_names
 from dml.runs.scores import SCORES, read_scores, write_scores
 from dml.runs.scoring_recipe import read_to_score, to_score
+from dml.runs.shipped import recipe_file, shipped_recipes
 from dml.runs.trust import check_classes, guarded_imports, refused_import, trusted_modules, trusting
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "check_classes",
     "check_name",
     "clear_run",
+    "describe_score",
     "find_checkpoint",
     "find_run",
     "guarded_imports",
@@ -59,9 +62,12 @@ __all__ = [
     "read_to_score",
     "read_yaml",
     "recipe_argument",
+    "recipe_file",
     "recipe_text",
     "refused_import",
     "remember_trust",
+    "score_names",
+    "shipped_recipes",
     "to_score",
     "trust_own",
     "trusted_modules",

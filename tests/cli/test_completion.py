@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from dml.cli import VERBS
+from dml.cli import VERBS, module_of
 from dml.cli.completion import SHELLS, script
 
 _ASK = """
@@ -64,7 +64,7 @@ def test_every_verb_is_offered(offered):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_hands_over_its_parser(verb):
-    assert import_module(f"dml.cli.{verb}").build_parser().prog == f"dml {verb}"
+    assert import_module(module_of(verb)).build_parser().prog == f"dml {verb}"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

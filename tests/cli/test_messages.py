@@ -61,8 +61,12 @@ _DENIED = """Parser key "model":
 @pytest.mark.parametrize(
     ("message", "line"),
     [
-        (_NESTED, "model.loss: Option 'marginn' is not accepted, got 0.5 (of dml.losses.TripletLoss)"),
-        (_UNION, "trainer.max_epochs: expected int, got many"),
+        (
+            _NESTED,
+            "model.loss: Option 'marginn' is not accepted, got 0.5 (of dml.losses.TripletLoss) "
+            "(did you mean --model.loss.margin?)",
+        ),
+        (_UNION, "trainer.max_epochs: 'many' is not a whole number"),
         (
             _CLASS,
             "model.encoder: Import path torch.nn.Linear does not correspond to a subclass of Encoder, "

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from scipy.stats import kstest
 
-from dml.data.transforms.random import mix_seed, uniforms
+from dml.data.transforms.random import mix_seed, normals, uniforms
 
 
 def test_numbers_are_uniform_and_unrelated() -> None:
@@ -25,6 +26,13 @@ def test_mixed_seeds_are_whole_numbers_below_two_to_the_63() -> None:
     seeds = {mix_seed(a, b) for a in range(50) for b in range(50)}
     assert len(seeds) == 2500
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_normal_numbers_are_standard_normal_and_kept_by_address() -> None:
+    draws = normals(3, 1, torch.arange(20_000), 2)
+    assert kstest(draws.flatten().numpy(), "norm").pvalue > 0.01
+    assert torch.isfinite(normals(0, 0, torch.arange(1_000_000), 1)).all()
+    assert torch.equal(normals(3, 1, torch.tensor([7, 9]), 2), draws[[7, 9]])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from sklearn.decomposition import PCA
 from torch import nn
+from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from dml import runs
 from dml.callbacks import GracefulInterrupt
@@ -19,6 +20,7 @@ from dml.data.sources.points import Points
 from dml.decoders import ConvDecoder, Decoder, MLPDecoder
 from dml.encoders import ConvEncoder, LinearEncoder, MLPEncoder, StridedConvEncoder, materialize, pretrained_encoder
 from dml.errors import UserError
+from dml.losses import GaussianLikelihoodLoss
 from dml.modules import AutoencoderModule
 
 
@@ -141,7 +143,45 @@ def test_a_variational_autoencoder_draws_while_training_and_validates_by_the_mea
     module.training_step(batch, 0)
     assert torch.equal(codes[0], embeddings)
     assert torch.equal(embeddings, module.encoder(batch.images))
-    assert not torch.equal(codes[1], embeddings)
+    assert not torch.equal(codes[1], embeddings)  # the draw that the bound is of
+    assert not torch.equal(codes[2], codes[1])
+
+
+@pytest.mark.parametrize(
+    ("loss", "log_likelihood"),
+    [
+        (nn.BCELoss(), lambda shown: Bernoulli(shown, validate_args=False)),
+        (GaussianLikelihoodLoss(std=0.2), lambda shown: Normal(shown, 0.2)),
+    ],
+)
+def test_the_bound_on_the_evidence_is_what_torch_distributions_make_of_it(loss, log_likelihood):
+    torch.manual_seed(0)
+    module = _small(beta=0.5, loss=loss)
+    trainer = _fit(module, data=_data())
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    bounds, codes = [], []
+    module.eval()
+    module.decoder.register_forward_pre_hook(lambda _, inputs: codes.append(inputs[0]))
+    with torch.no_grad():
+        for batch in trainer.datamodule.val_dataloader()[0]:
+            module.validation_step(batch, 0)
+            mean, pixels = module.encoder(batch.images), module.pixels(batch.images).clamp(0, 1)
+            posterior = Normal(mean, (0.5 * module.log_variance(mean)).exp())
+            divergence = kl_divergence(posterior, Normal(0.0, 1.0)).sum(dim=1)
+            told = log_likelihood(module.decoder(codes[1])).log_prob(pixels).flatten(1).sum(dim=1)
+            bounds.append(told - divergence)
+            again = list(codes)
+            module.validation_step(batch, 0)
+            assert torch.equal(codes[-1], again[1])
+    assert len(torch.cat(bounds)) == 100
+    assert logged["val/elbo"] == pytest.approx(torch.cat(bounds).mean().item(), rel=1e-5)
+    expected = (-torch.cat(bounds).mean() - 0.5 * divergence.mean()) / 64  # beta = .5 of the divergence
+    assert logged["val/loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_bound_is_of_likelihoods_only():
+    assert "val/elbo" not in _fit(_small(beta=1.0)).callback_metrics
+    assert "val/elbo" not in _fit(_small(loss=nn.BCELoss())).callback_metrics
 
 
 def test_a_heavy_divergence_brings_the_codes_to_the_unit_normal():
@@ -169,6 +209,7 @@ def test_a_heavy_divergence_brings_the_codes_to_the_unit_normal():
         (lambda: _small(beta=-1.0), "beta=-1.0"),
         (lambda: _small(noise_std=-1.0), "noise_std=-1.0"),
         (lambda: _small(masking=1.0), "masking=1.0"),
+        (lambda: GaussianLikelihoodLoss(std=0.0), "std=0.0"),
         (lambda: _small(loss=nn.BCEWithLogitsLoss()), "BCEWithLogitsLoss takes logits"),
     ],
 )

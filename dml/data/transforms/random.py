@@ -73,6 +73,27 @@ def uniforms(seed: int, epoch: int, positions: Tensor, count: int) -> Tensor:
     return _shift_right(bits, 40).to(torch.float32) / (1 << 24)
 
 
+def normals(seed: int, epoch: int, positions: Tensor, count: int) -> Tensor:
+    """Draw standard normal numbers for samples by their address, by the inverse of the normal distribution function.
+
+    Args:
+        seed: any whole number.
+        epoch: any whole number.
+        positions: int64 (B,), address of each sample within the epoch.
+        count: how many numbers each sample needs.
+
+    Returns:
+        float32 (B, count), within ±5.4, on the device of `positions`.
+
+    Example:
+        >>> normals(0, 0, torch.tensor([7]), 3).shape
+        torch.Size([1, 3])
+    """
+    centres = uniforms(seed, epoch, positions, count).double() + 2.0**-25  # within (0, 1): neither end is drawn
+    normal: Tensor = torch.special.ndtri(centres)
+    return normal.float()
+
+
 @contextmanager
 def forked_generators(device: torch.device) -> Iterator[None]:
     """Put the global generators of Python, numpy and torch (CPU and `device`) back as they were, on leaving.

@@ -1,0 +1,70 @@
+"""Checks, before anything is trained, that what a run is to watch is a score it will log."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from dml.callbacks import KNNEvaluation
+from dml.errors import UserError
+from dml.modules import AutoencoderModule, ClassifierModule
+from dml.modules.base import TrainableModule
+
+_RANKED = ("r_precision", "map_at_r", "map", "mrr", "ndcg", "knn_accuracy", "num_lone_queries")
+_WATCHED = ("spread", "effective_rank", "dead_dimensions")
+_TRAINED = ("loss", "grad_norm", "spread", "active_tuples", "loss_if_collapsed")
+
+
+def logged_scores(module: TrainableModule, evaluation: KNNEvaluation) -> list[str]:
+    """Return the names of all scores that a run can log while it is trained.
+
+    Args:
+        module: One of `dml.modules`.
+        evaluation: What scores its embeddings.
+
+    Example:
+        >>> from dml.decoders import MLPDecoder
+        >>> from dml.encoders import MLPEncoder
+        >>> names = logged_scores(AutoencoderModule(MLPEncoder(2), MLPDecoder()), KNNEvaluation(ks=(1,)))
+        >>> names[:4], "val/recall_at_1" in names, "val/recall_at_5" in names
+        (['val/loss', 'val/mse', 'train/mse', 'val/spread'], True, False)
+    """
+    names = ["val/loss"]
+    if isinstance(module, AutoencoderModule):
+        names += ["val/mse", "train/mse", *(["val/elbo"] if module.beta is not None else [])]
+    if isinstance(module, ClassifierModule):
+        names += ["val/accuracy", "train/accuracy"]
+    names += [f"val/{name}" for name in _WATCHED] + [f"train/{name}" for name in _TRAINED]
+    if evaluation.retrieval:
+        names += [f"val/{kind}_at_{k}" for kind in ("recall", "precision") for k in evaluation.ks]
+        names += [f"val/{name}" for name in _RANKED] + ["train/knn_accuracy"]
+    return names
+
+
+def check_monitors(module: TrainableModule, evaluation: KNNEvaluation, wanted: Mapping[str, object]) -> None:
+    """Refuse a score to watch that is not logged; a module of another package logs what it likes.
+
+    Args:
+        module: What is trained.
+        evaluation: What scores its embeddings.
+        wanted: Scores by the key that names them; what is not a text names none.
+
+    Raises:
+        UserError: Names the key, the score and the nearest that is logged.
+
+    Example:
+        >>> from dml.encoders import LinearEncoder
+        >>> from dml.losses import PullLoss
+        >>> from dml.modules import EmbeddingModule
+        >>> module = EmbeddingModule(LinearEncoder(2), PullLoss())
+        >>> check_monitors(module, KNNEvaluation(), {"checkpoint.monitor": "val/mapp"})
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: checkpoint.monitor='val/mapp' is not logged by this run: did you mean val/map?
+    """
+    if not type(module).__module__.startswith("dml."):
+        return
+    known = logged_scores(module, evaluation)
+    for key, name in wanted.items():
+        if isinstance(name, str) and name not in known:
+            near = get_close_matches(name, known, n=1)
+            mend = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
+            raise UserError(f"{key}={name!r} is not logged by this run: {mend}")

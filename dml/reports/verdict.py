@@ -1,0 +1,52 @@
+"""Says in a sentence or two how a run stands against raw pixels and the untrained encoder."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+_JUDGED = {"knn_accuracy": "k-NN accuracy", "map_at_r": "MAP@R"}
+_NAMES = {"pixels": "raw pixels", "untrained": "the untrained encoder"}
+
+
+class Verdict(NamedTuple):
+    """The sentences, and whether every judged score lies above all baselines by more than chance."""
+
+    text: str
+    better: bool
+
+
+def verdict(scores: Mapping[str, Any], split: str = "val") -> Verdict | None:
+    """Judge k-NN accuracy and MAP@R of a run by their intervals; None where there is nothing to compare with.
+
+    A score counts as above a baseline where its whole interval does. The baseline's own chance is left out: it was
+    scored on the same images, so much of it is shared; `dml compare` judges pairs of runs query by query.
+
+    Args:
+        scores: What `scores.json` holds.
+        split: Whose scores.
+
+    Example:
+        >>> baselines = {"pixels": {"val": {"map_at_r": 0.3}}}
+        >>> intervals = {"val": {"map_at_r": [0.25, 0.4]}}
+        >>> verdict({"val": {"map_at_r": 0.32}, "baselines": baselines, "intervals": intervals}).text
+        'MAP@R 0.320 [0.250, 0.400] is level with raw pixels (0.300).'
+    """
+    own, intervals = scores.get(split, {}), scores.get("intervals", {}).get(split, {})
+    baselines = {
+        _NAMES.get(name, name): sections[split]
+        for name, sections in scores.get("baselines", {}).items()
+        if split in sections
+    }
+    sentences, better = [], True
+    for key, name in _JUDGED.items():
+        known = {baseline: values[key] for baseline, values in baselines.items() if key in values}
+        if key not in own or not known:
+            continue
+        low, high = intervals.get(key, (own[key], own[key]))
+        rival = max(known, key=lambda baseline: known[baseline])
+        relation = "above" if low > known[rival] else "below" if high < known[rival] else "level with"
+        better = better and relation == "above"
+        others = [f"{baseline} {value:.3f}" for baseline, value in known.items() if baseline != rival]
+        more = f"; {', '.join(others)}" if others else ""
+        interval = f" [{low:.3f}, {high:.3f}]" if key in intervals else ""
+        sentences.append(f"{name} {own[key]:.3f}{interval} is {relation} {rival} ({known[rival]:.3f}{more}).")
+    return Verdict(" ".join(sentences), better) if sentences else None

@@ -1,0 +1,62 @@
+"""What every score that a run can have means, in one line each."""
+
+import re
+
+_MEANINGS = {
+    "recall_at_k": "share of images with one of their own class among the k nearest",
+    "precision_at_k": "share of the k nearest that are of the image's own class",
+    "r_precision": "share of its own class among an image's R nearest, R being how many there are of it",
+    "map_at_r": "R-precision that counts near hits more: mean of the precision at every hit among the R nearest",
+    "map": "mean over images of the average precision of the whole ranking",
+    "mrr": "mean of 1/rank of the first image of the own class",
+    "ndcg": "discounted gain of the whole ranking, 1 where the own class comes first",
+    "knn_accuracy": "share of images that a vote of the k nearest training images names rightly",
+    "num_lone_queries": "images without another of their class to be found; they are left out",
+    "accuracy": "share of images that the head names rightly",
+    "macro_precision": "precision of each class, averaged over classes",
+    "macro_recall": "recall of each class, averaged over classes",
+    "macro_f1": "F1 of each class, averaged over classes",
+    "loss": "the training loss on these images",
+    "mse": "mean squared error per pixel of the reconstructions, pixels in 0..1",
+    "elbo": "evidence lower bound of a variational autoencoder, in nats per image",
+    "spread": "root mean square distance of the embeddings from their mean; 0 where all images collapse to one point",
+    "effective_rank": "number of dimensions that the embeddings use, as the exponential of their spectrum's entropy",
+    "dead_dimensions": "dimensions of the embedding that are the same for all images",
+    "nmi": "normalised mutual information of k-means clusters and classes",
+    "ami": "mutual information of k-means clusters and classes, 0 by chance",
+    "ari": "Rand index of k-means clusters and classes, 0 by chance",
+    "roc_auc": "how well distance tells pairs of one class from others: 1 perfectly, .5 not at all",
+    "equal_error_rate": "error of telling pairs apart by distance, where both kinds of error are equal",
+    "fnmr_at_fmr": "share of pairs of one class that are missed where so many of the others pass",
+    "error": "share of images that are named wrongly",
+}
+_NUMBERED = re.compile(r"(recall|precision)_at_(\d+)$")
+_RATED = re.compile(r"fnmr_at_fmr_(.+)$")
+
+
+def describe_score(name: str) -> str:
+    """Return what a score means in one line, "" where it is not known.
+
+    Args:
+        name: With or without its part: `val/recall_at_5`, `map_at_r`.
+
+    Example:
+        >>> describe_score("val/recall_at_5")
+        'share of images with one of their own class among the k nearest, k = 5'
+    """
+    short = name.rpartition("/")[2]
+    if found := _NUMBERED.match(short):
+        return f"{_MEANINGS[f'{found[1]}_at_k']}, k = {found[2]}"
+    if found := _RATED.match(short):
+        return f"{_MEANINGS['fnmr_at_fmr']}: {found[1]}"
+    return _MEANINGS.get(short, "")
+
+
+def score_names() -> dict[str, str]:
+    """Return all scores with what they mean.
+
+    Example:
+        >>> score_names()["mrr"]
+        'mean of 1/rank of the first image of the own class'
+    """
+    return dict(_MEANINGS)
