@@ -26,9 +26,8 @@ def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None
         told = "is no address of a store: write postgresql://… or qdrant://…"
         raise UserError(f"--to {printable(without_password(address))} {told}")
     if options.output or options.measure:
-        raise UserError(
-            f"--{'output' if options.output else 'measure'} is of files: leave it out with a store elsewhere"
-        )
+        name = "output" if options.output else "measure"
+        raise UserError(f"--{name} is of files: leave it out with a store elsewhere")
     if path is None and not (options.add or options.remove or options.factory):
         from dml.search.remote import RemoteStore
 
@@ -38,12 +37,15 @@ def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None
         from dml.search.remote_update import remove_remote
 
         print(f"{without_password(address)}: {remove_remote(address, options.remove)} images removed")
-    if path is not None or options.add or options.factory:
-        return tell_failures(_update(options, address, path, run))
+    copies = path is not None and not (options.add or options.remove)
+    if copies or options.add or options.factory:
+        return tell_failures(_update(options, address, path, run, copies))
     return 0
 
 
-def _update(options: argparse.Namespace, address: str, path: Path | None, run: str | None) -> list[tuple[str, str]]:
+def _update(
+    options: argparse.Namespace, address: str, path: Path | None, run: str | None, copies: bool
+) -> list[tuple[str, str]]:
     from dml.cli.index import run_of
     from dml.data.images.read import bar
     from dml.search.inventory import StoredMaker
@@ -51,9 +53,9 @@ def _update(options: argparse.Namespace, address: str, path: Path | None, run: s
     from dml.search.remote_update import update_remote
     from dml.search.store import Store
 
-    given = [name for name in options.add if name.endswith(".npz")] or ([] if options.add or path is None else [path])
+    given = [path] if copies and path is not None else [name for name in options.add if name.endswith(".npz")]
     stores = [Store(Path(name)) for name in given]
-    if run is None and path is not None and not options.add:
+    if copies and run is None:
         change = update_remote(address, StoredMaker.of(stores[0].about), stores=stores, factory=options.factory)
     else:
         if run is None:

@@ -53,6 +53,7 @@ def parse_address(text: str) -> Address:
     """
     shown = printable(without_password(text))
     try:
+        text.encode()  # the command line may hold bytes that are not UTF-8
         parts = urlsplit(text)
         _ = parts.port  # is looked at when it is asked for
         query = parse_qsl(parts.query, keep_blank_values=True, errors="strict")

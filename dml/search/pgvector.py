@@ -187,7 +187,7 @@ class PgVector:
                 yield run
         except self._psycopg.errors.LockNotAvailable:
             raise UserError(f"another process writes {self.shown}: wait for it") from None
-        except self._psycopg.Error as error:
+        except (self._psycopg.Error, UnicodeError) as error:
             told = printable(without_password(reason_of(error)))
             raise UserError(f"{self.shown}: {told}: check the address, the rights and the server") from None
 

@@ -2,7 +2,7 @@
 
 A point's number is its position. Points from `end` on are not seen, nor are those whose `until` is at most `end`; a
 change writes its points and marks first, then moves `end` by one request. What an interrupted one has left is taken
-away by the next.
+away by the next. Qdrant has no transactions: two that write at the same moment may disturb each other.
 """
 
 import os
@@ -158,6 +158,9 @@ class Qdrant:
         size = models.VectorParams(size=after.dim, distance=models.Distance.EUCLID)
         hnsw = models.HnswConfigDiff(m=links)
         client.create_collection(self._name, size, hnsw_config=hnsw, metadata={_SAID: told_state(empty)})
+        if not client.get_collection(self._name).config.metadata:
+            client.delete_collection(self._name)
+            raise UserError(f"{self.shown} keeps no metadata of collections: Qdrant 1.16 or newer does")
         for key, kind in (("position", "INTEGER"), ("until", "INTEGER"), ("root", "KEYWORD")):
             client.create_payload_index(self._name, key, models.PayloadSchemaType[kind], wait=True)
 

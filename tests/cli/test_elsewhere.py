@@ -71,6 +71,12 @@ def test_images_go_straight_into_it_and_out_again(place, address):
     place("index", "first", "--add", "digits", "--output", "my.npz")
     place("index", "my.npz", "--add", "more", "--remove", "3")
     assert _answers(place, address) == _answers(place, "my.npz")
+    code, out, err = place("index", "my.npz", "--to", address.replace("table=", "table=two").replace("photos", "two"))
+    assert "taken over" in out, err
+    before = len(RemoteStore(address))
+    code, out, err = place("index", "first", "--remove", "5", "--to", address)
+    assert code == 0, err
+    assert len(RemoteStore(address)) < before
     code, out, err = place("index", address, "--factory", "HNSW8")
     assert code == 0, err
     assert RemoteStore(address).about.factory == "HNSW8"

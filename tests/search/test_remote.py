@@ -276,6 +276,13 @@ def test_a_server_that_is_down_or_silent_is_told_within_ten_seconds(scheme, sile
     assert "://me:***@127.0.0.1" in str(told.value)
 
 
+@pytest.mark.parametrize("rest", ["a%ff", "caf\udce9", "x?table=%00", "db:port/x", "[::1/x"])
+def test_addresses_that_are_none_are_told(rest):
+    pytest.importorskip("psycopg")
+    with pytest.raises(UserError, match=r"^postgresql://"):
+        RemoteStore(f"postgresql://{rest}")
+
+
 def test_a_wrong_password_is_told_and_not_shown(postgres):
     for address in (postgres.replace("se%2Fcr", "wrong"), postgres.replace("5", "x", 1) + "?nonsense=1"):
         with pytest.raises(UserError, match=r"check the address|is not an address") as told:
