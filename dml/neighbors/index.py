@@ -113,7 +113,7 @@ class NeighborIndex:
             table = self.metric.table(query[start : start + step], self._rows)
             for i, row in enumerate(table, start):
                 near = np.flatnonzero(row <= np.partition(row, k - 1)[k - 1])
-                exact = self.metric.paired(np.broadcast_to(query[i], (len(near), query.shape[1])), self._rows[near])
+                exact = self.metric.paired(query[np.full(len(near), i)], self._rows[near])
                 order = np.argsort(exact, kind="stable")[:k]
                 keys[i], positions[i] = exact[order], near[order]
         return keys, positions

@@ -15,7 +15,7 @@ from dml import runs
 from dml.data.images.open import usable_cores
 from dml.data.sources.listing import Listing, list_files
 from dml.data.streaming import Decoded, stream_images
-from dml.encoders import encoder_hash, pretrained_encoder
+from dml.encoders import encoder_hash, materialize, pretrained_encoder
 from dml.errors import UserError
 from dml.search.store import METRICS
 
@@ -77,8 +77,7 @@ class RunEmbedder:
     @property
     def encoder_hash(self) -> str:
         """The hash of the encoder alone, by which `dml calibrate` names it."""
-        with torch.inference_mode():
-            self._encoder(torch.zeros(1, *self.image_shape, device=self._device))  # a lazy layer changes its class
+        materialize(self._encoder, self.image_shape)  # at its first image a lazy layer changes its class
         _tell_sizes(self._encoder)
         return encoder_hash(self._encoder)
 

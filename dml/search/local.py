@@ -74,7 +74,7 @@ class LocalRows:
                 continue
             held = self.vectors(near)
             held = unit_rows(held) if cosine else held
-            keys = self._metric.paired(np.broadcast_to(asked[at], held.shape), held)
+            keys = self._metric.paired(np.repeat(asked[at : at + 1], len(held), axis=0), held)
             order = np.argsort(keys, kind="stable")[:k]
             distances[at], positions[at] = self._metric.distance(keys[order]), near[order]
         return distances, positions

@@ -111,7 +111,8 @@ class RemoteStore:
             self._gone()
         if proposed.vectors.shape[1] != self.dim or not np.isfinite(proposed.vectors).all():
             raise UserError(f"{self.path} holds embeddings that are not {self.dim} finite numbers: make it again")
-        keys = self._metric.paired(np.broadcast_to(query, proposed.vectors.shape), proposed.vectors)
+        asked = np.repeat(query[None], len(proposed.vectors), axis=0)  # sums depend on how rows lie in memory
+        keys = self._metric.paired(asked, proposed.vectors)
         order = np.lexsort((proposed.positions, keys))[:k]
         last = float(proposed.distances[-1])
         off = float(np.linalg.norm(query.astype(np.float64) - _single(query)))  # float64 queries are asked rounded

@@ -22,7 +22,7 @@ from dml.search.inventory import StoredMaker
 from dml.search.store import Row, write_store
 
 
-def _write(path, metric="l2", count=300, dim=6, weights="w"):
+def _write(path, metric="l2", count=300, dim=32, weights="w"):
     generator = np.random.default_rng(count)
     values = generator.normal(size=(count, dim)).astype(np.float32)
     values[count // 2 : count // 2 + 40] = values[: min(40, count - count // 2)]  # ties
@@ -48,14 +48,14 @@ def _assert_same(file, address, queries, k=9, **more):
 def test_neighbours_and_their_order_are_those_of_the_exact_index(tmp_path, address, metric):
     file = _write(tmp_path / "x.npz", metric)
     assert _copy(file, address)[:4] == (300, 0, 0, 0)
-    queries = np.concatenate([np.random.default_rng(1).normal(size=(10, 6)), file.embeddings[:70:7]])
+    queries = np.concatenate([np.random.default_rng(1).normal(size=(10, 32)), file.embeddings[:70:7]])
     _assert_same(file, address, queries.astype(np.float32))
     _assert_same(file, address, queries, k=300)
     _assert_same(file, address, queries, k=1, threshold=0.1)
     near, far = (Searcher.load(where)(queries, 2, expand=3) for where in (file.path, address))
     np.testing.assert_allclose(near.distances, far.distances, atol=1e-6)
     store = RemoteStore(address)
-    assert (len(store), store.dim, store.about) == (300, 6, file.about)
+    assert (len(store), store.dim, store.about) == (300, 32, file.about)
     with pytest.raises(UserError, match="k=301 for an index of 300"):
         Searcher(store)(queries, 301)
     with pytest.raises(UserError, match="not on this machine"):
@@ -153,7 +153,7 @@ def test_an_upload_that_breaks_off_leaves_what_was_there(tmp_path, address, firs
     [
         ({"metric": "cosine"}, "in metric l2, run .* in cosine"),
         ({"weights": "v"}, "other weights"),
-        ({"dim": 5, "count": 3}, "embeddings of \\[5, 6\\] numbers"),
+        ({"dim": 5, "count": 3}, "embeddings of \\[5, 32\\] numbers"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(tmp_path, address, other, told):
@@ -169,8 +169,8 @@ def test_an_approximate_index_of_its_own_is_asked_for(tmp_path, address):
     _copy(file, address)
     _copy(file, address, factory="HNSW16")
     assert RemoteStore(address).about.factory == "HNSW16"
-    _assert_same(file, address, np.random.default_rng(1).normal(size=(10, 6)), 1)  # so few are all looked at
-    assert len(Searcher.load(address)(np.zeros((1, 6)), 300).matches(0)) == 300
+    _assert_same(file, address, np.random.default_rng(1).normal(size=(10, 32)), 1)  # so few are all looked at
+    assert len(Searcher.load(address)(np.zeros((1, 32)), 300).matches(0)) == 300
     _copy(file, address, factory="Flat")
     assert RemoteStore(address).about.factory == "Flat"
     with pytest.raises(UserError, match="HNSW2 to HNSW100"):
@@ -239,7 +239,7 @@ def test_the_servers_own_index_does_not_make_the_search_approximate(tmp_path, po
     _copy(file, address)
     with psycopg.connect(postgres) as connection:
         connection.execute("CREATE INDEX ON own USING ivfflat (embedding vector_l2_ops) WITH (lists = 200)")
-    _assert_same(file, address, np.random.default_rng(2).normal(size=(5, 6)), 50)
+    _assert_same(file, address, np.random.default_rng(2).normal(size=(5, 32)), 50)
 
 
 def test_rows_that_a_stranger_wrote_are_looked_at(tmp_path, postgres):
@@ -252,7 +252,7 @@ def test_rows_that_a_stranger_wrote_are_looked_at(tmp_path, postgres):
     found = Searcher.load(address)(file.embeddings[3:4], 1)
     with pytest.raises(UserError, match="leads out of its folder"):
         found.matches(0)
-    for said in ("{}", "[", '{"dim": 6, "end": 1, "about": {}}'):
+    for said in ("{}", "[", '{"dim": 32, "end": 1, "about": {}}'):
         with psycopg.connect(postgres) as connection:
             connection.execute("UPDATE dml_stores SET said = %s WHERE name = 'strange'", [said])
         with pytest.raises(UserError, match=r"cannot be read"):
