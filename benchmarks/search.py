@@ -54,6 +54,7 @@ def measure(rows: np.ndarray, factory: str) -> tuple[list, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--factories", nargs="+", metavar="TEXT", help="of FAISS, instead of all of this size")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
@@ -61,7 +62,7 @@ def main() -> None:
     lines = [f"## {options.count:,} vectors of {DIM}", ""]
     lines.append("| index | recall@10 | without refining | ms/query | bytes/vector | trained, s | built, s |")
     lines.append("|---|---|---|---|---|---|---|")
-    for number, factory in enumerate(FACTORIES[options.count]):
+    for number, factory in enumerate(options.factories or FACTORIES[options.count]):
         measured, trained, built = measure(rows, factory)
         for row in measured[number > 0 :]:
             spent = f"{trained:.1f} | {built:.1f}" if not row.name.startswith("Flat") else "0 | 0"

@@ -1,9 +1,11 @@
 """The errors that are told in one clear line, without a traceback; each has its exit code at the front door."""
 
+import re
 import unicodedata
 from typing import ClassVar
 
 _ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (among them the bidi overrides), surrogates, line ends
+_SECRET = ("password", "sslpassword", "passphrase")  # in the query of an address
 _JOINERS = "\u200c\u200d"  # format characters that scripts and emoji are written with
 
 
@@ -62,6 +64,17 @@ def printable(text: str, lines: bool = False) -> str:
     kept = _JOINERS + "\n\t" if lines else _JOINERS
     acts = {c for c in set(text) if unicodedata.category(c) in _ACTING and c not in kept}
     return text.translate({ord(c): c.encode("unicode_escape").decode() for c in acts})
+
+
+def without_password(text: str) -> str:
+    """Return a text with the passwords of the addresses in it left out.
+
+    Example:
+        >>> without_password("no server at postgresql://me:se:cr@t@db/x?password=abc&table=y")
+        'no server at postgresql://me:***@db/x?password=***&table=y'
+    """
+    text = re.sub(r"(://[^/@\s:]*):[^/\s]*@", r"\1:***@", text)
+    return re.sub(rf"(?i)([?&](?:{'|'.join(_SECRET)})=)[^&\s]*", r"\1***", text)
 
 
 def reason_of(error: BaseException) -> str:

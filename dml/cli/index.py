@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from dml import runs
 from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures, told_change
 from dml.cli.options import Parser, add_trust
+from dml.cli.threshold import kept_calibration, told_threshold
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dml.search.remote import RemoteStore
     from dml.search.store import Store
     from dml.search.structure import Measured
 
@@ -23,13 +25,29 @@ EPILOG = """examples:
   dml index my.npz --add new --remove 'old/*'     only what is new or changed is embedded
   dml index my.npz --factory IVF256,PQ16          an approximate structure, with its recall, time and size
   dml index my.npz                                what is in it
+  dml index first --to 'postgresql://me@db/images?table=photos'      a copy in PostgreSQL (extra dml[pgvector])
+  dml index first --add photos --to qdrant://host:6333/photos        images straight into Qdrant (extra dml[qdrant])
+  dml index qdrant://host:6333/photos --remove 'old/*'
+
+The password stands in the address, in PGPASSWORD or ~/.pgpass, or in QDRANT_API_KEY.
 """
 
 
 def main(arguments: list[str]) -> int:
     """Bring an index up to date and tell what it holds; return 0, or 1 where some images cannot be read."""
     options = build_parser().parse_args(arguments)
-    path, run = find_index(options.run, options.output, options.runs_dir)
+
+    from dml.cli.elsewhere import index_elsewhere
+    from dml.search.address import is_address
+
+    if is_address(options.run):
+        if options.to:
+            raise UserError("--to goes with a run or a file: an index elsewhere is changed in its place")
+        return index_elsewhere(options, options.run, None, None)
+    found, run = find_index(options.run, options.output, options.runs_dir)
+    path = Path(found)
+    if options.to:
+        return index_elsewhere(options, options.to, path, run)
     if not (options.add or options.remove or options.factory):
         (_measure if options.measure else _describe)(path)
         return 0
@@ -65,6 +83,9 @@ def build_parser() -> Parser:
         "--remove", nargs="+", default=[], metavar="NAME", help="names of images, folders, or patterns like 'old/*'"
     )
     parser.add_argument("--output", metavar="FILE", help=f"the index (RUN/{INDEX})")
+    parser.add_argument(
+        "--to", metavar="ADDRESS", help="an index elsewhere: postgresql://…?table=NAME, qdrant://…/NAME"
+    )
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
     parser.add_argument("--factory", metavar="TEXT", help="of FAISS: IVF1024,PQ16, HNSW32, ... (Flat: exact)")
@@ -76,13 +97,17 @@ def build_parser() -> Parser:
     return parser
 
 
-def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path, str | None]:
-    """Return an index's path and the run that was named; None where the index itself was.
+def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path | str, str | None]:
+    """Return an index's path or address and the run that was named; None where the index itself was.
 
     Example:
         >>> find_index("my.npz", None, "runs")[0].as_posix()
         'my.npz'
     """
+    from dml.search.address import is_address
+
+    if is_address(given):
+        return given, None
     if given.endswith(".npz"):
         if output is not None:
             raise UserError("--output goes with a run: an index is changed in its place")
@@ -91,7 +116,7 @@ def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path, str
     return Path(output) if output else run / INDEX, str(run)
 
 
-def run_of(store: "Store", runs_dir: str) -> str:
+def run_of(store: "Store | RemoteStore", runs_dir: str) -> str:
     """Return the run that made an index, where it was or in the folder of runs.
 
     Raises:
@@ -121,6 +146,7 @@ def _add(path: Path, run: str | None, options: argparse.Namespace) -> list[tuple
         factory=options.factory,
         stores=ready,
         progress=lambda total: bar(total, "embedding"),
+        calibration=kept_calibration(embedder.folder, embedder),
     )
     print(told_change(path, change))
     if change.measured:
@@ -158,6 +184,7 @@ def _measure(path: Path) -> None:
 def _describe(path: Path) -> None:
     import numpy as np
 
+    from dml.search.calibration import parse_calibration
     from dml.search.store import Store
 
     store = Store(path)
@@ -168,3 +195,6 @@ def _describe(path: Path) -> None:
         print(f"images   {np.count_nonzero(store.root_of == at)} of {printable(root)}")
     named = [(name, count) for name, count in zip(store.class_names, counts, strict=True) if name and count]
     print(f"classes  {len(named)}, {counts.sum() - sum(count for _, count in named)} images without one")
+    if about.calibration is not None:
+        found = parse_calibration(about.calibration, "its calibration")
+        print(f"unknown  {printable(told_threshold(found, 'its run', len(store)))}")

@@ -2,21 +2,24 @@
 
 import argparse
 import json
-from pathlib import Path
+import sys
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures
 from dml.cli.index import find_index, run_of
 from dml.cli.numbers import memory, real, whole
 from dml.cli.options import Parser, add_trust
+from dml.cli.threshold import find_threshold
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch or NumPy, which --help must not
     from dml.data.sources.listing import Listing
     from dml.search.artefact import Artefact
     from dml.search.embedder import RunEmbedder
+    from dml.search.found import Found
     from dml.search.onnx_embedder import OnnxEmbedder
-    from dml.search.searcher import Found
+    from dml.search.remote import RemoteStore
     from dml.search.store import Store
 
     Embeds = RunEmbedder | OnnxEmbedder
@@ -26,6 +29,9 @@ EPILOG = """examples:
   dml search my.npz queries --html found.html     a folder of queries at once, with thumbnails
   dml search my.npz new.jpg --threshold 0.4 --json
   dml search first_artefact new.jpg               a folder of `dml export`; needs no torch
+  dml search 'postgresql://me@db/images' new.jpg  an index in PostgreSQL, or Qdrant: qdrant://HOST:6333/COLLECTION
+
+A run that was calibrated has its distance: queries without a match as near are unknown. --threshold sets another.
 """
 
 
@@ -34,34 +40,37 @@ def main(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
 
     from dml.search.artefact import INDEX, Artefact, is_artefact
+    from dml.search.remote import RemoteStore
     from dml.search.reranking import Reranking
     from dml.search.searcher import Searcher
+    from dml.search.store import EXACT
 
     artefact = Artefact.load(options.index) if is_artefact(options.index) else None
     path = artefact.folder / INDEX if artefact else find_index(options.index, None, options.runs_dir)[0]
     searcher = Searcher.load(path)
     if options.k > len(searcher):
-        raise UserError(f"-k {options.k}: {path} holds {len(searcher)} images; give at most so many")
+        raise UserError(f"-k {options.k}: {searcher.store.path} holds {len(searcher)} images; give at most so many")
+    if isinstance(searcher.store, RemoteStore) and searcher.store.about.factory != EXACT:
+        told = f"its own index {searcher.store.about.factory}, which may miss neighbours"
+        print(f"dml: {searcher.store.path} answers by {told}", file=sys.stderr)
     embedder = _open_embedder(artefact, searcher.store, options)
 
     from dml.neighbors.memory import parse_memory
     from dml.search.update import check_belongs
 
-    check_belongs(searcher.store.about, embedder, path)
+    check_belongs(searcher.store.about, embedder, searcher.store.path)
     searcher = Searcher(searcher.store, None, parse_memory(options.max_memory), options.augment, options.alpha)
     listings = list_all(options.images, options)
     names, rows, failures = _embed(embedder, listings)
     if not len(rows):
         raise UserError(f"none of {len(failures)} queries can be read, first '{failures[0][0]}' ({failures[0][1]})")
     reranking = Reranking() if options.rerank else None
-    threshold = options.threshold
-    if artefact and threshold is None and not (options.expand or options.rerank):
-        threshold = artefact.threshold
+    threshold, source = find_threshold(options, searcher.store, embedder)
     found = searcher(rows, options.k, threshold, options.expand, reranking)
     if options.html:
-        _write_page(Path(options.html), path, names, listings, found)
+        _write_page(Path(options.html), names, listings, found)
     if options.json:
-        print(json.dumps(_as_json(names, found, failures), indent=2))
+        print(json.dumps(_as_json(names, found, failures) | {"threshold_of": source or None}, indent=2))
     else:
         print(result_table([printable(name) for name, _, _ in names], found))
         if options.html:
@@ -81,13 +90,14 @@ def build_parser() -> Parser:
     parser.add_argument(
         "index",
         metavar="INDEX",
-        help="a file of `dml index` or `dml predict`, a run that has one, a folder of `dml export`",
+        help="a file of `dml index` or `dml predict`, a run that has one, a folder of `dml export`, an address",
     )
     parser.add_argument("images", nargs="+", metavar="PATH", help="images, folders, zips, tables, lists of files")
     parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images of each query (5)")
     parser.add_argument(
         "--threshold", type=real(), metavar="X", help="leave out what is farther; without a match a query is unknown"
     )
+    parser.add_argument("--no_threshold", action="store_true", help="call nothing unknown, though it was calibrated")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", metavar="FILE", help="also write a page with thumbnails")
     parser.add_argument("--run", help="the run that made the index, where it lies elsewhere by now")
@@ -107,7 +117,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def _open_embedder(artefact: "Artefact | None", store: "Store", options: argparse.Namespace) -> "Embeds":
+def _open_embedder(artefact: "Artefact | None", store: "Store | RemoteStore", options: argparse.Namespace) -> "Embeds":
     """Return the encoder of an exported folder, by ONNX, or that of the index's run."""
     if artefact is None:
         return open_embedder(options.run or run_of(store, options.runs_dir), options)
@@ -115,6 +125,8 @@ def _open_embedder(artefact: "Artefact | None", store: "Store", options: argpars
         raise UserError("an exported folder has its own encoder, on the CPU: leave --run, --ckpt_path and --device out")
 
     from dml.search.onnx_embedder import OnnxEmbedder
+    from dml.search.remote import RemoteStore
+    from dml.search.store import Store
 
     return OnnxEmbedder(artefact)
 
@@ -173,9 +185,7 @@ def _as_json(names: list[tuple[str, int, int]], found: "Found", failures: list[t
     }
 
 
-def _write_page(
-    output: Path, index: Path, names: list[tuple[str, int, int]], listings: "list[Listing]", found: "Found"
-) -> None:
+def _write_page(output: Path, names: list[tuple[str, int, int]], listings: "list[Listing]", found: "Found") -> None:
     from dml import runs
     from dml.cli.thumbnails import Thumbnails
     from dml.reports.search_page import Answer, Picture, search_page
@@ -190,4 +200,4 @@ def _write_page(
         own = Picture(pictures.read(listings[listing].reader, at), name, listings[listing].labels[at])
         answers.append(Answer(own, matches, float(found.distances[number, 0])))
     told = f"{len(found.store)} images, metric {found.store.about.metric}"
-    runs.write_bytes(output, search_page(index.name, told, answers, found.threshold).encode())
+    runs.write_bytes(output, search_page(PurePath(found.store.path).name, told, answers, found.threshold).encode())

@@ -14,7 +14,7 @@ from dml import runs
 from dml.data.images.batch import usable_cores
 from dml.data.sources.listing import Listing
 from dml.data.streaming import Decoded, stream_images
-from dml.encoders import pretrained_encoder
+from dml.encoders import encoder_hash, materialize, pretrained_encoder
 from dml.errors import UserError
 from dml.search.embedded import Embedded, embed_files
 from dml.search.store import METRICS
@@ -65,6 +65,13 @@ class RunEmbedder:
         self._encoder = pretrained_encoder(str(self.folder), checkpoint, runs_dir).to(self._device).eval()
         self._workers = min(8, usable_cores()) if workers is None else workers
 
+    @property
+    def encoder_hash(self) -> str:
+        """The hash of the encoder alone, by which `dml calibrate` names it."""
+        materialize(self._encoder, self.image_shape)  # at its first image a lazy layer changes its class
+        _tell_sizes(self._encoder)
+        return encoder_hash(self._encoder)
+
     def embed(self, listing: Listing, positions: NDArray[np.int64]) -> Iterator[Embedded]:
         """Yield the embeddings of images of a listing, batch by batch, in the order given."""
         batches = stream_images(listing.reader, positions, self._size, self._channels, self._batch_size, self._workers)
@@ -89,6 +96,18 @@ class RunEmbedder:
         images = (batch.images.to(self._device) - mean) / std
         rows = self._encoder(images).float().cpu().numpy()
         return Embedded(batch.positions, rows, batch.sizes, batch.failures)
+
+
+def _tell_sizes(network: torch.nn.Module) -> None:
+    """Give lazy layers whose weights were loaded the sizes that they have where an image came first."""
+    for layer in network.modules():
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, torch.Tensor):
+            first, second = weight.shape[0], weight.shape[1] if weight.ndim > 1 else 0
+            inputs = first if getattr(layer, "transposed", False) else second * getattr(layer, "groups", 1)
+            for name, size in (("in_channels", inputs), ("in_features", second), ("num_features", first)):
+                if getattr(layer, name, None) == 0:
+                    setattr(layer, name, size)
 
 
 def _hash(file: Path, more: str) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dml import runs
 from dml.errors import UserError
-from dml.search.store import About, Key, Row, Store, write_store
+from dml.search.names import Key
+from dml.search.store import About, Row, Store, write_store
 
 _SHARD = 2048  # images embedded before they are put on the disk
 
@@ -40,20 +41,57 @@ class Images(Protocol):
         ...
 
 
-class Embedder(Protocol):
-    """What `dml.search.embedder.RunEmbedder` is."""
+class Maker(Protocol):
+    """What made embeddings: the run, its weights and metric, or what a store says of them."""
 
-    folder: Path
-    weights: str
-    metric: str
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        ...
+
+    @property
+    def weights(self) -> str:
+        """A hash of the checkpoint and of how images are scaled."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """`l2` or `cosine`."""
+        ...
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """(C, H, W) images are brought to."""
         ...
 
+
+class Embedder(Maker, Protocol):
+    """What `dml.search.embedder.RunEmbedder` is."""
+
     def embed(self, listing: Any, positions: NDArray[np.int64]) -> Iterator[Any]:
         """Yield batches of `positions`, `embeddings`, `sizes` and `failures`."""
+        ...
+
+
+class KnownRows(Protocol):
+    """Rows that are embedded already, here or elsewhere."""
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """(N,)."""
+        ...
+
+    @property
+    def stamps(self) -> NDArray[Any]:
+        """(N,) texts."""
+        ...
+
+    def keys(self) -> list[Key]:
+        """Return root and name of every row."""
+        ...
+
+    def rows(self, positions: NDArray[np.int64]) -> list[Row]:
+        """Return what is known of rows (n,)."""
         ...
 
 
@@ -108,7 +146,11 @@ class Journal:
         self._blocks: list[NDArray[np.float32]] = []
 
     def fill(
-        self, listings: Sequence[Images], listed: dict[Key, tuple[int, int]], known: list[Store], progress: Progress
+        self,
+        listings: Sequence[Images],
+        listed: dict[Key, tuple[int, int]],
+        known: Sequence[KnownRows],
+        progress: Progress,
     ) -> list[tuple[str, str]]:
         """Embed what no store holds; return what cannot be read."""
         fresh = {(key, stamp) for store in [*known, *self.stores] for key, stamp in _stamped(store, listed)}
@@ -149,7 +191,7 @@ class Journal:
         self.stores.append(Store(file, verify=False))
 
 
-def _stamped(store: Store, listed: dict[Key, tuple[int, int]]) -> Iterator[tuple[Key, str]]:
+def _stamped(store: KnownRows, listed: dict[Key, tuple[int, int]]) -> Iterator[tuple[Key, str]]:
     for key, stamp in zip(store.keys(), store.stamps.tolist(), strict=True):
         if stamp and key in listed:  # a file that was not there may be there now
             yield key, stamp

@@ -24,7 +24,7 @@ _BATCH = 64  # images at a time
 class OnnxEmbedder:
     """The encoder of a folder that `dml export` wrote; on the CPU.
 
-    Attributes: `folder`, `weights`, `metric` and `image_shape` (C, H, W) as the folder's manifest says.
+    Attributes: `folder`, `weights`, `metric`, `image_shape` (C, H, W) and `encoder_hash` as the folder's manifest says.
 
     Args:
         artefact: The folder, or what was read of it.
@@ -45,6 +45,7 @@ class OnnxEmbedder:
         about = artefact if isinstance(artefact, Artefact) else Artefact.load(artefact)
         self.folder, self.weights, self.metric = about.folder, about.weights, about.metric
         self.image_shape = about.image_shape
+        self.encoder_hash = str(about.about.get("encoder_hash", ""))
         channels, height, width = self.image_shape
         self._channels: Literal[1, 3] = 1 if channels == 1 else 3
         self._size = (height, width)

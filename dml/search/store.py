@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from dml.embeddings import EmbeddingSet
 from dml.errors import UserError, printable
 from dml.search.archive import Archive, writing
+from dml.search.names import Key, misnamed
 
 FORMAT = 1
 METRICS = ("l2", "cosine")
 EXACT = "Flat"
 _COLUMNS = ("embeddings", "labels", "ids", "names", "class_names", "root_of", "sizes", "stamps", "about")
 _BLOCK = 1 << 16  # rows looked at or copied at once
-Key = tuple[str, str]  # root, name
 
 
 @final
@@ -34,6 +34,7 @@ class About:
         roots: Folders and zips that names are relative to.
         factory: The FAISS factory string of its search structure; `Flat` is an exact search of the rows.
         next_id: The id the next new image gets.
+        calibration: What `dml calibrate` found for the run; see `dml.search.calibration`. None: nothing.
     """
 
     weights: str
@@ -43,6 +44,7 @@ class About:
     roots: tuple[str, ...] = ()
     factory: str = EXACT
     next_id: int = 0
+    calibration: dict[str, Any] | None = None
     format: int = field(default=FORMAT)
 
 
@@ -153,11 +155,9 @@ class Store:
             if not np.isfinite(rows[start : start + _BLOCK]).all():
                 return "its embeddings hold NaN or infinity"
             names = self.names[start : start + _BLOCK]
-            for name in names[np.char.find(names, "..") >= 0] if len(names) else []:
-                if ".." in str(name).replace("\\", "/").split("/"):
-                    return f"the name {printable(str(name))!r} leads out of its folder"
-            if len(names) and np.char.startswith(names, "/").any():
-                return "a name is an absolute path"
+            for name in names[(np.char.find(names, "..") >= 0) | np.char.startswith(names, "/")]:
+                if wrong := misnamed(str(name)):
+                    return wrong
         return ""
 
 
@@ -177,6 +177,7 @@ def read_about(content: bytes, foreign: str) -> About:
         texts = (about.weights, about.metric, about.run, about.factory, *about.roots)
         fits = all(isinstance(text, str) for text in texts) and about.metric in METRICS
         fits &= all(isinstance(number, int) for number in (about.next_id, about.format, *about.image_shape))
+        fits &= about.calibration is None or isinstance(about.calibration, dict)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{foreign} (what it says of itself cannot be read)") from error
     if not fits:

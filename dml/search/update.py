@@ -1,16 +1,16 @@
 """Brings a store up to date with images: only what is new or changed is embedded, and an interrupted call goes on."""
 
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dml.errors import UserError
-from dml.search.journal import Embedder, Images, Journal, Progress, held_store, no_progress
-from dml.search.store import EXACT, About, Key, Row, Store, write_store
+from dml.search.journal import Embedder, Images, Journal, KnownRows, Maker, Progress, held_store, no_progress
+from dml.search.names import Key, chosen
+from dml.search.store import EXACT, About, Row, Store, write_store
 from dml.search.structure import Measured, encode
 
 _GATHER = 4096  # rows copied at once
@@ -41,6 +41,7 @@ def update_store(
     factory: str | None = None,
     stores: Sequence[Store] = (),
     progress: Progress = no_progress,
+    calibration: dict[str, Any] | None = None,
 ) -> Change:
     """Embed what of some images is not in a store yet, or has changed since, and write the store anew, atomically.
 
@@ -55,6 +56,7 @@ def update_store(
         factory: FAISS factory string of the search structure; None: that of the store, the exact search in a new one.
         stores: Files of `dml predict` whose rows are taken over as they are.
         progress: Shows how far it is.
+        calibration: The run's, as `dml.search.calibration.as_record` gives it; None: what the store keeps.
 
     Raises:
         UserError: The store is of other weights, another process writes it, the disk is full, or there is no image.
@@ -72,12 +74,12 @@ def update_store(
         }
         failures = journal.fill(listings, listed, [*stores, *([] if old is None else [old])], progress)
         sources = [*([] if old is None else [old]), *stores, *journal.stores]
-        rows, origin = _merge(old, stores, journal, listings, listed, keep)
+        rows, origin = merge(old, stores, journal.stores, listings, listed, keep)
         if not rows:
             first = f"'{failures[0][0]}' ({failures[0][1]})" if failures else "nothing was given"
             raise UserError(f"none of {len(listed)} images can be read, first {first}: give image files")
         reused_ids = 0 if old is None else old.about.next_id
-        rows, next_id = _number(rows, old, reused_ids)
+        rows, next_id = with_ids(rows, old, reused_ids)
         kept_rows = 0 if old is None else int(np.count_nonzero(origin[:, 0] == 0))
         about = About(
             weights=embedder.weights,
@@ -86,10 +88,12 @@ def update_store(
             image_shape=tuple(embedder.image_shape),
             factory=factory or (EXACT if old is None else old.about.factory),
             next_id=next_id,
+            calibration=calibration or (None if old is None else old.about.calibration),
         )
         dim = sources[origin[0, 0]].dim
         measured: list[Measured] = []
-        if old is None or about.factory != old.about.factory or not _is_same(old, rows, origin):
+        told = about.factory, about.calibration
+        if old is None or told != (old.about.factory, old.about.calibration) or not _is_same(old, rows, origin):
             measured = _write(path, about, rows, origin, sources, dim, old)
     removed = 0 if old is None else len({*old.keys()} - {(row.root, row.name) for row in rows})
     taken = _taken(origin, old, stores)
@@ -111,12 +115,7 @@ def remove_images(path: Path, patterns: Sequence[str]) -> int:
     """
     with held_store(path):
         old = Store(path)
-        keys, gone = old.keys(), np.zeros(len(old), bool)
-        for pattern in patterns:
-            met = np.array([_meets(key, pattern.rstrip("/") or pattern) for key in keys], bool)
-            if not met.any():
-                raise UserError(f"--remove '{pattern}' meets no image of {path}: see `dml index {path}`")
-            gone |= met
+        gone = chosen(old.keys(), patterns, path)
         left = np.flatnonzero(~gone)
         if not len(left):
             raise UserError(f"{path} would be empty: remove the file instead")
@@ -126,7 +125,7 @@ def remove_images(path: Path, patterns: Sequence[str]) -> int:
     return int(gone.sum())
 
 
-def check_belongs(about: About, embedder: Embedder, path: Path) -> None:
+def check_belongs(about: About, embedder: Maker, path: Path | str) -> None:
     """Refuse a store that another encoder has made, or another checkpoint of it.
 
     Raises:
@@ -140,18 +139,10 @@ def check_belongs(about: About, embedder: Embedder, path: Path) -> None:
         raise UserError(f"{told}: give its own run, or another file")
 
 
-def _meets(key: Key, pattern: str) -> bool:
-    root, name = key
-    whole = f"{root}/{name}"
-    return pattern in (root, name, whole) or any(
-        fnmatchcase(text, pattern) or text.startswith(f"{pattern}/") for text in (name, whole)
-    )
-
-
-def _merge(
-    old: Store | None,
+def merge(
+    old: KnownRows | None,
     stores: Sequence[Store],
-    journal: Journal,
+    journal: Sequence[Store],
     listings: Sequence[Images],
     listed: dict[Key, tuple[int, int]],
     keep: bool,
@@ -160,7 +151,7 @@ def _merge(
 
     Sources are the old store, others taken over, then the journal's; rows of the old one come first, in their order.
     """
-    sources = [*([] if old is None else [old]), *stores, *journal.stores]
+    sources: list[KnownRows] = [*([] if old is None else [old]), *stores, *journal]
     places: dict[Key, tuple[int, int]] = {}
     for number, store in enumerate(sources):
         whole = store in stores or (keep and store is old)
@@ -188,7 +179,7 @@ def _merge(
     return rows, origin
 
 
-def _number(rows: list[Row], old: Store | None, next_id: int) -> tuple[list[Row], int]:
+def with_ids(rows: list[Row], old: KnownRows | None, next_id: int) -> tuple[list[Row], int]:
     """Give rows their ids: an image keeps its own, new ones get the next."""
     known = {} if old is None else dict(zip(old.keys(), old.ids.tolist(), strict=True))
     numbered = []

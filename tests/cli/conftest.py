@@ -1,8 +1,13 @@
 """Runs of the front door, small enough for every test."""
 
+import shutil
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from dml.cli import main
+from dml.data import Digits
 
 
 @pytest.fixture
@@ -35,3 +40,28 @@ SMALL = (
 def small():
     """Return the keys of a recipe that trains within a second or two."""
     return SMALL
+
+
+KEYS = ("--trainer.accelerator=cpu", "--model.encoder.channels=[8,16]", "--pictures.projection=none")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with two runs of one epoch, of different weights, and 40 digits as images in class folders."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name, more in (("first", ()), ("second", ("--evaluation.metric=cosine", "--seed_everything=1"))):
+        words = ("fit", "--name", name, "--runs_dir", str(folder / "runs"), "--trainer.max_epochs=1", *KEYS, *more)
+        assert main([*words, "--pictures.gallery_queries=1"]) == 0
+    digits = Digits().open()
+    for at in range(40):
+        path = folder / "digits" / digits.class_names[digits.labels[at]] / f"{at}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(digits.reader(at), np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture
+def place(dml, trained, tmp_path):
+    """The same, as a copy in the current folder."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return dml

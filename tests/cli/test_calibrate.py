@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dml import runs
+from dml.data import Digits
 
 
 def record(run):
@@ -44,6 +47,14 @@ def test_calibrate_and_compress_a_run_of_unseen_classes(dml, trained):
     assert code == 0, err
     assert "not written without --output" in out
     assert record(trained) == written
+
+    pixels = Digits().open().reader(0)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save("digit.png")
+    code, out, err = dml("index", "first", "--add", "digit.png")
+    assert code == 0, err
+    code, out, err = dml("search", "first", "digit.png", "-k", "1", "--json")
+    assert json.loads(out)["threshold"] == written["threshold"]
+    assert "first/calibration.json: at most 0.4 of pairs" in err
 
     code, out, err = dml("compress", "first", "--dims=8,64", "--bits=1,32", "--ways=cut", "--json")
     assert code == 0, err

@@ -1,44 +1,28 @@
 """From a trained run to an answer: predict any images, index them, search; and what goes wrong on the way."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from dml.cli import main
-from dml.data import Digits
+from dml import runs
 from dml.embeddings import EmbeddingSet
 from dml.search import Searcher, Store
 from dml.search.embedder import RunEmbedder
 from dml.search.parquet import read_parquet
 
-KEYS = ("--trainer.accelerator=cpu", "--model.encoder.channels=[8,16]", "--pictures.projection=none")
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A folder with two runs of one epoch, of different weights, and 40 digits as images in class folders."""
-    folder = tmp_path_factory.mktemp("trained")
-    for name, more in (("first", ()), ("second", ("--evaluation.metric=cosine", "--seed_everything=1"))):
-        words = ("fit", "--name", name, "--runs_dir", str(folder / "runs"), "--trainer.max_epochs=1", *KEYS, *more)
-        assert main([*words, "--pictures.gallery_queries=1"]) == 0
-    digits = Digits().open()
-    for at in range(40):
-        path = folder / "digits" / digits.class_names[digits.labels[at]] / f"{at}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.asarray(digits.reader(at), np.uint8)).save(path)
-    return folder
-
-
-@pytest.fixture
-def place(dml, trained, tmp_path):
-    """The same, as a copy in the current folder."""
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    return dml
+try:
+    import resource
+except ImportError:
+    resource = None
 
 
 def test_predict_index_search(place):
@@ -208,6 +192,43 @@ def _pickled(place):
     np.savez("runs/first/index.npz", about=np.array([{}], dtype=object), allow_pickle=True)
 
 
+def _rewritten(**columns):
+    """Return what rewrites the index with other columns, whole and with right checksums."""
+
+    def spoil(place):
+        path = Path("runs/first/index.npz")
+        with np.load(path) as archive:
+            kept = dict(archive)
+        np.savez(path, allow_pickle=True, **kept | {name: change(kept[name]) for name, change in columns.items()})
+
+    return spoil
+
+
+def _retrained(place):
+    """Change one weight of the run; its metric and sizes stay."""
+    path = Path("runs/first/checkpoints/best.ckpt")
+    state = torch.load(path, weights_only=True)
+    next(iter(state["state_dict"].values())).view(-1)[0] += 1
+    torch.save(state, path)
+
+
+class _Evil:
+    def __reduce__(self):
+        return Path.touch, (Path("pwned"),)
+
+
+def _evil_checkpoint(place):
+    torch.save({"state_dict": {"encoder.0": _Evil()}}, "runs/first/checkpoints/best.ckpt")
+
+
+def _leading_out(names):
+    return np.array(["../../etc/passwd", *names[1:].tolist()])
+
+
+def _of_objects(column):
+    return np.array([_Evil()] * len(column), dtype=object)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words", "told"),
     [
@@ -220,6 +241,15 @@ def _pickled(place):
         (_damaged, ("index", "first", "--add", "digits"), "damaged"),
         (_foreign, ("search", "first", "digits/0"), "is not an index"),
         (_pickled, ("search", "first", "digits/0"), "is not an index"),
+        (_retrained, ("search", "first", "digits/0"), "other weights"),
+        (_retrained, ("index", "first", "--add", "digits"), "other weights"),
+        (_evil_checkpoint, ("search", "first", "digits/0", "--ckpt_path", "best"), "broken checkpoint"),
+        (_rewritten(embeddings=lambda rows: rows[:, :5]), ("search", "first", "digits/0"), "embeddings (Q,5)"),
+        (_rewritten(names=_leading_out), ("search", "first", "digits/0"), "leads out of its folder"),
+        (_rewritten(names=_leading_out), ("index", "second", "--add", "runs/first/index.npz"), "leads out of its"),
+        (_rewritten(embeddings=_of_objects), ("search", "first", "digits/0"), "damaged"),
+        (_rewritten(embeddings=_of_objects), ("index", "second", "--add", "runs/first/index.npz"), "damaged"),
+        (_rewritten(names=_of_objects), ("index", "first"), "damaged"),
         (None, ("search", "first", "nowhere"), "no folder or file 'nowhere'"),
         (None, ("search", "second", "digits/0"), "no file runs/second/index.npz"),
         (None, ("search", "first", "digits/0", "--rerank", "--threshold", "1"), "a threshold is a distance"),
@@ -243,6 +273,66 @@ def test_it_is_told_in_one_line_and_nothing_is_changed(place, spoil, words, told
     assert len([line for line in err.splitlines() if line.startswith("dml: ")]) == 1
     assert "Traceback" not in err
     assert {path: path.read_bytes() for path in Path().rglob("*.npz")} == before
+    assert not Path("pwned").exists()
+
+
+@pytest.mark.skipif(resource is None, reason="this system has no limit of a file's size")
+def test_a_full_disk_leaves_the_old_index(place):
+    first, *rest = sorted(Path("digits").iterdir())
+    assert place("index", "first", "--add", first)[0] == 0
+    path = Path("runs/first/index.npz")
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 1000, limits[1]))
+    try:
+        code, _, err = place("index", "first", "--add", *rest)
+        code_of_new, _, err_of_new = place("predict", "digits", "--run", "first", "--output", "new.npz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (code, code_of_new) == (2, 2)
+    for told in (err, err_of_new):
+        assert "cannot write" in told
+        assert "free some space" in told
+        assert told.count("\n") == 1
+    assert path.read_bytes() == before
+    assert not Path("new.npz").exists()
+    assert not list(Path("runs/first").glob(".index.npz.*.npz"))
+    assert place("index", "first", "--add", *rest)[0] == 0
+    assert len(Store(path)) == 40
+
+
+_KILLED = """
+import os, pathlib, signal, sys
+from dml.cli import main
+from dml.search import embedder, journal
+journal._SHARD = 8
+settings, replace, shards = embedder._read_settings, pathlib.Path.replace, []
+embedder._read_settings = lambda run: (*settings(run)[:-1], 4)  # images in a batch
+embedder.usable_cores = lambda: 0
+def die(old, new):
+    shards.extend([new] * (".partial" in str(new)))
+    if len(shards) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(old, new)
+pathlib.Path.replace = die
+main(sys.argv[1:])
+"""
+
+
+def test_a_prediction_that_is_killed_goes_on_and_ends_the_same(place):
+    words = ["predict", "digits", "--run", "first", "--output"]
+    assert place(*words, "whole.npz")[0] == 0
+    environment = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[2])}
+    command = [sys.executable, "-c", _KILLED, *words, "x.npz"]
+    died = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
+    assert died.returncode == -9, died.stderr
+    assert not Path("x.npz").exists()
+    code, out, err = place(*words, "x.npz")
+    assert code == 0, err
+    assert "40 images, 64 numbers each: 24 embedded, 0 as they were, 16 by the call that was interrupted" in out
+    rows, whole = Store(Path("x.npz")), Store(Path("whole.npz"))
+    assert [rows.row(at) for at in range(40)] == [whole.row(at) for at in range(40)]
+    np.testing.assert_allclose(rows.embeddings, whole.embeddings, atol=1e-5)  # batches of another size
+    assert [path.name for path in Path().iterdir() if path.name.startswith(".x")] == []
 
 
 def test_paths_that_lead_out_of_a_list_need_a_word(place):
