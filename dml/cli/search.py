@@ -125,8 +125,6 @@ def _open_embedder(artefact: "Artefact | None", store: "Store | RemoteStore", op
         raise UserError("an exported folder has its own encoder, on the CPU: leave --run, --ckpt_path and --device out")
 
     from dml.search.onnx_embedder import OnnxEmbedder
-    from dml.search.remote import RemoteStore
-    from dml.search.store import Store
 
     return OnnxEmbedder(artefact)
 
