@@ -59,6 +59,18 @@ class TrainableModule(LightningModule, ABC):
         """Fix all sizes that follow from the data."""
         self.build(data.image_shape)
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **__: Any) -> Any:
+        """Refuse: a checkpoint of dml is weights and state; what they are weights of stands in the run's recipe.
+
+        Raises:
+            UserError: Always; says what to call instead.
+        """
+        raise UserError(
+            f"{checkpoint_path} holds weights, not the module: call dml.load(RUN) for the encoder of a run, or build "
+            "the module, then module.build(image_shape) and module.load_state_dict(torch.load(PATH)['state_dict'])"
+        )
+
     def configure_callbacks(self) -> list[Callback]:
         """Fix all sizes before any callback sees the module; Lightning calls this hook first, in every process."""
         data = datamodule_of(self.trainer)

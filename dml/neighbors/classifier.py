@@ -1,5 +1,6 @@
 """A k-NN classifier with scikit-learn's interface over the exact index."""
 
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dml.embeddings import as_array
 from dml.errors import UserError
 from dml.neighbors.index import NeighborIndex
 from dml.ranges import whole_number
@@ -20,7 +22,9 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         k: Number of voters, ≥ 1.
-        metric: `l1`, `l2`, `linf` or `cosine`.
+        metric: `l1`, `l2`, `linf` or `cosine`; or a distance that was learnt: anything that makes embeddings (n,D) of
+            what is fitted and predicted, such as `dml.load("runs/photos")` of images, or an encoder of its batches.
+            Embeddings are compared by its own attribute `metric`, l2 where it has none.
         weights: `uniform`; `distance`, where a voter counts 1/d (voters at distance 0 count alone); `temperature`,
             where it counts exp(−d/temperature).
         temperature: Scale of `temperature` weights, > 0.
@@ -36,7 +40,7 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
         self,
         k: int = 5,
         *,
-        metric: str = "l2",
+        metric: str | Callable[[Any], Any] = "l2",
         weights: Weights = "uniform",
         temperature: float = 0.07,
         backend: str = "auto",
@@ -55,14 +59,15 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             UserError: k or temperature out of range, unknown metric, weights or backend.
         """
-        X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])  # noqa: N806
+        X, y = validate_data(self, self._embedded(X), y, dtype=[np.float32, np.float64])  # noqa: N806
         check_classification_targets(y)
         if self.weights not in ("uniform", "distance", "temperature"):
             raise UserError(f"unknown weights {self.weights!r}: choose uniform, distance or temperature")
         if whole_number("k", self.k) < 1 or not self.temperature > 0:
             raise UserError(f"k={self.k}, temperature={self.temperature}: both must be positive")
         self.classes_, self.codes_ = np.unique(np.asarray(y), return_inverse=True)
-        self.index_ = NeighborIndex(self.metric, self.backend, self.device).add(X)
+        name = self.metric if isinstance(self.metric, str) else getattr(self.metric, "metric", "l2")
+        self.index_ = NeighborIndex(name, self.backend, self.device).add(X)
         return self
 
     def kneighbors(self, X: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # noqa: N803
@@ -72,7 +77,7 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
             UserError: k is larger than the training set.
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        rows = validate_data(self, self._embedded(X), dtype=[np.float32, np.float64], reset=False)
         if self.k > len(self.codes_):
             raise UserError(f"k={self.k} is larger than the {len(self.codes_)} training rows: give a smaller k")
         index: NeighborIndex = self.index_
@@ -87,6 +92,10 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
         """Return the winning class (n,)."""
         winners = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[winners])
+
+    def _embedded(self, X: Any) -> Any:  # noqa: N803
+        """Return rows as they are, or what a learnt distance makes of them."""
+        return X if isinstance(self.metric, str) else as_array(self.metric(X))
 
     def _weigh(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.weights == "uniform":

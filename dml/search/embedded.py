@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dml.data.images.batch import DecodedRows, decode_rows
 from dml.data.sources.listing import Listing, list_files
 from dml.errors import UserError
 
@@ -41,3 +42,31 @@ def embed_files(
         rows |= {listing.names[at]: row for at, row in zip(batch.positions, batch.embeddings, strict=True)}
     whole = [Path(os.path.abspath(os.path.expanduser(image))) for image in images]  # noqa: PTH100, PTH111
     return np.stack([rows[path.relative_to(listing.root).as_posix()] for path in whole])
+
+
+def embed_held(
+    images: Sequence[Any], shape: tuple[int, int, int], embed: Callable[[DecodedRows], Embedded], batch_size: int
+) -> NDArray[np.float32]:
+    """Return the embeddings (n,D) of images in memory, in the order given.
+
+    Args:
+        images: uint8 arrays (H,W) or (H,W,C) of any size each, an array of them (n,H,W[,C]), or Pillow's images.
+        shape: (C, H, W) that they are brought to.
+        embed: Embeds a batch.
+        batch_size: Images at a time.
+
+    Raises:
+        UserError: One is no image; names its position.
+    """
+    found = []
+    for first in range(0, len(images), batch_size):
+        rows = np.arange(first, min(first + batch_size, len(images)))
+        batch = decode_rows(lambda at: images[at], rows, shape[1:], 1 if shape[0] == 1 else 3)
+        for position, reason in batch.failures.items():
+            raise UserError(
+                f"image {position} is none ({reason}): give uint8 arrays (H,W) or (H,W,3), or Pillow's images"
+            )
+        found.append(embed(batch).embeddings)
+    if not found:
+        raise UserError("no images: give at least one")
+    return np.concatenate(found)

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from dml import runs
-from dml.data.images.batch import usable_cores
+from dml.data.images.batch import DecodedRows, usable_cores
+from dml.data.images.decode import decode_image
 from dml.data.sources.listing import Listing
 from dml.data.streaming import Decoded, stream_images
 from dml.encoders import encoder_hash, materialize, pretrained_encoder
 from dml.errors import UserError
-from dml.search.embedded import Embedded, embed_files
+from dml.search.embedded import Embedded, embed_files, embed_held
 from dml.search.store import METRICS
 
 Scale = float | list[float]
@@ -26,8 +27,10 @@ Scale = float | list[float]
 class RunEmbedder:
     """The encoder of a run, with the image size and scale it was trained on; the run's own images are not needed.
 
+    Called on images, it returns their embeddings (n,D), float32.
+
     Attributes: `folder` of the run, `weights` (a hash of the checkpoint and of how images are scaled), `metric`,
-    `image_shape` (C, H, W).
+    `image_shape` (C, H, W), `class_names` (empty where the run does not tell them), `encoder`, in evaluation mode.
 
     Args:
         run: The run's folder, its name in `runs_dir`, or `latest`.
@@ -62,28 +65,45 @@ class RunEmbedder:
         path = runs.find_checkpoint(self.folder, checkpoint)
         self.weights = _hash(path, json.dumps([self.image_shape, self._mean, self._std]))
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._encoder = pretrained_encoder(str(self.folder), checkpoint, runs_dir).to(self._device).eval()
+        self.encoder = pretrained_encoder(str(self.folder), checkpoint, runs_dir).to(self._device).eval()
         self._workers = min(8, usable_cores()) if workers is None else workers
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the run's classes, in label order."""
+        record = runs.neighbors_path(self.folder, "val")
+        return [str(name) for name in runs.read_arrays(record)["class_names"]] if record.exists() else []
 
     @property
     def encoder_hash(self) -> str:
         """The hash of the encoder alone, by which `dml calibrate` names it."""
-        materialize(self._encoder, self.image_shape)  # at its first image a lazy layer changes its class
-        _tell_sizes(self._encoder)
-        return encoder_hash(self._encoder)
+        materialize(self.encoder, self.image_shape)  # at its first image a lazy layer changes its class
+        _tell_sizes(self.encoder)
+        return encoder_hash(self.encoder)
 
     def embed(self, listing: Listing, positions: NDArray[np.int64]) -> Iterator[Embedded]:
         """Yield the embeddings of images of a listing, batch by batch, in the order given."""
         batches = stream_images(listing.reader, positions, self._size, self._channels, self._batch_size, self._workers)
         return map(self._embed, batches)
 
-    def __call__(self, images: Sequence[str | Path]) -> NDArray[np.float32]:
-        """Return the embeddings (n,D) of image files.
+    def __call__(self, images: Sequence[Any] | NDArray[Any]) -> NDArray[np.float32]:
+        """Return the embeddings (n,D) of images: paths of files, or uint8 arrays and Pillow's images of any size.
 
         Raises:
             UserError: One cannot be read; names it.
         """
-        return embed_files(images, self.embed)
+        paths = [image for image in images if isinstance(image, str | Path)]
+        if paths and len(paths) == len(images):
+            return embed_files(paths, self.embed)
+        return embed_held(images, self.image_shape, self._embed_rows, self._batch_size)
+
+    def transform(self, image: Any) -> torch.Tensor:
+        """Return one image, a uint8 array or Pillow's, as the encoder takes it: float32 (C,H,W), normalised."""
+        mean, std = (torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in (self._mean, self._std))
+        return (torch.from_numpy(decode_image(image, self._size, self._channels)) / 255 - mean) / std
+
+    def _embed_rows(self, rows: DecodedRows) -> Embedded:
+        return self._embed(Decoded(rows.positions, torch.from_numpy(rows.images), rows.sizes, rows.failures))
 
     @torch.inference_mode()
     def _embed(self, batch: Decoded) -> Embedded:
@@ -94,7 +114,7 @@ class RunEmbedder:
         if not len(batch.positions):
             return Embedded(batch.positions, np.empty((0, 0), np.float32), batch.sizes, batch.failures)
         images = (batch.images.to(self._device) - mean) / std
-        rows = self._encoder(images).float().cpu().numpy()
+        rows = self.encoder(images).float().cpu().numpy()
         return Embedded(batch.positions, rows, batch.sizes, batch.failures)
 
 

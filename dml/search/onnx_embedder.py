@@ -15,7 +15,7 @@ from dml.data.images.batch import DecodedRows, decode_rows, usable_cores
 from dml.data.sources.listing import Listing
 from dml.errors import UserError, reason_of
 from dml.search.artefact import ENCODER, Artefact
-from dml.search.embedded import Embedded, embed_files
+from dml.search.embedded import Embedded, embed_files, embed_held
 
 _BATCH = 64  # images at a time
 
@@ -72,13 +72,16 @@ class OnnxEmbedder:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def __call__(self, images: Sequence[str | Path]) -> NDArray[np.float32]:
-        """Return the embeddings (n,D) of image files.
+    def __call__(self, images: Sequence[Any] | NDArray[Any]) -> NDArray[np.float32]:
+        """Return the embeddings (n,D) of images: paths of files, or uint8 arrays and Pillow's images of any size.
 
         Raises:
             UserError: One cannot be read; names it.
         """
-        return embed_files(images, self.embed)
+        paths = [image for image in images if isinstance(image, str | Path)]
+        if paths and len(paths) == len(images):
+            return embed_files(paths, self.embed)
+        return embed_held(images, self.image_shape, self._embed, _BATCH)
 
     def embed_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the embeddings (n,D) of decoded images, uint8 (n,H,W,C), n at least 1."""
