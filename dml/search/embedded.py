@@ -45,7 +45,10 @@ def embed_files(
 
 
 def embed_held(
-    images: Sequence[Any], shape: tuple[int, int, int], embed: Callable[[DecodedRows], Embedded], batch_size: int
+    images: Sequence[Any] | NDArray[Any],
+    shape: tuple[int, int, int],
+    embed: Callable[[DecodedRows], Embedded],
+    batch_size: int,
 ) -> NDArray[np.float32]:
     """Return the embeddings (n,D) of images in memory, in the order given.
 
