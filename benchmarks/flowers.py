@@ -16,8 +16,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dml import runs
+from dml.callbacks.evaluation import embed
 from dml.cli import main
+from dml.cli.trainer import TrainerCLI
+from dml.encoders import FlattenEncoder, pretrained_encoder
+from dml.neighbors import KNNClassifier
 from dml.reports.events import read_curves
 
 # name of the recipe -> the row, the experiment, the reference's validation accuracy (on other images)
@@ -45,17 +51,30 @@ def run_once(name: str, root: str, seed: int, runs_dir: Path) -> tuple[float, fl
         code = main([verb, *keys, *where, "--runs_dir", str(runs_dir)])
         if code:
             raise SystemExit(code)
-    keep(folder, EXPERIMENTS[name][0], seed)
+    keep(folder, EXPERIMENTS[name][0], seed, error_counting_itself(name, keys, folder))
     scores = runs.read_json(folder / runs.SCORES)
     return scores["val"]["knn_accuracy"], 1 - scores["train"]["knn_accuracy"], time.perf_counter() - start
 
 
-def keep(folder: Path, row: str, seed: int) -> None:
+def error_counting_itself(name: str, keys: list[str], folder: Path) -> float:
+    """Return the training error where each photograph is among its own neighbours, as the reference counts it."""
+    cli = TrainerCLI(keys, None)
+    data = cli.datamodule
+    data.setup("fit")
+    encoder = FlattenEncoder() if name == "pixels_knn" else pretrained_encoder(str(folder))
+    train = embed(encoder, data.ordered_dataloader(data.parts.train), torch.device("cpu"))
+    voters = KNNClassifier(k=cli.evaluation.k).fit(train.embeddings, train.labels)
+    return 1 - float(voters.score(train.embeddings, train.labels))
+
+
+def keep(folder: Path, row: str, seed: int, counting_itself: float | None = None) -> None:
     """Keep a run's scores, its curves, and of the first seed the histogram of weights, below benchmarks/results."""
     scores = runs.read_json(folder / runs.SCORES)
     scores = {section: scores[section] for section in ("val", "train", "baselines") if section in scores}
     for section in ("val", "train"):
         scores[section]["error"] = 1 - scores[section]["knn_accuracy"]
+    if counting_itself is not None:
+        scores["train"]["error_counting_itself"] = counting_itself
     if (folder / runs.PROTOCOL).exists():
         cost = runs.read_json(folder / runs.PROTOCOL).get("cost", {})
         scores["cost"] = {name: value for name, value in cost.items() if name.endswith("seconds")}
