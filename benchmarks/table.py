@@ -1,8 +1,8 @@
-"""Writes README's results table from the committed scores: python benchmarks/table.py [--check].
+"""Writes the results table, and its headlines in README, from committed scores: python benchmarks/table.py [--check].
 
 Every number comes from files in the form of scores.json below `results/scores`, one per seed, as `results/rows.yaml`
 names them; nothing is typed in by hand but what the reference published. `--check` changes nothing and fails where
-README is not what would be written.
+`results/table.md` or README is not what would be written.
 """
 
 import argparse
@@ -19,6 +19,12 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results: written by benchmarks/table.py -->", "<!-- end of results -->"
 KEYS = {"row", "experiment", "scores", "show", "reference", "data", "machine"}
+HEAD = """# Results of the reference experiments
+
+Written by `python benchmarks/table.py` from the scores beside it: mean ± standard deviation over n seeds. How each was made,
+and what fell short, is told in the pages of this folder.
+
+"""
 
 
 def cell(folder: Path, show: Sequence[str]) -> tuple[str, int]:
@@ -46,9 +52,10 @@ def figure(name: str, values: Sequence[float]) -> str:
     return f"{name.replace('_', ' ')} {mean:.{digits}f}{spread}"
 
 
-def table() -> str:
-    """Return all rows as a table in Markdown."""
+def table(headlines: bool) -> str:
+    """Return all rows, or the headlines, as a table in Markdown."""
     rows = yaml.safe_load((RESULTS / "rows.yaml").read_text(encoding="utf-8"))
+    rows = [row for row in rows if row.pop("headline", False) or not headlines]
     lines = ["| | experiment | ours: mean ± sd | n | reference | data | machine |", "|---|---|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: (row["row"][0], int(row["row"][1:]))):  # stable: order of the file within
         if row.keys() != KEYS:
@@ -63,18 +70,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="fail where README is out of step")
     options = parser.parse_args()
-    readme = ROOT / "README.md"
+    readme, whole = ROOT / "README.md", RESULTS / "table.md"
     text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
         raise SystemExit(f"README.md lacks the marks {BEGIN} and {END}")
-    wanted = f"{before}{BEGIN}\n{table()}\n{END}{after}"
-    if options.check:
-        sys.exit(
-            0 if wanted == text else "README.md is out of step: python benchmarks/table.py writes its results table"
-        )
-    readme.write_text(wanted, encoding="utf-8")
+    wanted = {readme: f"{before}{BEGIN}\n{table(True)}\n{END}{after}", whole: f"{HEAD}{table(False)}\n"}
+    for file, content in wanted.items():
+        if not options.check:
+            file.write_text(content, encoding="utf-8")
+        elif not file.exists() or file.read_text(encoding="utf-8") != content:
+            sys.exit(f"{file.relative_to(ROOT)} is out of step: python benchmarks/table.py writes the results table")
 
 
 if __name__ == "__main__":
