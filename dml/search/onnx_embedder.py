@@ -115,6 +115,8 @@ def open_session(content: bytes, name: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # the last level, a layout for this processor, takes longer than the first thousand images gain by it
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would burn the other cores
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
