@@ -21,8 +21,8 @@ BEGIN, END = "<!-- results: written by benchmarks/table.py -->", "<!-- end of re
 KEYS = {"row", "experiment", "scores", "show", "reference", "data", "machine"}
 HEAD = """# Results of the reference experiments
 
-Written by `python benchmarks/table.py` from the scores beside it: mean ± standard deviation over n seeds. How each was made,
-and what fell short, is told in the pages of this folder.
+Written by `python benchmarks/table.py` from the scores beside it: mean ± standard deviation over n seeds. How each
+was made, and what fell short, is told in the pages of this folder.
 
 """
 
