@@ -8,7 +8,7 @@ _NAMES = {"pixels": "raw pixels", "untrained": "the untrained encoder"}
 
 
 class Verdict(NamedTuple):
-    """The sentences, and whether every judged score lies above all baselines by more than chance."""
+    """The sentences, and whether some judged score lies above all baselines by more than chance, and none below."""
 
     text: str
     better: bool
@@ -36,7 +36,7 @@ def verdict(scores: Mapping[str, Any], split: str = "val") -> Verdict | None:
         for name, sections in scores.get("baselines", {}).items()
         if split in sections
     }
-    sentences, better = [], True
+    sentences, relations = [], set()
     for key, name in _JUDGED.items():
         known = {baseline: values[key] for baseline, values in baselines.items() if key in values}
         if key not in own or not known:
@@ -44,9 +44,10 @@ def verdict(scores: Mapping[str, Any], split: str = "val") -> Verdict | None:
         low, high = intervals.get(key, (own[key], own[key]))
         rival = max(known, key=lambda baseline: known[baseline])
         relation = "above" if low > known[rival] else "below" if high < known[rival] else "level with"
-        better = better and relation == "above"
+        relations.add(relation)
         others = [f"{baseline} {value:.3f}" for baseline, value in known.items() if baseline != rival]
         more = f"; {', '.join(others)}" if others else ""
         interval = f" [{low:.3f}, {high:.3f}]" if key in intervals else ""
         sentences.append(f"{name} {own[key]:.3f}{interval} is {relation} {rival} ({known[rival]:.3f}{more}).")
+    better = "above" in relations and "below" not in relations
     return Verdict(" ".join(sentences), better) if sentences else None

@@ -29,7 +29,14 @@ def test_the_better_baseline_is_the_rival():
     assert "below the untrained encoder (0.600; raw pixels 0.200)" in found.text
 
 
-def test_one_score_that_is_not_above_is_enough():
+def test_one_score_that_is_level_beside_one_above_is_good_enough():
+    scores = _scores(0.98, [0.9, 0.99], pixels=0.97)
+    scores["val"]["map_at_r"], scores["baselines"]["pixels"]["val"]["map_at_r"] = 0.9, 0.5
+    scores["intervals"]["val"]["map_at_r"] = [0.8, 0.95]
+    assert verdict(scores).better
+
+
+def test_one_score_below_is_enough_for_advice():
     scores = _scores(0.9, [0.8, 0.95], pixels=0.3)
     scores["val"]["map_at_r"], scores["baselines"]["pixels"]["val"]["map_at_r"] = 0.2, 0.3
     scores["intervals"]["val"]["map_at_r"] = [0.15, 0.25]
