@@ -8,7 +8,7 @@ _NAMES = {"pixels": "raw pixels", "untrained": "the untrained encoder"}
 
 
 class Verdict(NamedTuple):
-    """The sentences, and whether some judged score lies above all baselines by more than chance, and none below."""
+    """A sentence for each score, and whether some judged score lies above all baselines by more than chance, and none below."""
 
     text: str
     better: bool
@@ -50,4 +50,4 @@ def verdict(scores: Mapping[str, Any], split: str = "val") -> Verdict | None:
         interval = f" [{low:.3f}, {high:.3f}]" if key in intervals else ""
         sentences.append(f"{name} {own[key]:.3f}{interval} is {relation} {rival} ({known[rival]:.3f}{more}).")
     better = "above" in relations and "below" not in relations
-    return Verdict(" ".join(sentences), better) if sentences else None
+    return Verdict("\n".join(sentences), better) if sentences else None
