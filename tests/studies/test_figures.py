@@ -103,7 +103,7 @@ def test_lines_lie_where_they_are_zero_and_the_outlier_is_within_its_panel_and_r
         "level": np.array([-0.2, 0.0, 1.0]),
         "upright": np.array([1.0, 1.0, 0.0]),
     }
-    figure = linear_boundaries({"far": LinearStudy(points, labels, lines)}, ["right", "left"])
+    figure = linear_boundaries({"far": LinearStudy(points, labels, 2, lines)}, ["right", "left"])
     axes = figure.axes[0]
     assert axes.get_xlim()[0] < -16
     assert axes.get_xlim()[1] > 1.2

@@ -14,15 +14,16 @@ _LINES = ("-", "--", ":", "-.")
 
 
 class LinearStudy(NamedTuple):
-    """Points (N,2) with their labels (N,), and by name the (bias, w_1, w_2) of the lines bias + w·x = 0 to draw."""
+    """Points (N,2), labels (N,), the outlier's position, and by name (bias, w_1, w_2) of the lines bias + w·x = 0."""
 
     points: NDArray[np.floating]
     labels: NDArray[np.int64]
+    outlier: int
     lines: Mapping[str, NDArray[np.floating]]
 
 
 def linear_boundaries(studies: Mapping[str, LinearStudy], class_names: Sequence[str], columns: int = 3) -> Figure:
-    """Draw one panel per study, its points and lines; the point farthest from the others' median has a ring.
+    """Draw one panel per study: its points and lines, and a ring around the outlier.
 
     The panels' scales differ: each shows all of its points, which a common scale could not do legibly.
 
@@ -33,7 +34,7 @@ def linear_boundaries(studies: Mapping[str, LinearStudy], class_names: Sequence[
 
     Example:
         >>> points = np.array([[-1.0, 0.0], [1.0, 0.0], [9.0, 0.0]])
-        >>> study = LinearStudy(points, np.array([0, 1, 1]), {"x = 0": np.array([0.0, 1.0, 0.0])})
+        >>> study = LinearStudy(points, np.array([0, 1, 1]), 2, {"x = 0": np.array([0.0, 1.0, 0.0])})
         >>> linear_boundaries({"far": study}, ["left", "right"]).axes[0].get_title()
         'far'
     """
