@@ -103,12 +103,13 @@ def test_lines_lie_where_they_are_zero_and_the_outlier_is_within_its_panel_and_r
         "level": np.array([-0.2, 0.0, 1.0]),
         "upright": np.array([1.0, 1.0, 0.0]),
     }
-    figure = linear_boundaries({"far": LinearStudy(points, labels, 2, lines)}, ["right", "left"])
+    studies = {name: LinearStudy(points, labels, outlier, lines) for name, outlier in (("far", 2), ("near", 3))}
+    figure = linear_boundaries(studies, ["right", "left"])
+    rings = [axes.collections[2].get_offsets().tolist() for axes in figure.axes]
+    assert rings == [[[-16.0, 0.0]], [[1.2, -0.5]]]
     axes = figure.axes[0]
     assert axes.get_xlim()[0] < -16
     assert axes.get_xlim()[1] > 1.2
-    ring = axes.collections[2].get_offsets()
-    np.testing.assert_array_equal(ring, [[-16.0, 0.0]])
     for line, (bias, *w) in zip(axes.lines, lines.values(), strict=True):
         first, second = np.array(line.get_xy1()), np.array(line.get_xy2())
         assert bias + w @ first == pytest.approx(0, abs=1e-12)

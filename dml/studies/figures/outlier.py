@@ -60,10 +60,8 @@ def _draw(axes: Axes, study: LinearStudy, class_names: Sequence[str]) -> None:
         axes.scatter(
             chosen[:, 0], chosen[:, 1], s=14, c=COLOURS[label], marker=MARKERS[label], linewidths=0, label=name
         )
-    farthest = points[np.abs(points - np.median(points, axis=0)).max(axis=1).argmax()]
-    axes.scatter(
-        farthest[0], farthest[1], s=110, facecolors="none", edgecolors="black", linewidths=1.2, label="outlier"
-    )
+    x, y = points[study.outlier]
+    axes.scatter(x, y, s=110, facecolors="none", edgecolors="black", linewidths=1.2, label="outlier")
     low, high = points.min(axis=0), points.max(axis=0)
     room = 0.08 * (high - low) + 0.1
     (left, bottom), (right, top) = low - room, high + room
