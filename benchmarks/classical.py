@@ -1,14 +1,12 @@
 """The classical studies of the reference experiments: linear classifiers, points in the plane, angles.
 
-    python benchmarks/classical.py c6 c7 d1 d2 d3 d4 d5 e6        each part prints its figures
-    python benchmarks/classical.py c5 --cifar FOLDER_OR_ZIP
+    python benchmarks/classical.py c6 c7 d1 d2 d3 d4 d5 d5_sum e6        each part prints its figures
 
-C5, C6 and D5 are trained by `dml fit` with the recipes in configs/; C1 to C4 are in benchmarks/evaluation.py. Scores of
-three seeds go to benchmarks/results/scores, what the notebooks draw to benchmarks/results/classical.json.
+C6 and D5 are trained by `dml fit` with the recipes in configs/; C1 to C5 are in benchmarks/pixels.py. Scores of three
+seeds go to benchmarks/results/scores, what the notebooks draw to benchmarks/results/classical.json.
 """
 
 import argparse
-import csv
 import math
 import subprocess
 import sys
@@ -21,7 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.stats import circmean, circvar, multivariate_normal
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -32,14 +32,25 @@ from dml.encoders import FlattenEncoder
 from dml.heads import LinearHead
 from dml.modules import ClassifierModule
 from dml.neighbors import KNNClassifier
-from dml.studies import KNNBayes, KNNDensity
+from dml.studies import (
+    KNNBayes,
+    KNNDensity,
+    add_bias,
+    expected_noisy_loss,
+    least_squares,
+    numerical_gradient,
+    relative_error,
+    softmax_accuracy,
+    softmax_descent,
+    softmax_loss,
+    squared_loss,
+)
 from dml.studies.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
 from dml.studies.figures import plane_grid
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SEEDS = (0, 1, 2)
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 CHEAP = ("--pictures.projection=none", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
 
 
@@ -87,46 +98,15 @@ def gradient_error(loss: torch.nn.Module, num_classes: int, shape: tuple[int, ..
     module = ClassifierModule(FlattenEncoder(), LinearHead(num_classes), loss).double()
     module(images)  # fixes the sizes
     loss(module(images), labels).backward()
-    errors = []
-    with torch.no_grad():
-        weight = module.head.layer.weight
-        for place in torch.randperm(weight.numel())[:50].tolist():
-            row, column = divmod(place, weight.shape[1])
-            kept, sides = weight[row, column].item(), []
-            for moved in (kept + step, kept - step):
-                weight[row, column] = moved
-                sides.append(loss(module(images), labels).item())
-            weight[row, column] = kept
-            numerical, analytic = (sides[0] - sides[1]) / (2 * step), weight.grad[row, column].item()
-            errors.append(abs(analytic - numerical) / max(abs(analytic) + abs(numerical), 1e-12))
-    return max(errors)
+    weight = module.head.layer.weight
 
+    def loss_of(weights: np.ndarray) -> float:
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(weights))
+            return float(loss(module(images), labels))
 
-def c5(options: argparse.Namespace) -> None:
-    if options.cifar is None:
-        raise SystemExit("c5 needs --cifar: CIFAR-10's training images as a folder or zip of class folders")
-    error = gradient_error(torch.nn.CrossEntropyLoss(), 10, (3, 32, 32))
-    print(f"gradient against numerical: largest relative error {error:.1e}")
-    words = ["sweep", "--config", str(ROOT / "configs" / "cifar10" / "softmax.yaml"), "--data.root", options.cifar]
-    words += [f"--over=model.optimizer.lr={','.join(map(str, RATES))}", "--seeds=0,1,2", "--score=val/accuracy"]
-    front_door([*words, "--name=c5", f"--runs_dir={options.runs_dir}", *CHEAP])
-    with (options.runs_dir / "c5" / "sweep.csv").open() as file:
-        trials = list(csv.DictReader(file))
-    table = np.array([float(trial["val/accuracy"]) for trial in trials]).reshape(len(RATES), len(SEEDS))
-    for rate, row in zip(RATES, table, strict=True):
-        print(f"lr {rate}: validation accuracy {spread(row)}")
-    keep_curve("c5", {"rates": RATES, "val_accuracy": table.tolist()})
-    best = int(table.mean(axis=1).argmax())
-    for j, seed in enumerate(SEEDS):
-        folder = options.runs_dir / "c5" / trials[best * len(SEEDS) + j]["run"]
-        if "test" not in runs.read_json(folder / runs.SCORES):  # the test images are read once
-            front_door(["test", "--run", str(folder)])
-        accuracy, first = runs.read_json(folder / runs.SCORES)["test"]["accuracy"], read_curve(folder, "train/loss")[0]
-        print(
-            f"seed {seed}, lr {RATES[best]}: first loss {first:.3f} (ln 10 = {math.log(10):.3f}), test {accuracy:.3f}"
-        )
-        scores = {"train": {"first_loss": first}, "val": {"accuracy": table[best, j]}}
-        keep("C5", seed, scores | {"test": {"accuracy": accuracy, "gradient_relative_error": error}})
+    analytic, places = weight.grad.numpy().ravel(), torch.randperm(weight.numel())[:50].tolist()
+    return relative_error(analytic[places], numerical_gradient(loss_of, weight.detach().numpy().copy(), step, places))
 
 
 def c6(options: argparse.Namespace) -> None:
@@ -158,14 +138,13 @@ def c7(options: argparse.Namespace) -> None:
         x, theta, sigma, draws = rng.normal(size=(100, 5)), rng.normal(size=5), 0.3, 20_000
         y = x @ theta + 0.1 * rng.normal(size=100)
         tried = theta + 0.5 * rng.normal(size=5)
-        clean = np.mean((y - x @ tried) ** 2)
-        noisy = np.array([np.mean((y - (x + sigma * rng.normal(size=x.shape)) @ tried) ** 2) for _ in range(draws)])
-        closed, error = clean + sigma**2 * tried @ tried, noisy.std(ddof=1) / math.sqrt(draws)
+        clean, closed = squared_loss(x, y, tried), expected_noisy_loss(x, y, tried, sigma)
+        noisy = np.array([squared_loss(x + sigma * rng.normal(size=x.shape), y, tried) for _ in range(draws)])
+        error = noisy.std(ddof=1) / math.sqrt(draws)
         many = np.tile(x, (2000, 1))
         many += sigma * rng.normal(size=many.shape)
-        least_squares = np.linalg.lstsq(many, np.tile(y, 2000), rcond=None)[0]
-        ridge = Ridge(alpha=100 * sigma**2, fit_intercept=False).fit(x, y).coef_
-        apart = float(np.abs(least_squares - ridge).max())
+        ridge = least_squares(x, y, ridge=100 * sigma**2)
+        apart = float(np.abs(least_squares(many, np.tile(y, 2000)) - ridge).max())
         print(
             f"seed {seed}: L {clean:.4f}; L + σ²|θ|² {closed:.4f}; noisy {noisy.mean():.4f} ± {1.96 * error:.4f} (95 %)"
         )
@@ -251,18 +230,20 @@ def with_outlier(seed: int, magnitude: float) -> tuple[np.ndarray, np.ndarray]:
 
 def d4(options: argparse.Namespace) -> None:
     magnitudes = [2**i for i in range(5)]
-    makers: dict[str, Callable[[], Any]] = {
-        "least_squares": lambda: RidgeClassifier(alpha=0.0),
-        "logistic": lambda: LogisticRegression(C=10.0),
-        "hinge": lambda: LinearSVC(loss="hinge", C=1.0, max_iter=100_000, random_state=0),
+    deciders: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+        "least_squares": lambda x, y, asked: add_bias(asked) @ least_squares(add_bias(x), 2 * y - 1) > 0,
+        "logistic": lambda x, y, asked: LogisticRegression(C=10.0).fit(x, y).predict(asked),
+        "hinge": lambda x, y, asked: (
+            LinearSVC(loss="hinge", C=1.0, max_iter=100_000, random_state=0).fit(x, y).predict(asked)
+        ),
     }
-    found = {name: np.empty((len(magnitudes), 20)) for name in makers}
+    found = {name: np.empty((len(magnitudes), 20)) for name in deciders}
     for seed in range(20):
         asked, truth = draw_points("blobs", 1000, 2, 0.25, 100 + seed)
         for i, magnitude in enumerate(magnitudes):
             x, y = with_outlier(seed, magnitude)
-            for name, make in makers.items():
-                found[name][i, seed] = make().fit(x, y).score(asked, truth)
+            for name, decide in deciders.items():
+                found[name][i, seed] = np.mean(decide(x, y, asked) == truth)
     for name, table in found.items():
         print(f"{name}: accuracy on 2000 clean points, outlier at 2^i:", ", ".join(spread(row) for row in table))
     for seed in range(20):
@@ -275,22 +256,33 @@ def d5(options: argparse.Namespace) -> None:
     huge = torch.tensor([[1e4, 0.0, -1e4]])
     stable, naive = huge.softmax(dim=1), huge.exp() / huge.exp().sum()
     print(f"softmax of logits 1e4, 0, -1e4: stabilised {stable.tolist()[0]}, without subtraction {naive.tolist()[0]}")
-    keys, tested = ("train/loss", "val/loss", "train/accuracy", "val/accuracy"), []
+    tested = []
     for seed in SEEDS:
         folder = options.runs_dir / f"d5-{seed}"
         scores = fit(folder, "digits/softmax.yaml", seed)
-        curves = {key: read_curve(folder, key) for key in keys}
-        curves |= {key: curves[key][:50] for key in ("val/loss", "val/accuracy")}  # the 51st: scored again at the end
+        last = {name: read_curve(folder, f"train/{name}")[-1] for name in ("loss", "accuracy")}
         tested.append(scores["val"]["accuracy"])
-        last = {"loss": curves["train/loss"][-1], "accuracy": curves["train/accuracy"][-1]}
         keep(
             "D5",
             seed,
             {"train": last, "test": {name: scores["val"][name] for name in ("accuracy", "loss", "knn_accuracy")}},
         )
-        if seed == 0:
-            keep_curve("d5", {key: [round(value, 5) for value in curve] for key, curve in curves.items()})
     print(f"digits: accuracy on the quarter held back {spread(tested)}")
+
+
+def d5_sum(options: argparse.Namespace) -> None:
+    x, y = load_digits(return_X_y=True)
+    for seed in SEEDS:
+        parts = train_test_split(add_bias(x), y, test_size=0.25, random_state=seed, stratify=y)
+        x_train, x_test, y_train, y_test = parts
+        for row, reduction in (("D5_sum", "sum"), ("D5_mean", "mean")):
+            *_, (_, theta) = softmax_descent(np.zeros((10, 65)), x_train, y_train, 0.001, 1000, reduction)
+            scores = {
+                name: {"accuracy": softmax_accuracy(theta, *part), "loss": softmax_loss(theta, *part)[0]}
+                for name, part in (("train", (x_train, y_train)), ("test", (x_test, y_test)))
+            }
+            print(f"seed {seed}, {reduction}: {scores}")
+            keep(row, seed, scores)
 
 
 def e6(options: argparse.Namespace) -> None:
@@ -323,13 +315,12 @@ def turn_error(name: str, rng: np.random.Generator) -> float:
     return wrapped_difference(turn.detach(), torch.tensor(5.5)).abs().item()
 
 
-PARTS = {"c5": c5, "c6": c6, "c7": c7, "d1": d1, "d2": d2, "d3": d3, "d4": d4, "d5": d5, "e6": e6}
+PARTS = {"c6": c6, "c7": c7, "d1": d1, "d2": d2, "d3": d3, "d4": d4, "d5": d5, "d5_sum": d5_sum, "e6": e6}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=list(PARTS))
-    parser.add_argument("--cifar", help="for c5: a folder or zip of class folders")
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/classical"))
     options = parser.parse_args()
     print(f"{date.today()}, torch {torch.__version__}, numpy {np.__version__}, {torch.get_num_threads()} thread(s)")

@@ -8,7 +8,7 @@ _NAMES = {"pixels": "raw pixels", "untrained": "the untrained encoder"}
 
 
 class Verdict(NamedTuple):
-    """A sentence for each score, and whether some judged score lies above all baselines by more than chance, and none below."""
+    """A sentence for each score; whether one lies above all baselines by more than chance, and none below."""
 
     text: str
     better: bool

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
+from dml.errors import UserError
 from dml.reports import png
 from dml.studies.figures import (
+    LinearStudy,
     correlation_maps,
     decision_boundaries,
     density_maps,
     error_against_k,
     error_bars,
+    image_sheet,
+    labelled_points,
+    linear_boundaries,
     plane_grid,
 )
 
@@ -82,3 +87,41 @@ def test_correlation_maps_share_one_scale_and_leave_constant_dimensions_grey():
     assert {axes.images[0].get_clim() for axes in panels} == {(-1, 1)}
     assert panels[0].images[0].get_array().mask.tolist() == np.isnan(matrix).tolist()
     assert png(figure).startswith(b"\x89PNG")
+
+
+def test_the_data_alone_is_every_point_of_every_class():
+    figure = labelled_points(np.array([[0.0, 1.0], [5.0, -2.0], [1.0, 1.0]]), np.array([0, 1, 1]), ["a", "b"])
+    drawn = [c.get_offsets().tolist() for c in figure.axes[0].collections if isinstance(c, PathCollection)]
+    assert drawn == [[[0.0, 1.0]], [[5.0, -2.0], [1.0, 1.0]]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_lines_lie_where_they_are_zero_and_the_outlier_is_within_its_panel_and_ringed():
+    points, labels = np.array([[-1.0, 0.0], [1.0, 0.5], [-16.0, 0.0], [1.2, -0.5]]), np.array([1, 0, 1, 0])
+    lines = {
+        "slanted": np.array([1.0, 2.0, -1.0]),
+        "level": np.array([-0.2, 0.0, 1.0]),
+        "upright": np.array([1.0, 1.0, 0.0]),
+    }
+    studies = {name: LinearStudy(points, labels, outlier, lines) for name, outlier in (("far", 2), ("near", 3))}
+    figure = linear_boundaries(studies, ["right", "left"])
+    rings = [axes.collections[2].get_offsets().tolist() for axes in figure.axes]
+    assert rings == [[[-16.0, 0.0]], [[1.2, -0.5]]]
+    axes = figure.axes[0]
+    assert axes.get_xlim()[0] < -16
+    assert axes.get_xlim()[1] > 1.2
+    for line, (bias, *w) in zip(axes.lines, lines.values(), strict=True):
+        first, second = np.array(line.get_xy1()), np.array(line.get_xy2())
+        assert bias + w @ first == pytest.approx(0, abs=1e-12)
+        assert bias + w @ second == pytest.approx(0, abs=1e-12)
+        assert not np.allclose(first, second)
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_a_sheet_holds_the_first_images_of_each_class():
+    images, labels = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8), np.array([0, 1] * 3)
+    figure = image_sheet(images, labels, ["a", "b"], per_class=2)
+    columns = [np.asarray(axes.images[0].get_array())[::2, 0].tolist() for axes in figure.axes]
+    assert columns == [[0, 2], [1, 3]]
+    with pytest.raises(UserError, match="class a has 3 images: give per_class=3"):
+        image_sheet(images, labels, ["a", "b"], per_class=4)

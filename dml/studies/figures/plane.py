@@ -85,6 +85,26 @@ def decision_boundaries(
     return figure
 
 
+def labelled_points(points: NDArray[np.floating], labels: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+    """Draw points in the plane, each class in its colour and marker: the data alone, before any classifier.
+
+    Args:
+        points: (N,2).
+        labels: (N,).
+        class_names: Names by label.
+
+    Example:
+        >>> labelled_points(np.zeros((2, 2)), np.array([0, 1]), ["a", "b"]).axes[0].get_xlabel()
+        'first coordinate'
+    """
+    figure = Figure(figsize=(5, 4.2), layout="constrained")
+    axes = figure.add_subplot(aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+    _scatter(axes, points, labels, class_names, size=16)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
 def density_maps(grid: PlaneGrid, densities: Mapping[str, Floats], unit: str, columns: int = 5) -> Figure:
     """Draw densities over the plane on one logarithmic colour scale, which a bar explains.
 
@@ -123,11 +143,13 @@ def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
 
 
-def _scatter(axes: Axes, points: NDArray[np.floating], labels: NDArray[np.int64], class_names: Sequence[str]) -> None:
+def _scatter(
+    axes: Axes, points: NDArray[np.floating], labels: NDArray[np.int64], class_names: Sequence[str], size: float = 7
+) -> None:
     for label, name in enumerate(class_names):
         colour, marker = COLOURS[label % len(COLOURS)], MARKERS[label % len(MARKERS)]  # both differ: legible in print
         chosen = points[labels == label]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=7, c=colour, marker=marker, linewidths=0, label=name)
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=size, c=colour, marker=marker, linewidths=0, label=name)
 
 
 def _frame(axes: Axes, grid: PlaneGrid, title: str) -> None:
