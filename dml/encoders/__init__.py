@@ -1,7 +1,7 @@
 """Encoders: networks from images (B,C,H,W) to embeddings (B,D)."""
 
 from dml.encoders.alexnet import AlexNetEncoder
-from dml.encoders.base import Encoder, materialize
+from dml.encoders.base import Encoder, materialize, settle
 from dml.encoders.conv import ConvEncoder
 from dml.encoders.flatten import FlattenEncoder
 from dml.encoders.hashing import encoder_hash
@@ -32,4 +32,5 @@ __all__ = [
     "layers_of",
     "materialize",
     "pretrained_encoder",
+    "settle",
 ]

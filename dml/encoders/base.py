@@ -80,3 +80,31 @@ def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
     finally:
         network.train(training)
     return tuple(output.shape[1:])
+
+
+def settle(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Bring a network whose weights were loaded to the state it had in training, its lazy layers with it.
+
+    `load_state_dict` gives a lazy layer its weights and leaves its sizes at 0; where the first images came first they
+    are told, and `encoder_hash` is of them too.
+
+    Args:
+        network: With its weights.
+        input_shape: Of one input, without the batch.
+
+    Example:
+        >>> layer = nn.LazyLinear(2)
+        >>> _ = layer.load_state_dict(nn.Linear(3, 2).state_dict())
+        >>> settle(layer, (3,))
+        >>> layer
+        Linear(in_features=3, out_features=2, bias=True)
+    """
+    materialize(network, input_shape)
+    for layer in network.modules():
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, Tensor):
+            first, second = weight.shape[0], weight.shape[1] if weight.ndim > 1 else 0
+            inputs = first if getattr(layer, "transposed", False) else second * int(getattr(layer, "groups", 1))
+            for name, size in (("in_channels", inputs), ("in_features", second), ("num_features", first)):
+                if getattr(layer, name, None) == 0:
+                    setattr(layer, name, size)

@@ -12,13 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
-from torch import nn
 
 from dml import __version__, runs
 from dml.data import ImageData
 from dml.data.sources.bounds import leads_outside
 from dml.embeddings import spread_positions
-from dml.encoders import Encoder, encoder_hash, materialize, pretrained_encoder
+from dml.encoders import encoder_hash, pretrained_encoder, settle
 from dml.errors import UserError, reason_of
 from dml.export.card import Facts, model_card
 from dml.export.golden import Queries, golden_count, write_queries
@@ -73,7 +72,7 @@ def export_run(
     if data.catalog.values is not None:
         raise UserError(f"run {embedder.folder} is of numbers that are no bytes of images: there is nothing to decode")
     encoder = pretrained_encoder(str(embedder.folder), checkpoint, runs_dir).eval()
-    _settle(encoder, embedder.image_shape)
+    settle(encoder, embedder.image_shape)
     network = PixelEncoder(encoder, *data.scale).float().eval()
     content = write_onnx(network, embedder.image_shape)
     with _new_folder(output, overwrite) as folder:
@@ -100,19 +99,6 @@ def export_run(
         _finish(folder, embedder.folder, about, calibration, absent, len(references.ids))
         size = sum(file.stat().st_size for file in folder.iterdir())
     return Exported(output, size, checks, absent)
-
-
-def _settle(encoder: Encoder, image_shape: tuple[int, int, int]) -> None:
-    """Have layers that were lazy tell their sizes, as they do in training: the encoder's hash is of these too."""
-    materialize(encoder, image_shape)
-    for module in encoder.modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, nn.Linear):
-            module.in_features = module.weight.shape[1]
-        elif isinstance(module, nn.modules.conv._ConvNd) and not module.transposed:
-            module.in_channels = module.weight.shape[1] * module.groups
-        elif isinstance(module, nn.modules.batchnorm._NormBase) and weight is not None:
-            module.num_features = len(weight)
 
 
 def check_output(output: Path, overwrite: bool) -> None:

@@ -15,7 +15,7 @@ from dml.data.images.batch import DecodedRows, usable_cores
 from dml.data.images.decode import decode_image
 from dml.data.sources.listing import Listing
 from dml.data.streaming import Decoded, stream_images
-from dml.encoders import encoder_hash, materialize, pretrained_encoder
+from dml.encoders import encoder_hash, pretrained_encoder, settle
 from dml.errors import UserError
 from dml.search.embedded import Embedded, embed_files, embed_held
 from dml.search.store import METRICS
@@ -77,8 +77,7 @@ class RunEmbedder:
     @property
     def encoder_hash(self) -> str:
         """The hash of the encoder alone, by which `dml calibrate` names it."""
-        materialize(self.encoder, self.image_shape)  # at its first image a lazy layer changes its class
-        _tell_sizes(self.encoder)
+        settle(self.encoder, self.image_shape)
         return encoder_hash(self.encoder)
 
     def embed(self, listing: Listing, positions: NDArray[np.int64]) -> Iterator[Embedded]:
@@ -116,18 +115,6 @@ class RunEmbedder:
         images = (batch.images.to(self._device) - mean) / std
         rows = self.encoder(images).float().cpu().numpy()
         return Embedded(batch.positions, rows, batch.sizes, batch.failures)
-
-
-def _tell_sizes(network: torch.nn.Module) -> None:
-    """Give lazy layers whose weights were loaded the sizes that they have where an image came first."""
-    for layer in network.modules():
-        weight = getattr(layer, "weight", None)
-        if isinstance(weight, torch.Tensor):
-            first, second = weight.shape[0], weight.shape[1] if weight.ndim > 1 else 0
-            inputs = first if getattr(layer, "transposed", False) else second * getattr(layer, "groups", 1)
-            for name, size in (("in_channels", inputs), ("in_features", second), ("num_features", first)):
-                if getattr(layer, name, None) == 0:
-                    setattr(layer, name, size)
 
 
 def _hash(file: Path, more: str) -> str:

@@ -77,7 +77,7 @@ def test_four_packages_are_enough_small_and_fast(bare, place):
     image = sorted((place / "photos").rglob("*.png"))[5]
     done, _ = _run(bare, "-c", _TOLD, "search", "artefact", image, "-k", "5", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert not _FOREIGN & set(json.loads(done.stderr))
+    assert not _FOREIGN & set(json.loads(done.stderr.splitlines()[-1]))
     found = Searcher.load("artefact")([image], k=5)
     told = json.loads(done.stdout)["queries"][0]
     threshold = json.loads(done.stdout)["threshold"]
