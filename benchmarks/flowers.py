@@ -8,6 +8,7 @@ below benchmarks/results, with the curves of training.
 """
 
 import argparse
+import io
 import json
 import shutil
 import statistics
@@ -17,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
-from dml import runs
+from dml import reports, runs
 from dml.callbacks.evaluation import embed
 from dml.cli import main
 from dml.cli.trainer import TrainerCLI
+from dml.data import ImageData, StratifiedSplit
 from dml.encoders import FlattenEncoder, pretrained_encoder
 from dml.neighbors import KNNClassifier
 from dml.reports.events import read_curves
+from dml.studies.figures import image_sheet
 
 # name of the recipe -> the row, the experiment, the reference's validation accuracy (on other images)
 EXPERIMENTS = {
@@ -88,6 +92,18 @@ def keep(folder: Path, row: str, seed: int, counting_itself: float | None = None
         shutil.copy(picture, RESULTS / "pictures" / f"{row}_weights.png")
 
 
+def draw_sheet(root: str) -> None:
+    """Draw five photographs of each species."""
+    data = ImageData(root=root, image_size=64, split=StratifiedSplit(val=120, test=0))
+    data.setup("fit")
+    pixels = data.thumbnails(data.parts.train)
+    assert pixels is not None
+    labels = data.catalog.labels[data.parts.train]
+    figure = image_sheet(pixels.permute(0, 2, 3, 1).numpy(), labels, data.class_names, per_class=5)
+    drawn = Image.open(io.BytesIO(reports.png(figure))).convert("RGB")
+    drawn.save(RESULTS / "pictures" / "A_sheet.jpg", quality=85)  # a sixth of a PNG's bytes
+
+
 def sweep_margins(root: str, seeds: list[int], runs_dir: Path) -> None:
     """A5: A4 at 15 margins by `dml sweep`, which goes on where it was stopped; validated once, after the last epoch."""
     keys = [
@@ -131,8 +147,12 @@ def report() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS))
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/flowers"))
+    parser.add_argument("--sheet", action="store_true", help="draw photographs of each class instead")
     parser.add_argument("--margins", action="store_true", help="sweep A4's margin instead")
     options = parser.parse_args()
+    if options.sheet:
+        draw_sheet(options.root)
+        return
     if options.margins:
         sweep_margins(options.root, options.seeds, options.runs_dir)
         return
