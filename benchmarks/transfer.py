@@ -24,15 +24,20 @@ import torch
 from lightning.pytorch import Trainer
 
 from dml import runs
+from dml.callbacks.evaluation import embed
 from dml.cli import main
+from dml.cli.trainer import TrainerCLI
 from dml.data import ImageData, StratifiedSplit
-from dml.encoders import AlexNetEncoder
+from dml.encoders import AlexNetEncoder, pretrained_encoder
+from dml.evaluation.projection import project
 from dml.heads import MLPHead
 from dml.modules import ClassifierModule
+from dml.reports import embedding_map, png
 from dml.reports.events import read_curves
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "cifar10"
 RESULTS = Path(__file__).parent / "results"
+LOST = 4  # the exit code of a fit whose embedding collapsed
 ENCODERS = {"B2_stated": "triplet_alexnet_squared", "B2": "triplet_alexnet"}
 HEADS = {"B3": "linear_head", "B4": "mlp_head", "B_tuned": "fine_tuned"}
 # what each setting of B1 changes, the others as stated
@@ -53,26 +58,48 @@ def fit(config: str, row: str, seed: int, options: argparse.Namespace, *keys: st
         words = ["fit", "--config", str(CONFIGS / f"{config}.yaml"), "--data.root", options.root]
         words += ["--runs_dir", str(options.runs_dir), "--name", run.name, "--seed_everything", str(seed), *keys]
         words += ["--ckpt_path", "last"] if (run / runs.CONFIG).exists() else []
-        if code := main(words):
+        code = main(words)
+        if code == LOST:  # the embedding collapsed: score what the last step left
+            code = score_last(run, options)
+        if code:
             raise SystemExit(code)
     keep(run, row, seed)
     scores: dict[str, dict[str, float]] = runs.read_json(run / runs.SCORES)
     return scores
 
 
+def score_last(run: Path, options: argparse.Namespace) -> int:
+    """Score the last weights of a run that ended as lost, and draw the map of its embedding; return the exit code."""
+    where = ["--data.root", options.root, "--ckpt_path", "last", "--output", str(run / runs.SCORES)]
+    if code := main(["evaluate", "--run", run.name, "--runs_dir", str(options.runs_dir), *where]):
+        return code
+    data = TrainerCLI(["--config", str(run / runs.CONFIG), "--data.root", options.root], None).datamodule
+    data.setup("fit")
+    encoder = pretrained_encoder(str(run), checkpoint="last").eval()
+    shown = embed(encoder, data.ordered_dataloader(data.parts.val), torch.device("cpu")).spread_evenly(2000)
+    flat, how = project(shown.embeddings, "tsne")
+    figure = embedding_map(flat, shown.labels, data.class_names, f"{len(flat)} held-back images ({how})")
+    (run / runs.PICTURES).mkdir(exist_ok=True)
+    runs.write_bytes(run / runs.PICTURES / "projection.png", png(figure))
+    return 0
+
+
 def keep(run: Path, row: str, seed: int) -> None:
-    """Keep a run's scores, with its cost, its curves and the map of its embedding below benchmarks/results."""
+    """Keep a run's scores and cost, those of its classes, its curves and the map of its embedding."""
     cost = runs.read_json(run / runs.PROTOCOL).get("cost", {})
     seconds = {name: value for name, value in cost.items() if name.endswith("seconds")}
-    runs.write_json(
-        RESULTS / "scores" / row / f"seed{seed}.json", runs.read_json(run / runs.SCORES) | {"cost": seconds}
-    )
     curves = {
         name: [steps, [float(f"{value:.5g}") for value in values]]
         for name, (steps, values) in read_curves(run).items()
         if name in CURVES
     }
     runs.write_bytes(RESULTS / "curves" / row / f"seed{seed}.json", f"{json.dumps(curves)}\n".encode())
+    scores = runs.read_json(run / runs.SCORES) | {"cost": seconds}
+    if "train/accuracy" in curves:  # the last epoch's mean, with dropout and augmentation where there are any
+        scores = {"train": {"accuracy": curves["train/accuracy"][1][-1]}} | scores
+    runs.write_json(RESULTS / "scores" / row / f"seed{seed}.json", scores)
+    if seed == 0 and (classes := runs.classes_path(run, "val")).exists():
+        runs.write_bytes(RESULTS / "classes" / f"{row}.json", classes.read_bytes())
     if seed == 0 and (picture := run / runs.PICTURES / "projection.png").exists():
         shutil.copy(picture, RESULTS / "pictures" / f"{row}_tsne.png")
 
