@@ -86,6 +86,7 @@ class RunFolder(Callback):
             print(printable(_announce(about)), flush=True)
         protocol = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            runs.TRAINED_IN: runs.working_directory(self.run),
             "started_at_step": trainer.global_step,  # above 0 where the run was resumed
             "seed": self._seed,
             "data": about,

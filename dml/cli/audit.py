@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import runs
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.messages import one_line
 from dml.cli.numbers import real
 from dml.cli.options import Parser, add_config, add_trust, check_aliases, with_split
@@ -42,16 +43,20 @@ def main(arguments: list[str]) -> int:
     configs = list(options.config)
     if options.run is not None:
         configs.insert(0, runs.recipe_text(runs.read_to_score(runs.find_run(options.run, options.runs_dir))))
-    data = read_data(configs, keys)
+    with json_alone(options.json) as print_json:
+        data = read_data(configs, keys)
 
-    from dml.cli.guards import quiet
-    from dml.data.audit import audit_data
+        from dml.cli.guards import quiet
+        from dml.data.audit import audit_data
 
-    quiet()
-    found = audit_data(data, options.near)
-    print(describe(found, data.split_hash))
-    if options.output:
-        runs.write_json(Path(options.output), {"split_hash": data.split_hash, **found.as_dict()})
+        quiet()
+        found = audit_data(data, options.near)
+        told = {"split_hash": data.split_hash, **found.as_dict()}
+        print(describe(found, data.split_hash))
+        if options.output:
+            runs.write_json(Path(options.output), told)
+        if options.json:
+            print_json(told)
     return LEAKS if found.leaks else 0
 
 
@@ -75,6 +80,7 @@ def build_parser() -> Parser:
         help="correlation of near duplicates (0.995); 2 looks for none",
     )
     parser.add_argument("--output", metavar="FILE", help="write everything found to a JSON file")
+    add_json(parser)
     add_trust(parser)
     return parser
 
@@ -90,7 +96,7 @@ def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
     from dml.cli.guards import construction
     from dml.data import ImageData
 
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(ImageData, "data", fail_untyped=False)  # other libraries' samplers name no types
     parser.set_defaults({"data.on_error": "skip", "data.on_flaw": "keep"})
     words, blocks = [], []
@@ -109,7 +115,8 @@ def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
             runs.check_classes(parsed)
             data: ImageData = parser.instantiate(parsed).data
     except (ArgumentError, ImportError, AttributeError) as error:
-        raise UserError(one_line(str(error))) from error
+        names = [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
+        raise UserError(one_line(str(error), [*names, "run", "runs_dir", "near", "output"])) from error
     return data
 
 

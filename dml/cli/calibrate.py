@@ -1,10 +1,12 @@
 """`dml calibrate`: the distance that means "same class", and the promise that goes with it; `RUN/calibration.json`."""
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
 from dml.cli.embedded import embed_run, is_own, run_parser
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.numbers import real, whole
 from dml.cli.options import Parser
 from dml.errors import UserError
@@ -30,6 +32,15 @@ _LEVEL = 0.95  # of the intervals
 def main(arguments: list[str]) -> int:
     """Calibrate, write the record, print what it promises and what it does; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    with json_alone(options.json) as print_json:
+        found = _calibrate(options, keys)
+        if options.json and found is not None:
+            print_json(found)
+    return 0
+
+
+def _calibrate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] | None:
+    """Write and print; return what was written, None in all processes but the first."""
     run, cli, queries, references = embed_run(options, keys)
 
     from dml.callbacks.collector import encoder_of
@@ -52,19 +63,17 @@ def main(arguments: list[str]) -> int:
         "classes_were_trained_on": trained_on,
     }
     output = Path(options.output) if options.output else run / CALIBRATION if is_own(options, keys) else None
-    if cli.trainer.is_global_zero:
-        if output is not None:
-            runs.write_json(output, record(found, here, unseen) | about)
-        print("\n".join(_lines(found, here, unseen, metric)))
-        if trained_on:
-            print(
-                "\nThe encoder was trained on these classes and keeps them apart better than new ones, for which this"
-            )
-            print("is no promise: data.split=dml.data.ClassDisjointSplit trains one that never saw its validation's.")
-        print(
-            f"\nwritten to {output}" if output else "\nsettings differ from the run's own: not written without --output"
-        )
-    return 0
+    if not cli.trainer.is_global_zero:
+        return None
+    told = record(found, here, unseen) | about
+    if output is not None:
+        runs.write_json(output, told)
+    print("\n".join(_lines(found, here, unseen, metric)))
+    if trained_on:
+        print("\nThe encoder was trained on these classes and keeps them apart better than new ones, for which this")
+        print("is no promise: data.split=dml.data.ClassDisjointSplit trains one that never saw its validation's.")
+    print(f"\nwritten to {output}" if output else "\nsettings differ from the run's own: not written without --output")
+    return told | {"written_to": output}
 
 
 def build_parser() -> Parser:
@@ -88,6 +97,7 @@ def build_parser() -> Parser:
         help="for so many new classes taken together (as many as here)",
     )
     parser.add_argument("--output", metavar="FILE", help=f"where the record goes (RUN/{CALIBRATION})")
+    add_json(parser)
     return parser
 
 

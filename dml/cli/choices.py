@@ -1,11 +1,11 @@
 """`dml list`: what there is to choose from, one line each, read from the sources' first lines without loading torch."""
 
 import ast
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from dml.cli.json_output import json_text
 from dml.cli.options import Parser
 from dml.runs.score_names import score_names
 from dml.runs.shipped import shipped_recipes
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
     listed = [options.what] if options.what else [*KINDS, *OTHERS]
     if options.json:
-        print("\n".join(json.dumps({what: choices(what)}, ensure_ascii=False) for what in listed))
+        print("\n".join(json_text({what: choices(what)}, indent=None) for what in listed))
     else:
         print("\n\n".join(map(told, listed)))
     return 0

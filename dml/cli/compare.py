@@ -1,8 +1,12 @@
 """`dml compare`: the difference between two runs with an interval and a test, on the same queries."""
 
-from typing import TYPE_CHECKING
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dml import runs
+from dml.cli.json_output import add_json, json_alone, plain
 from dml.cli.numbers import real
 from dml.cli.options import Parser, add_trust
 
@@ -13,6 +17,18 @@ if TYPE_CHECKING:  # importing it loads torch, which --help must not
 def main(arguments: list[str]) -> int:
     """Print each score of both runs, the difference, its interval and its p-values; return 0."""
     options = build_parser().parse_args(arguments)
+    with json_alone(options.json) as print_json:
+        found = _compare(options)
+        if options.output:
+            runs.write_json(Path(options.output), plain(found))
+            print(f"\nwritten to {options.output}")
+        if options.json:
+            print_json(found)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> dict[str, Any]:
+    """Print the table and return what it holds."""
     first, second = (runs.find_run(run, options.runs_dir) for run in (options.first, options.second))
 
     from dml.cli import evaluate  # loads torch, which --help must not
@@ -33,7 +49,23 @@ def main(arguments: list[str]) -> int:
         print("Each interval goes with its own score's p, the one not corrected.")
     if told := _told_flips(rows[options.primary], options.level):
         print(told)
-    return 0
+    about = {"first": first, "second": second, "split": options.split, "level": options.level}
+    return about | {"primary": options.primary, "scores": {name: _record(row) for name, row in rows.items()}}
+
+
+def _record(row: "Comparison") -> Mapping[str, Any]:
+    """Return one score of both runs by name."""
+    change = row.change
+    flips = None if row.flips is None else dict(zip(("p_value", "least_p_value", "classes"), row.flips, strict=True))
+    return {
+        "first": row.first,
+        "second": row.second,
+        "difference": change.difference,
+        "interval": [change.low, change.high],
+        "p_value": change.p_value,
+        "corrected_p_value": row.corrected_p,
+        "sign_flips": flips,
+    }
 
 
 def _told_flips(row: "Comparison", level: float) -> str:
@@ -64,5 +96,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--primary", default="map_at_r", metavar="SCORE", help="the score that decides; others are corrected (map_at_r)"
     )
+    parser.add_argument("--output", metavar="FILE", help="also write what --json prints to a file")
+    add_json(parser)
     add_trust(parser)
     return parser

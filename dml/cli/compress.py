@@ -1,11 +1,11 @@
 """`dml compress`: what fewer dimensions and fewer bits cost a run's retrieval, beside the full embedding."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dml.cli.embedded import embed_run, run_parser
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.numbers import wholes
 from dml.cli.options import Parser
 
@@ -32,8 +32,21 @@ _HALF_A_POINT = 0.005
 def main(arguments: list[str]) -> int:
     """Print one row per way, size and number of bits; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
-    quiet = ["--trainer.enable_progress_bar=false"] if options.json else []
-    _, cli, queries, references = embed_run(options, [*keys, *quiet])
+    with json_alone(options.json) as print_json:
+        size, full, found = _compress(options, keys)
+        if found is not None and options.json:
+            rows = [_plain(each, size) for each in found]
+            print_json({"full": full | {"dims": size, "bytes": 4 * size}, "rows": rows})
+        elif found is not None:
+            print(table(full, found, size))
+    return 0
+
+
+def _compress(
+    options: argparse.Namespace, keys: list[str]
+) -> "tuple[int, dict[str, float], Sequence[Compressed] | None]":
+    """Return the size of the full embedding, its scores, and the rows; None in all processes but the first."""
+    _, cli, queries, references = embed_run(options, keys)
 
     from dml.evaluation import compress
 
@@ -41,14 +54,7 @@ def main(arguments: list[str]) -> int:
     train = _training_embeddings(cli, references)
     settings = dims, options.bits, options.ways, cli.evaluation.metric
     full, found = compress(queries, references, train, *settings, max_memory=cli.evaluation.max_memory)
-    if cli.trainer.is_global_zero:
-        size = queries.dim
-        if options.json:
-            rows = [_plain(each, size) for each in found]
-            print(json.dumps({"full": full | {"dims": size, "bytes": 4 * size}, "rows": rows}, indent=2))
-        else:
-            print(table(full, found, size))
-    return 0
+    return queries.dim, full, found if cli.trainer.is_global_zero else None
 
 
 def build_parser() -> Parser:
@@ -62,7 +68,7 @@ def build_parser() -> Parser:
         "--bits", type=_bits, default=(1, 4, 8, 32), metavar="N,N", help="of a coordinate: 32, or 1 to 16 (1,4,8,32)"
     )
     parser.add_argument("--ways", type=_ways, default=("cut", "pca"), metavar="WAY,WAY", help="cut, pca (both)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_json(parser)
     return parser
 
 

@@ -25,8 +25,8 @@ def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None
     if not is_address(address):
         told = "is no address of a store: write postgresql://… or qdrant://…"
         raise UserError(f"--to {printable(without_password(address))} {told}")
-    if options.output or options.measure:
-        name = "output" if options.output else "measure"
+    if options.output or options.measure or options.json:
+        name = "output" if options.output else "measure" if options.measure else "json"
         raise UserError(f"--{name} is of files: leave it out with a store elsewhere")
     if path is None and not (options.add or options.remove or options.factory):
         from dml.search.remote import RemoteStore

@@ -2,15 +2,16 @@
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dml import runs
 from dml.cli.embedding_files import read_sets
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.numbers import memory, wholes
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
 from dml.cli.scoring import record_evaluation, record_scores, record_test_reading
+from dml.cli.told_scores import tell_recorded, tell_scores
 from dml.errors import UserError
 
 EXAMPLES = """examples:
@@ -29,6 +30,15 @@ EXAMPLES = """examples:
 def main(arguments: list[str]) -> int:
     """Score, write `scores.json` and the scores of single queries, print a table; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    with json_alone(options.json) as print_json:
+        found = _evaluate(options, keys)
+        if options.json and found is not None:
+            print_json(found)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] | None:
+    """Score and print the table; return what it holds, None in all processes but the first."""
     if options.queries is not None:
         return _score_images(options, keys)
     if options.references is not None:
@@ -82,10 +92,11 @@ def build_parser() -> Parser:
         metavar="FILE",
         help="where to write (a run's own scores.json, unless settings differ; without a run ./scores.json)",
     )
+    add_json(parser)
     return parser
 
 
-def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
+def _score_recipe(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] | None:
     """Embed with a run's best weights, or with a recipe's encoder as it is where no run is named."""
     if options.run is None and (options.config or keys):
         run, configs = None, with_default([to_score(config) for config in options.config], keys)
@@ -99,9 +110,9 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
         run is not None
         and is_own
         and not (options.output or any(_asked(options)[:3]))
-        and _tell_recorded(run, options.split)
+        and (recorded := tell_recorded(run, options.split)) is not None
     ):
-        return 0
+        return recorded
 
     from dml.callbacks.neighbor_record import write_record_of
     from dml.cli.trainer import TrainerCLI
@@ -116,7 +127,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
     if queries is None or references is None or found is None:
         raise UserError("this recipe's model gives no embeddings to score: choose an EmbeddingModule")
     if not cli.trainer.is_global_zero:
-        return 0
+        return None
     more = further_scores(
         queries, references, cli.evaluation.metric, cli.evaluation.max_memory, *_asked(options), cli.evaluation.rule
     )
@@ -128,11 +139,10 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> int:
         record_scores(output, options.split, cli, sections | {options.split: sections[options.split] | more})
     if run is not None and is_own:
         write_record_of(run, options.split, cli.evaluation, cli.datamodule)
-    _print(found.scores | more, found.intervals(), len(queries), len(references), output)
-    return 0
+    return tell_scores(found.scores | more, found.intervals(), len(queries), len(references), output)
 
 
-def _score_images(options: argparse.Namespace, keys: list[str]) -> int:
+def _score_images(options: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
     """Score a run's encoder on images that are not its own."""
     if options.embeddings or options.split != "val":
         raise UserError("--queries are the images to score: leave --embeddings and --split out")
@@ -145,11 +155,10 @@ def _score_images(options: argparse.Namespace, keys: list[str]) -> int:
     more = further_scores(query, reference, metric, max_memory, *_asked(options), rule)
     output = Path(options.output or runs.SCORES)
     record_evaluation(output, "queries", found, more, class_names)
-    _print(found.scores | more, found.intervals(), len(query), len(reference), output)
-    return 0
+    return tell_scores(found.scores | more, found.intervals(), len(query), len(reference), output)
 
 
-def _score_files(options: argparse.Namespace) -> int:
+def _score_files(options: argparse.Namespace) -> dict[str, Any]:
     from dml.evaluation import Evaluation, further_scores, score_queries
 
     query, reference = read_sets(options)
@@ -159,8 +168,7 @@ def _score_files(options: argparse.Namespace) -> int:
     more = further_scores(query, reference, metric, max_memory, *_asked(options))
     output = Path(options.output or runs.SCORES)
     record_evaluation(output, "embeddings", found, more, reference.class_names)
-    _print(found.scores | more, found.intervals(), len(query), len(reference), output)
-    return 0
+    return tell_scores(found.scores | more, found.intervals(), len(query), len(reference), output)
 
 
 def _asked(options: argparse.Namespace) -> tuple[bool, bool, str | None, dict[str, Any]]:
@@ -181,56 +189,6 @@ def _is_own(options: argparse.Namespace, keys: list[str], run: Path) -> bool:
     given.append((options.knn_ks, (recipe.get("k"),)))
     changed = keys or options.config or options.estimator or options.ckpt_path != "best"
     return not changed and all(option is None or option == own for option, own in given)
-
-
-def _tell_recorded(run: Path, split: str) -> bool:
-    """Print what the run holds already and return True, where nothing is missing and no weights are newer."""
-    files = [run / runs.SCORES, runs.queries_path(run, split), runs.neighbors_path(run, split)]
-    files.append(runs.classes_path(run, split))
-    trained = runs.find_checkpoint(run, "best").stat().st_mtime
-    if not all(file.exists() and file.stat().st_mtime >= trained for file in files):
-        return False
-    known = runs.read_scores(run / runs.SCORES)
-    scores, intervals = known.get(split, {}), known.get("intervals", {}).get(split, {})
-    ids = runs.read_arrays(files[1]).get("ids")
-    references = runs.read_arrays(files[2]).get("num_references")
-    if "map_at_r" not in scores or not intervals or ids is None or references is None:
-        return False
-    if ids.ndim != 1 or references.ndim or references.dtype.kind not in "iu":
-        return False  # damaged: it is made anew
-    print(interval_table(scores, intervals))
-    queries = len(ids) + int(scores.get("num_lone_queries", 0))
-    print(f"\n{queries} queries, {references} references; as recorded in {run / runs.SCORES}: nothing was missing")
-    return True
-
-
-def _print(
-    scores: Mapping[str, float],
-    intervals: Mapping[str, tuple[float, float]],
-    num_queries: int,
-    num_references: int,
-    output: Path | None,
-) -> None:
-    print(interval_table(scores, intervals))
-    written = f"written to {output}" if output else "settings differ from the run's own: not written without --output"
-    print(f"\n{num_queries} queries, {num_references} references; {written}")
-
-
-def interval_table(scores: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
-    """Return scores, one per line, with their intervals where they have one.
-
-    Example:
-        >>> print(interval_table({"map_at_r": 0.5, "num_lone_queries": 3.0}, {"map_at_r": (0.45, 0.55)}))
-        map_at_r          0.5000  [0.4500, 0.5500]
-        num_lone_queries       3
-    """
-    width = max(map(len, scores))
-    lines = []
-    for name, value in scores.items():
-        number = f"{value:>8.0f}" if name.startswith("num_") else f"{value:>8.4f}"
-        low_high = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
-        lines.append(f"{name:<{width}}{number}{low_high}")
-    return "\n".join(lines)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dml import runs
 from dml.cli.folds import fit_folds
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.numbers import whole
 from dml.cli.options import Parser, as_keys, trainer_parser, with_default
 from dml.cli.table import score_table
@@ -23,9 +24,12 @@ def main(arguments: list[str]) -> int:
     options, keys = build_parser().parse_known_args(arguments)
     if options.folds is not None:
         return fit_folds(options, keys)
-    with ExitStack() as stack:
+    with json_alone(options.json) as print_json, ExitStack() as stack:
         run, checkpoint, configs = _resolve(options, keys, stack)
-        return _train(run, checkpoint, as_keys(with_default(configs, keys), keys))
+        code, found = _train(run, checkpoint, as_keys(with_default(configs, keys), keys))
+        if options.json and found:
+            print_json(found)
+    return code
 
 
 def build_parser() -> Parser:
@@ -36,6 +40,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--folds", type=whole(least=2), metavar="K", help="cross-validation: K runs, whose validation classes differ"
     )
+    add_json(parser)
     return parser
 
 
@@ -70,22 +75,21 @@ def _resume(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> t
     return run, None, configs
 
 
-def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> int:
+def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> tuple[int, dict[str, Any]]:
+    """Train and tell how it went; return the exit code, and what was told where the training came to its end."""
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
 
     cli = TrainerCLI(keys, run)
     if not cli.fit(checkpoint):
         if cli.trainer.is_global_zero:
             print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
-        return 130
-    if cli.trainer.is_global_zero and not cli.rehearsal:
-        _report(cli, run)
-    return 0
+        return 130, {}
+    return 0, _report(cli, run) if cli.trainer.is_global_zero and not cli.rehearsal else {}
 
 
 def _advice(cli: "TrainerCLI", run: Path) -> list[str]:
     """Return commands for a run that learnt no more than its baselines: longer, with more variety, pretrained."""
-    again = f"  dml fit --config {run / runs.CONFIG} --name {run.name}"
+    again = f"dml fit --config {run / runs.CONFIG} --name {run.name}"
     lines = [f"{again}-longer --trainer.max_epochs {4 * max(1, int(cli.trainer.max_epochs or 1))}"]
     shape = cli.datamodule.image_shape
     if getattr(cli.datamodule, "transformed", True) is False and len(shape) == 3:
@@ -96,13 +100,19 @@ def _advice(cli: "TrainerCLI", run: Path) -> list[str]:
     return lines
 
 
-def _report(cli: "TrainerCLI", run: Path) -> None:
+def _report(cli: "TrainerCLI", run: Path) -> dict[str, Any]:
     from dml.reports.verdict import verdict  # loads matplotlib, which --help must not
 
     rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()}
-    print(score_table(rows | {"trained": cli.scores("val")["val"]}))
-    if (judged := verdict(runs.read_scores(run / runs.SCORES))) is not None:
+    rows["trained"] = cli.scores("val")["val"]
+    print(score_table(rows))
+    recorded, advice = runs.read_scores(run / runs.SCORES), []
+    if (judged := verdict(recorded)) is not None:
         print(f"\n{judged.text}")
-        if not judged.better:
-            print("\n".join(["To try next:", *_advice(cli, run)]))
+        advice = [] if judged.better else _advice(cli, run)
+        if advice:
+            print("\n".join(["To try next:", *(f"  {command}" for command in advice)]))
     print(f"\nrun       {run}\nmonitor   tensorboard --logdir {run.parent}\npictures  {run / runs.PICTURES}")
+    intervals = recorded.get("intervals", {}).get("val", {})
+    told = {"verdict": judged and judged.text, "better": judged and judged.better, "advice": advice}
+    return {"run": run, "split": "val", "scores": rows, "intervals": intervals, **told}

@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dml import cli, runs
+from dml.cli.json_output import json_alone
 from dml.cli.options import as_keys
 from dml.errors import UserError
 
@@ -34,10 +35,25 @@ def fit_folds(options: argparse.Namespace, keys: list[str]) -> int:
     name = options.name if options.name is not None else datetime.now().strftime("folds_%Y-%m-%d_%H-%M-%S")
     runs.check_name(name, "--name")
 
-    from dml.experiments.folds import Folds, fold_means, split_words
-    from dml.experiments.jobs import run_here
+    from dml.experiments.folds import fold_means, split_words
 
     split_words(keys, options.folds, 0)
+    with json_alone(options.json) as print_json:
+        folds = _fit_folds(options, keys, name)
+        means = fold_means(folds.scores("val"))
+        print("\n" + mean_table(means, {}))
+        print(f"\nvalidation scores, mean of {options.folds} folds with a 95 % interval; all of them in {folds.path}")
+        test = f"dml test --runs_dir {options.runs_dir} --run {name}"
+        print(f"test    {test}    each fold, and their concatenated embedding")
+        if options.json:
+            print_json({"folds": options.folds, "split": "val", "scores": _records(means), "written_to": folds.path})
+    return 0
+
+
+def _fit_folds(options: argparse.Namespace, keys: list[str], name: str) -> "Folds":
+    from dml.experiments.folds import Folds
+    from dml.experiments.jobs import run_here
+
     words = [word for config in options.config for word in ("--config", str(Path(config).resolve()))]
     folds = Folds(Path(options.runs_dir) / name, options.folds, [*words, *keys])
     start = run_here(cli.main)
@@ -46,10 +62,7 @@ def fit_folds(options: argparse.Namespace, keys: list[str]) -> int:
             print(f"fold {fold + 1} of {options.folds} ...", flush=True)
             folds.run_fold(fold, start)
         folds.write()
-    print("\n" + mean_table(fold_means(folds.scores("val")), {}))
-    print(f"\nvalidation scores, mean of {options.folds} folds with a 95 % interval; all of them in {folds.path}")
-    print(f"test    dml test --runs_dir {options.runs_dir} --run {name}    each fold, and their concatenated embedding")
-    return 0
+    return folds
 
 
 def score_folds(folder: Path, options: argparse.Namespace, keys: list[str]) -> int:
@@ -60,7 +73,15 @@ def score_folds(folder: Path, options: argparse.Namespace, keys: list[str]) -> i
     """
     if keys or options.config or options.output or options.ckpt_path != "best":
         raise UserError("a folder of folds is tested as it was trained: leave recipes, keys, --ckpt_path, --output out")
+    with json_alone(options.json) as print_json:
+        found = _score_folds(folder)
+        if options.json:
+            print_json(found)
+    return 0
 
+
+def _score_folds(folder: Path) -> dict[str, Any]:
+    """Score, print the table and return what it holds."""
     from dml.cli.scoring import record_evaluation
     from dml.evaluation import Evaluation, concatenate, score_queries
     from dml.experiments.folds import Folds, fold_means
@@ -87,9 +108,15 @@ def score_folds(folder: Path, options: argparse.Namespace, keys: list[str]) -> i
         found = Evaluation.of(score_queries(query, reference, *settings, metric=own.metric, groups=own.rule))
         scores = found.scores
         record_evaluation(folder / runs.SCORES, "test", found, {}, joined[0].class_names)
-    print("\n" + mean_table(fold_means(folds.scores("test")), scores))
+    means = fold_means(folds.scores("test"))
+    print("\n" + mean_table(means, scores))
     print(f"\ntest scores, mean of {len(pairs)} folds with a 95 % interval; all of them in {folds.path}")
-    return 0
+    about = {"folds": len(pairs), "split": "test", "scores": _records(means)}
+    return about | {"concatenated": scores, "written_to": folds.path}
+
+
+def _records(means: "Mapping[str, FoldMean]") -> dict[str, Any]:
+    return {name: {"mean": mean, "interval": [low, high]} for name, (mean, low, high) in means.items()}
 
 
 def mean_table(means: "Mapping[str, FoldMean]", concatenated: Mapping[str, float]) -> str:

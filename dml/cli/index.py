@@ -2,10 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dml import runs
 from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures, told_change
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.options import Parser, add_trust
 from dml.cli.threshold import kept_calibration, told_threshold
 from dml.errors import UserError, printable
@@ -13,6 +14,7 @@ from dml.errors import UserError, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dml.search import Change
     from dml.search.remote import RemoteStore
     from dml.search.store import Store
     from dml.search.structure import Measured
@@ -36,30 +38,44 @@ The password stands in the address, in PGPASSWORD or ~/.pgpass, or in QDRANT_API
 def main(arguments: list[str]) -> int:
     """Bring an index up to date and tell what it holds; return 0, or 1 where some images cannot be read."""
     options = build_parser().parse_args(arguments)
+    with json_alone(options.json) as print_json:
+        code, told = _index(options)
+        if options.json:
+            print_json(told)
+    return code
 
+
+def _index(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    """Do what is asked for, and return the exit code and what was told of an index in a file."""
     from dml.cli.elsewhere import index_elsewhere
     from dml.search.address import is_address
 
     if is_address(options.run):
         if options.to:
             raise UserError("--to goes with a run or a file: an index elsewhere is changed in its place")
-        return index_elsewhere(options, options.run, None, None)
+        return index_elsewhere(options, options.run, None, None), {}
     found, run = find_index(options.run, options.output, options.runs_dir)
     path = Path(found)
     if options.to:
-        return index_elsewhere(options, options.to, path, run)
+        return index_elsewhere(options, options.to, path, run), {}
+    told: dict[str, Any] = {"index": path}
     if not (options.add or options.remove or options.factory):
-        (_measure if options.measure else _describe)(path)
-        return 0
+        return 0, told | (_measure(path) if options.measure else _describe(path))
     if options.remove:
         from dml.search.update import remove_images
 
-        print(f"{path}: {remove_images(path, options.remove)} images removed")
-    failures = _add(path, run, options) if options.add or options.factory else []
+        told["removed"] = remove_images(path, options.remove)
+        print(f"{path}: {told['removed']} images removed")
+    failures: list[tuple[str, str]] = []
+    if options.add or options.factory:
+        change = _add(path, run, options)
+        removed = told.get("removed", 0) + change.removed
+        told |= change._asdict() | {"removed": removed, "measured": [row._asdict() for row in change.measured]}
+        failures = change.failures
     if options.measure:
         print()
-        _measure(path)
-    return tell_failures(failures)
+        told |= _measure(path)
+    return tell_failures(failures), told
 
 
 def build_parser() -> Parser:
@@ -93,6 +109,7 @@ def build_parser() -> Parser:
         "--measure", action="store_true", help="what dml search's --expand, --augment and --rerank gain and cost here"
     )
     add_listing_options(parser)
+    add_json(parser)
     add_trust(parser)
     return parser
 
@@ -129,7 +146,7 @@ def run_of(store: "Store | RemoteStore", runs_dir: str) -> str:
     raise UserError(f"run {printable(str(made))!r}, which {store.path} was made with, is gone: give --run")
 
 
-def _add(path: Path, run: str | None, options: argparse.Namespace) -> list[tuple[str, str]]:
+def _add(path: Path, run: str | None, options: argparse.Namespace) -> "Change":
     from dml.data.images.read import bar
     from dml.search.store import Store
     from dml.search.update import update_store
@@ -151,7 +168,7 @@ def _add(path: Path, run: str | None, options: argparse.Namespace) -> list[tuple
     print(told_change(path, change))
     if change.measured:
         print(f"\n{measured_table(change.measured)}")
-    return change.failures
+    return change
 
 
 def measured_table(measured: "Sequence[Measured]") -> str:
@@ -172,16 +189,18 @@ def measured_table(measured: "Sequence[Measured]") -> str:
     return "\n".join(lines)
 
 
-def _measure(path: Path) -> None:
+def _measure(path: Path) -> dict[str, Any]:
     from dml.search.gain import measure_gains
     from dml.search.store import Store
 
     print(f"{'':<18}  recall_at_1  map_at_r  seconds")
-    for row in measure_gains(Store(path)):
+    rows = measure_gains(Store(path))
+    for row in rows:
         print(f"{row.name:<18}  {row.recall_at_1:>11.4f}  {row.map_at_r:>8.4f}  {row.seconds:>7.2f}")
+    return {"gains": [row._asdict() for row in rows]}
 
 
-def _describe(path: Path) -> None:
+def _describe(path: Path) -> dict[str, Any]:
     import numpy as np
 
     from dml.search.calibration import parse_calibration
@@ -198,3 +217,5 @@ def _describe(path: Path) -> None:
     if about.calibration is not None:
         found = parse_calibration(about.calibration, "its calibration")
         print(f"unknown  {printable(told_threshold(found, 'its run', len(store)))}")
+    facts = {"images": len(store), "dim": store.dim, "metric": about.metric, "factory": about.factory}
+    return facts | {"run": about.run, "weights": about.weights, "roots": about.roots, "classes": dict(named)}

@@ -1,8 +1,8 @@
 """`dml runs`: all runs of a folder beside each other, the best first."""
 
-import json
 from collections.abc import Sequence
 
+from dml.cli.json_output import json_text
 from dml.cli.options import Parser
 from dml.experiments.leaderboard import SCORES, LeaderboardRow, leaderboard
 
@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
     rows = leaderboard(options.runs_dir, options.split, options.score)
     if options.json:
-        print(json.dumps([row._asdict() for row in rows], indent=2))
+        print(json_text([row._asdict() for row in rows]))
         return 0
     names = [name for name in SCORES if any(name in row.scores for row in rows)]
     if options.score:

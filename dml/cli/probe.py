@@ -2,9 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dml import cli, runs
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.numbers import real, whole, wholes
 from dml.cli.options import Parser, add_trust
 from dml.errors import UserError
@@ -32,6 +33,15 @@ examples:
 def main(arguments: list[str]) -> int:
     """Run what is missing, print one table, write the records and one picture; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    with json_alone(options.json) as print_json:
+        found = _probe(options, keys)
+        if options.json:
+            print_json(found)
+    return 0
+
+
+def _probe(options: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
+    """Run what is missing, and return what the table shows."""
     if any(key.partition("=")[0] == "--labelled" for key in keys):
         raise UserError("--labelled is now --shares 0.01,1.0 (of each class) or --per_class 1,5 (images of each class)")
     run = runs.find_run(options.run, options.runs_dir)
@@ -47,8 +57,7 @@ def main(arguments: list[str]) -> int:
     print(f"{run}: {len(cells)} cells, {len(cells) - missing} of them recorded", flush=True)
     for _ in run_probe(probe, cells, run_here(cli.main), _tell):
         pass
-    _report(probe, cells, run)
-    return 0
+    return _report(probe, cells, run)
 
 
 def build_parser() -> Parser:
@@ -86,6 +95,7 @@ def build_parser() -> Parser:
         metavar="N",
         help="neighbours that vote (5; 1 where a class has fewer images)",
     )
+    add_json(parser)
     add_trust(parser)
     return parser
 
@@ -94,7 +104,7 @@ def _tell(cell: "Cell", accuracy: float) -> None:
     print(f"  {cell.row:<22} {cell.labelled!s:>5} labels, seed {cell.seed}: {accuracy:.3f}", flush=True)
 
 
-def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
+def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> dict[str, Any]:
     from dml.experiments.mean_sd import mean_sd
     from dml.experiments.probe import FOLDER, csv_of, table_of
     from dml.reports import png, probe_curves
@@ -112,6 +122,7 @@ def _report(probe: "Probe", cells: "list[Cell]", run: Path) -> None:
     picture = run / runs.PICTURES / "probe.png"
     runs.write_bytes(picture, png(probe_curves(table, f"Probe of {run.name}")))
     print(f"\nvalidation accuracy, mean ± sd over the seeds; records in {run / FOLDER}, picture {picture}")
+    return {"run": run, "split": "val", "accuracy": table, "records": run / FOLDER, "picture": picture}
 
 
 def _shares(text: str) -> tuple[float, ...]:

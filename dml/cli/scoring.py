@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dml import runs
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
 from dml.cli.table import score_table
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.evaluation import ClassCounts, Evaluation
 
 Split = Literal["val", "test"]
+Sections = dict[str, dict[str, float]]
 
 
 def score_parser(verb: str, images: str) -> Parser:
@@ -28,17 +30,27 @@ def score_parser(verb: str, images: str) -> Parser:
     parser.add_argument(
         "--output", metavar="FILE", help="where the scores go (the run's scores.json, unless a key is changed)"
     )
+    add_json(parser)
     return parser
 
 
 def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
-    """Score one split and print the table; return 0.
+    """Score one split and print the table, or JSON; return 0.
 
     Args:
         split: The images that are queries.
         options: Of `score_parser`.
         keys: `--KEY VALUE` of the recipe.
     """
+    with json_alone(options.json) as print_json:
+        scores, output = _score(split, options, keys)
+        if options.json and scores:
+            print_json({"split": split, "scores": scores, "written_to": output})
+    return 0
+
+
+def _score(split: Split, options: argparse.Namespace, keys: list[str]) -> tuple[Sections, Path | None]:
+    """Return the scores, none in all processes but the first, and the file they were written to."""
     run, checkpoint, configs = find_recipe(options)
 
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
@@ -47,16 +59,17 @@ def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
     cli.score(split, checkpoint)
     if split == "test":
         record_test_reading(run, "test", checkpoint, cli)
-    if cli.trainer.is_global_zero:
-        scores = cli.scores(split)
-        print(score_table(scores))
-        output = Path(options.output) if options.output else None
-        if run and not (output or keys or options.config or options.ckpt_path != "best"):
-            output = run / runs.SCORES  # the run's own scores are of its own recipe and best weights
-        if output:
-            record_scores(output, split, cli, scores)
-            print(f"\nwritten to {output}")
-    return 0
+    if not cli.trainer.is_global_zero:
+        return {}, None
+    scores = cli.scores(split)
+    print(score_table(scores))
+    output = Path(options.output) if options.output else None
+    if run and not (output or keys or options.config or options.ckpt_path != "best"):
+        output = run / runs.SCORES  # the run's own scores are of its own recipe and best weights
+    if output:
+        record_scores(output, split, cli, scores)
+        print(f"\nwritten to {output}")
+    return scores, output
 
 
 def record_test_reading(run: Path | None, verb: str, checkpoint: Path | None, cli: "TrainerCLI") -> None:

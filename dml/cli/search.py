@@ -1,13 +1,13 @@
 """`dml search`: the images of an index that are most like others, as a table, JSON or a page of thumbnails."""
 
 import argparse
-import json
 import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures
 from dml.cli.index import find_index, run_of
+from dml.cli.json_output import add_json, json_text
 from dml.cli.numbers import memory, real, whole
 from dml.cli.options import Parser, add_trust
 from dml.cli.threshold import find_threshold
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     if options.html:
         _write_page(Path(options.html), names, listings, found)
     if options.json:
-        print(json.dumps(_as_json(names, found, failures) | {"threshold_of": source or None}, indent=2))
+        print(json_text(_as_json(names, found, failures) | {"threshold_of": source or None}))
     else:
         print(result_table([printable(name) for name, _, _ in names], found))
         if options.html:
@@ -98,7 +98,7 @@ def build_parser() -> Parser:
         "--threshold", type=real(), metavar="X", help="leave out what is farther; without a match a query is unknown"
     )
     parser.add_argument("--no_threshold", action="store_true", help="call nothing unknown, though it was calibrated")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_json(parser)
     parser.add_argument("--html", metavar="FILE", help="also write a page with thumbnails")
     parser.add_argument("--run", help="the run that made the index, where it lies elsewhere by now")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")

@@ -36,6 +36,7 @@ def check_settings(config: Any) -> None:
         check_number("trainer.val_check_interval", interval, above=0)
     check_number("trainer.num_sanity_val_steps", trainer.num_sanity_val_steps or 0, least=-1)
     _check_optimizer(config)
+    _check_schedule(config)
     endless = trainer.max_epochs == -1 and trainer.max_steps == -1 and not trainer.max_time and not trainer.callbacks
     if endless:
         raise UserError("trainer.max_epochs=-1 trains without end: give trainer.max_steps or trainer.max_time too")
@@ -49,3 +50,12 @@ def _check_optimizer(config: Any) -> None:
         value = None if arguments is None else arguments.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             check_number(f"model.optimizer.{key}", value, least=0)
+
+
+def _check_schedule(config: Any) -> None:
+    """Refuse torch's ReduceLROnPlateau, which does not know the score that it is to look at."""
+    schedule = config.get("model.init_args.lr_scheduler")
+    path = "" if schedule is None or not hasattr(schedule, "class_path") else str(schedule.class_path)
+    if path.endswith("ReduceLROnPlateau") and path.startswith("torch."):
+        own = "--model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau --model.lr_scheduler.monitor val/loss"
+        raise UserError(f"model.lr_scheduler: {path} is told no score to look at: give {own}")

@@ -1,14 +1,26 @@
 """`dml stages`: train in stages from one file, each handing its encoder on, and the same without the first stage."""
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 from dml import cli, runs
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.options import Parser, add_trust
 
 
 def main(arguments: list[str]) -> int:
     """Run what is missing and print one table; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    with json_alone(options.json) as print_json:
+        found = _run_stages(options, keys)
+        if options.json:
+            print_json(found)
+    return 0
+
+
+def _run_stages(options: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
+    """Run what is missing, print the table and return what was recorded."""
     file = Path(options.config)
     name = options.name or file.stem
     runs.check_name(name, "--name")
@@ -26,7 +38,7 @@ def main(arguments: list[str]) -> int:
     shown = ("accuracy", "knn_accuracy", "recall_at_1", "map_at_r", "mse", "loss")
     print("\n" + score_table({run: record["val"] for run, record in stages.content["runs"].items()}, shown))
     print(f"\nvalidation scores; runs and encoder hashes in {stages.path}")
-    return 0
+    return stages.content | {"written_to": stages.path}
 
 
 def build_parser() -> Parser:
@@ -42,5 +54,6 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--name", help="the folder in runs_dir (the file's name)")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    add_json(parser)
     add_trust(parser)
     return parser

@@ -25,6 +25,7 @@ from dml.callbacks import (
     TrainingWatch,
     run_checkpoints,
 )
+from dml.cli.finders import check_finders, drop_finders
 from dml.cli.guards import check_checkpoint, check_recipe, construction, disk_errors, quiet, user_errors
 from dml.cli.messages import one_line
 from dml.cli.monitors import check_monitors
@@ -103,6 +104,7 @@ class TrainerCLI(LightningCLI):
             check_checkpoint(checkpoint)
             check_recipe(self.recipe if self.run is not None else "")
             check_monitors(self.model, self.evaluation, self._monitors())
+            check_finders(self.trainer, self.datamodule)
             self._write_recipe()
             try:
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -122,6 +124,7 @@ class TrainerCLI(LightningCLI):
     def score(self, split: Literal["val", "test"], checkpoint: Path | None) -> None:
         """Score the images of a split by a checkpoint's weights, or by those the recipe starts with."""
         verb = self.trainer.validate if split == "val" else self.trainer.test
+        drop_finders(self.trainer)
         with user_errors():
             self._check_limits(split)
             check_checkpoint(checkpoint)
@@ -166,6 +169,7 @@ class TrainerCLI(LightningCLI):
         """Return the scores that the recipe wants watched, by their keys."""
         callbacks = _listed(self.config_init["trainer"]["callbacks"])
         wanted = {f"{type(callback).__name__}.monitor": getattr(callback, "monitor", None) for callback in callbacks}
+        wanted["model.lr_scheduler.monitor"] = self.config.get("model.init_args.lr_scheduler.init_args.monitor")
         return wanted | ({"checkpoint.monitor": self.best.monitor} if self.run is not None else {})
 
     def _check_limits(self, *parts: str) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from dml.cli.json_output import add_json, json_text
 from dml.cli.options import Parser
 
 EPILOG = """checked: the SHA-256 of every file; the cosine of each golden vector with what ONNX gives, above 0.9999;
@@ -22,7 +23,9 @@ def main(arguments: list[str]) -> int:
     from dml.export.verify import verify_artefact
 
     checks = verify_artefact(options.folder, options.root)
-    for check in checks:
+    if options.json:
+        print(json_text({"folder": options.folder, "checks": [check._asdict() for check in checks]}))
+    for check in [] if options.json else checks:
         if check.holds:
             print(f"{check.name}: {check.told}")
         else:
@@ -47,4 +50,5 @@ def build_parser() -> Parser:
     parser.add_argument("folder", metavar="DIR", help="a folder of `dml export`")
     told = "folder or zip of the images the run was made with (where the run had them, if they are there)"
     parser.add_argument("--data.root", dest="root", metavar="PATH", help=told)
+    add_json(parser)
     return parser

@@ -1,4 +1,5 @@
-"""Everything `dml.data` offers; apart from its front page, so that decoding an image loads no torch."""
+"""What `dml.data` lists in its `__all__`; apart from its front page, so that decoding an image loads no torch."""
+# ruff: noqa: F401
 
 from dml.data.batch import Batch, BatchNumbering
 from dml.data.catalog import Catalog, Source
@@ -21,41 +22,3 @@ from dml.data.splits.splits import ClassDisjointSplit, GroupedSplit, Parts, Spli
 from dml.data.transforms.augmentation import Augmentation
 from dml.data.transforms.base import AddressedTransform
 from dml.data.transforms.per_image import PerImage
-
-__all__ = [
-    "CUB200",
-    "AddressedTransform",
-    "ArrayFile",
-    "Arrays",
-    "Augmentation",
-    "Batch",
-    "BatchNumbering",
-    "Cars196",
-    "Catalog",
-    "ClassDisjointSplit",
-    "DefaultSplit",
-    "Digits",
-    "FoldSplit",
-    "GroupedSplit",
-    "HuggingFace",
-    "ImageData",
-    "ImageFolder",
-    "InShop",
-    "LabelledData",
-    "Manifest",
-    "OfficialSplit",
-    "Omniglot",
-    "OmniglotRuns",
-    "Parts",
-    "PerImage",
-    "Points",
-    "Source",
-    "Split",
-    "StanfordOnlineProducts",
-    "StratifiedSplit",
-    "TorchDataset",
-    "TorchvisionSet",
-    "balanced_batches",
-    "datamodule_of",
-    "random_batches",
-]

@@ -7,6 +7,7 @@ from dml.encoders.flatten import FlattenEncoder
 from dml.encoders.hashing import encoder_hash
 from dml.encoders.layers import Layer, layers_of
 from dml.encoders.linear import LinearEncoder, NormalLinear
+from dml.encoders.lora import LoRAEncoder
 from dml.encoders.mlp import MLPEncoder
 from dml.encoders.pretrained import pretrained_encoder
 from dml.encoders.strided import StridedConvEncoder
@@ -21,6 +22,7 @@ __all__ = [
     "FlattenEncoder",
     "Layer",
     "LinearEncoder",
+    "LoRAEncoder",
     "MLPEncoder",
     "NormalLinear",
     "Preprocessing",

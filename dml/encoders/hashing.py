@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 _PLAIN = (int, float, str, bool, tuple, list, type(None))
-_LIBRARIES = frozenset({"torch", "torchvision", "timm", "transformers", "kornia"})
+_LIBRARIES = frozenset({"torch", "torchvision", "timm", "transformers", "kornia", "peft"})
 _OF_TORCH = frozenset(vars(nn.Module()))  # the mode and the registries
 
 

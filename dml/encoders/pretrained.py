@@ -59,7 +59,7 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
 def _build(run: Path) -> Encoder:
     """Return the encoder a run's recipe describes, its weights as they start; nothing else of the recipe is built."""
     config = run / runs.CONFIG
-    model = runs.read_recipe_file(config).get("model")
+    model = runs.from_checkpoint(runs.with_places(runs.read_recipe_file(config), run).get("model"))
     arguments = model.get("init_args") if isinstance(model, dict) else None
     if not isinstance(arguments, dict) or "encoder" not in arguments:
         raise UserError(f"{config} describes no encoder: give a run of `dml fit`")

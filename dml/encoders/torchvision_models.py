@@ -5,7 +5,7 @@ from typing import final
 
 from torch import nn
 
-from dml.encoders.wrapped import Preprocessing, WrappedEncoder, load_weights
+from dml.encoders.wrapped import CHECKPOINT, Preprocessing, WrappedEncoder, load_weights, not_downloaded
 from dml.errors import UserError
 
 
@@ -18,11 +18,13 @@ class TorchvisionEncoder(WrappedEncoder):
     Args:
         name: As `torchvision.models.list_models` names it: `resnet18`, `vit_b_16`, `convnext_tiny` ...
         weights: None: as it starts; `DEFAULT` or another name of torchvision's: downloaded on first use; a file: its
-            own weights of the whole network, for work without a network connection.
+            own weights of the whole network, for work without a network connection; `CHECKPOINT`: as it starts, for
+            those of a run's checkpoint, which are loaded next.
         embedding_dim: D of a linear projection; None: the network's own features.
         image_size: Side in pixels that images are resized to inside; None: what the weights were trained at where there
             are weights, else as they come.
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
+        freeze_network: Leave the network as it is: weights, BatchNorm statistics and dropout; the projection is learnt.
 
     Raises:
         UserError: There is no such network, file or download, or the file is of another network.
@@ -40,11 +42,12 @@ class TorchvisionEncoder(WrappedEncoder):
         embedding_dim: int | None = None,
         image_size: int | None = None,
         normalize: bool = False,
+        freeze_network: bool = False,
     ) -> None:
         network, card = _build(name, weights)
         _drop_last_layer(network, name)
         size = card.image_size if image_size is None and weights is not None else image_size
-        super().__init__(network, card, size, embedding_dim, normalize)
+        super().__init__(network, card, size, embedding_dim, normalize, freeze_network)
 
 
 def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
@@ -61,10 +64,12 @@ def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
     named = None if weights is None or weights not in cards.__members__ else weights
     try:
         network: nn.Module = get_model(name, weights=named)
-    except OSError as error:
-        raise UserError(f"the weights of {name} cannot be downloaded ({error}): give a file by its path") from error
-    if weights is not None and named is None:
-        load_weights(network, weights, name)
+    except Exception as error:  # a connection fails in many ways
+        if named is None:
+            raise
+        raise not_downloaded(name, str(named), error) from error
+    if weights not in (None, CHECKPOINT) and named is None:
+        load_weights(network, str(weights), name)
     return network, Preprocessing(card.crop_size[0], tuple(card.mean), tuple(card.std))
 
 

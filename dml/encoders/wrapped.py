@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from dml.encoders.base import Encoder, check_embedding_dim
 from dml.errors import UserError
 
+CHECKPOINT = "CHECKPOINT"  # weights that a run's checkpoint holds, and that nothing else is read for
+
 
 class Preprocessing(NamedTuple):
     """What a network's weights expect, as their card says.
@@ -40,6 +42,7 @@ class WrappedEncoder(Encoder):
         image_size: Side in pixels that images are resized to (bilinear, antialiased); None: as they come.
         embedding_dim: D of a linear projection of the features; None: the features are the embedding.
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
+        freeze_network: Leave the network as it is: weights, BatchNorm statistics and dropout; the projection is learnt.
     """
 
     mean: Tensor
@@ -52,6 +55,7 @@ class WrappedEncoder(Encoder):
         image_size: int | None,
         embedding_dim: int | None,
         normalize: bool = False,
+        freeze_network: bool = False,
     ) -> None:
         super().__init__(normalize)
         if image_size is not None and image_size < 1:
@@ -61,9 +65,20 @@ class WrappedEncoder(Encoder):
         self.network = network
         self.preprocessing = preprocessing
         self.image_size = image_size
+        self.freeze_network = freeze_network
         self.projection = nn.Identity() if embedding_dim is None else nn.LazyLinear(embedding_dim)
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(-1, 1, 1))
+        if freeze_network:
+            network.requires_grad_(False)
+            network.eval()
+
+    def train(self, mode: bool = True) -> "WrappedEncoder":
+        """Switch to training mode; a frozen network stays in evaluation mode: BatchNorm statistics would drift."""
+        super().train(mode)
+        if self.freeze_network:
+            self.network.eval()
+        return self
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Return images (B,1|3,H,W) within −1..1 as the network expects them."""
@@ -93,32 +108,41 @@ def load_weights(network: nn.Module, path: str, name: str) -> None:
         >>> load_weights(nn.Linear(1, 1), "nowhere.pth", "resnet18")
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no weights file nowhere.pth: give an existing one, `DEFAULT` to download, or none
+        dml.errors.UserError: weights=nowhere.pth: no such file: give an existing one, `DEFAULT` to download, or none
     """
-    weights = _read(Path(path).expanduser())
+    weights = _read(Path(path).expanduser(), path)
     own = network.state_dict()
     for key in [*own, *(key for key in weights if key not in own)]:
         here, there = (tuple(w[key].shape) if key in w else "absent" for w in (own, weights))
         if here != there and not key.endswith("num_batches_tracked"):
-            raise UserError(f"{path} holds the weights of another model than {name}: {key} is {there}, not {here}")
+            told = f"the file holds the weights of another model than {name}: {key} is {there}, not {here}"
+            raise UserError(f"weights={path}: {told}")
     network.load_state_dict(dict(weights), strict=False)
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def not_downloaded(name: str, weights: str, error: Exception) -> UserError:
+    """Return what to tell where the weights of a network cannot be downloaded, offline for one."""
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    told = f"{name}'s cannot be downloaded ({reason})"
+    return UserError(f"weights={weights}: {told}: give the path of a file that holds them, or null to start without")
+
+
+def _read(path: Path, given: str) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise UserError(f"no weights file {path}: give an existing one, `DEFAULT` to download, or none")
+        raise UserError(f"weights={given}: no such file: give an existing one, `DEFAULT` to download, or none")
     try:
         if path.suffix == ".safetensors":
             content = import_module("safetensors.torch").load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
-        raise UserError(f"{path} needs the package safetensors: `pip install safetensors`") from error
+        raise UserError(f"weights={given}: needs the package safetensors: `pip install safetensors`") from error
     except Exception as error:  # a file of another kind fails in many ways
-        raise UserError(f"{path} is not a file of weights, or is damaged: give one written by torch.save") from error
+        told = "not a file of weights, or is damaged: give one written by torch.save"
+        raise UserError(f"weights={given}: {told}") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} holds no weights by name: give a file with a network's state_dict")
+        raise UserError(f"weights={given}: the file holds no weights by name: give one with a network's state_dict")
     return content

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, final
 import yaml
 
 from dml import runs
-from dml.encoders import encoder_hash, pretrained_encoder
+from dml.encoders import Encoder, WrappedEncoder, encoder_hash, pretrained_encoder
 from dml.errors import UserError
 from dml.experiments.jobs import JobError, Start, run_fit, run_job
 from dml.experiments.probe_data import Counts, ProbeData, labelled_keys, open_data
@@ -86,7 +86,7 @@ class Probe:
         encoder = pretrained_encoder(str(self.run))  # tells an incomplete run before anything runs
         self.identity = encoder_hash(encoder)
         self.data: ProbeData = open_data(recipe, keys)
-        self.random = _untrained(recipe["model"]["init_args"]["encoder"], getattr(encoder, "image_size", None))
+        self.random = _untrained(recipe["model"]["init_args"]["encoder"], _image_size(encoder))
         self.path = self.run / FOLDER / "probe.json"
         self.records: dict[str, dict[str, Any]] = runs.read_json(self.path)["cells"] if self.path.exists() else {}
 
@@ -233,6 +233,12 @@ def csv_of(probe: Probe, cells: Sequence[Cell]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _image_size(encoder: Encoder) -> int | None:
+    """Return the side that an encoder, or the one within it, resizes images to."""
+    sizes = [part.image_size for part in encoder.modules() if isinstance(part, WrappedEncoder)]
+    return sizes[0] if sizes else None
+
+
 def _untrained(block: Any, image_size: int | None) -> Any:
     """Return an encoder's block without the weights it started from; it keeps the image size that these chose."""
     block = {"class_path": block} if isinstance(block, str) else copy.deepcopy(block)
@@ -241,6 +247,8 @@ def _untrained(block: Any, image_size: int | None) -> Any:
         source = runs.find_run(arguments["run"], arguments.get("runs_dir", "runs"))
         recipe = runs.read_recipe(source)
         return _untrained(recipe["model"]["init_args"]["encoder"], image_size)
+    if arguments.get("encoder") is not None:  # of one encoder around another
+        arguments["encoder"] = _untrained(arguments["encoder"], image_size)
     if arguments.get("weights") is not None:
         arguments |= {"weights": None} | ({"image_size": image_size} if "image_size" in arguments else {})
     return block

@@ -83,7 +83,7 @@ def open_data(recipe: dict[str, Any], keys: Sequence[str]) -> ProbeData:
     Raises:
         UserError: A key is wrong, or the images are gone.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(ImageData, "data", fail_untyped=False)  # other libraries' samplers name no types
     try:
         with guarded_imports():

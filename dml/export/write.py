@@ -17,7 +17,7 @@ from dml import __version__, runs
 from dml.data import ImageData
 from dml.data.sources.bounds import leads_outside
 from dml.embeddings import spread_positions
-from dml.encoders import encoder_hash, pretrained_encoder, settle
+from dml.encoders import LoRAEncoder, encoder_hash, pretrained_encoder, settle
 from dml.errors import UserError, reason_of
 from dml.export.card import Facts, model_card
 from dml.export.golden import Queries, golden_count, write_queries
@@ -73,6 +73,9 @@ def export_run(
         raise UserError(f"run {embedder.folder} is of numbers that are no bytes of images: there is nothing to decode")
     encoder = pretrained_encoder(str(embedder.folder), checkpoint, runs_dir).eval()
     settle(encoder, embedder.image_shape)
+    identity = encoder_hash(encoder)
+    if isinstance(encoder, LoRAEncoder):
+        encoder = encoder.merged()
     network = PixelEncoder(encoder, *data.scale).float().eval()
     content = write_onnx(network, embedder.image_shape)
     with _new_folder(output, overwrite) as folder:
@@ -94,8 +97,8 @@ def export_run(
         write_queries(folder / names.GOLDEN, asked.take(some), images=images, embeddings=queries.torch[some])
         runs.write_json(folder / names.CLASSES, data.class_names)
         _write_index(folder / names.INDEX, embedder, data, references)
-        calibration, absent = _copy_records(embedder.folder, folder, encoder_hash(encoder), embedder.metric)
-        about = _about(embedder, network, data, queries, asked)
+        calibration, absent = _copy_records(embedder.folder, folder, identity, embedder.metric)
+        about = _about(embedder, network, data, queries, asked) | {"encoder_hash": identity}
         _finish(folder, embedder.folder, about, calibration, absent, len(references.ids))
         size = sum(file.stat().st_size for file in folder.iterdir())
     return Exported(output, size, checks, absent)
@@ -198,7 +201,6 @@ def _about(
         "format": names.FORMAT,
         "run": embedder.folder.name,
         "weights": embedder.weights,
-        "encoder_hash": encoder_hash(network.encoder),
         "metric": embedder.metric,
         "image_shape": list(embedder.image_shape),
         "embedding_dim": int(queries.torch.shape[1]),

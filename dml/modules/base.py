@@ -15,7 +15,7 @@ from dml.encoders import FlattenEncoder
 from dml.errors import UserError
 from dml.functional.distributed import gather_rows
 from dml.modules.checks import check_fits, check_scale
-from dml.modules.param_groups import check_rates
+from dml.modules.param_groups import check_rates, scale_rates
 from dml.modules.plain_loaders import sample_shape
 
 Interval = Literal["epoch", "step"]
@@ -45,6 +45,7 @@ class TrainableModule(LightningModule, ABC):
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
         self._lr_interval = lr_interval
+        self._lr: float | None = None
         self._plateau: ReduceLROnPlateau | None = None
         self._validated = False  # in this epoch
         self._train_sums: dict[str, Tensor] = {}  # over this epoch's images, and their number
@@ -70,6 +71,15 @@ class TrainableModule(LightningModule, ABC):
             f"{checkpoint_path} holds weights, not the module: call dml.load(RUN) for the encoder of a run, or build "
             "the module, then module.build(image_shape) and module.load_state_dict(torch.load(PATH)['state_dict'])"
         )
+
+    @property
+    def lr(self) -> float | None:
+        """Learning rate in place of the optimiser's own, which Lightning's `lr_find` sets; None: the optimiser's."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, rate: float | None) -> None:
+        self._lr = rate
 
     def configure_callbacks(self) -> list[Callback]:
         """Fix all sizes before any callback sees the module; Lightning calls this hook first, in every process."""
@@ -99,6 +109,8 @@ class TrainableModule(LightningModule, ABC):
             optimizer = self._optimizer(learnt)
         except (TypeError, ValueError) as error:
             raise UserError(f"model.optimizer cannot be built: {error}") from error
+        if self._lr is not None:
+            scale_rates(optimizer, self._lr)
         if self._lr_scheduler is None:
             return optimizer
         rates = [float(group["lr"]) for group in optimizer.param_groups]

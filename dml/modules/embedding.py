@@ -17,6 +17,7 @@ from dml.losses import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from dml.losses.pml import loss_of_parts, recall, release_graph, remembered, takes_tuples, without_memory
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.checks import fitting_loss
+from dml.modules.param_groups import upper_groups
 from dml.ranges import check_number
 
 _REMEMBERED = "remembered_by_loss"  # the key of a checkpoint
@@ -35,6 +36,9 @@ class EmbeddingModule(TrainableModule):
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
         loss_lr: Learning rate of the loss's own weights, often 100 times the encoder's; None: the optimiser's.
+        encoder_lr: Learning rate of the encoder's layers below its last one, which is new in transfer and learns at the
+            optimiser's rate; None: one rate for all. See `dml.encoders.layers_of`.
+        encoder_lr_decay: Each of these layers' rate is that of the layer above times this, in (0, 1].
         chunk_size: Gradient caching: so many images pass the encoder at a time, twice, with the gradient of the whole
             batch and the memory of a chunk; None: all at once. See `dml.functional.caching`.
 
@@ -63,6 +67,8 @@ class EmbeddingModule(TrainableModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
         loss_lr: float | None = None,
+        encoder_lr: float | None = None,
+        encoder_lr_decay: float = 1.0,
         chunk_size: int | None = None,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, lr_interval)
@@ -72,10 +78,14 @@ class EmbeddingModule(TrainableModule):
             check_number("chunk_size", chunk_size, least=1)
         if loss_lr is not None:
             check_number("loss_lr", loss_lr, least=0)
+        if encoder_lr is None and encoder_lr_decay != 1:
+            raise UserError("model.encoder_lr_decay needs the rate it is a share of: set model.encoder_lr")
         self.encoder = encoder
         self.loss = loss
         self.miner = miner
         self.loss_lr = loss_lr
+        self.encoder_lr = encoder_lr
+        self.encoder_lr_decay = encoder_lr_decay
         self.chunk_size = chunk_size
         self._part_size: int | None = None  # images that a foreign loss is shown at once while validating
         self._latest: tuple[Tensor, Tensor] | None = None  # embeddings and labels of the latest training batch
@@ -150,14 +160,19 @@ class EmbeddingModule(TrainableModule):
         recall(self.loss, checkpoint.get(_REMEMBERED, {}))
 
     def learnt_parameters(self) -> list[Any]:
-        """Return the encoder's and the loss's parameters, as two groups where the loss has its own learning rate."""
-        if self.loss_lr is None:
+        """Return the encoder's and the loss's parameters, as groups where some of them have their own learning rate."""
+        if self.loss_lr is None and self.encoder_lr is None:
             return super().learnt_parameters()
         weights = list(self.loss.parameters())
-        if not weights:
+        if self.loss_lr is not None and not weights:
             raise UserError(f"{type(self.loss).__name__} has no weights: leave model.loss_lr out")
-        learnt = [p for p in self.encoder.parameters() if p.requires_grad]
-        return [{"params": learnt}, {"params": weights, "lr": self.loss_lr}]
+        if self.encoder_lr is None:
+            groups = [{"params": [p for p in self.encoder.parameters() if p.requires_grad]}]
+        else:
+            groups = upper_groups(self.encoder, self.encoder_lr, self.encoder_lr_decay)
+        rate = {} if self.loss_lr is None else {"lr": self.loss_lr}
+        name = {} if self.encoder_lr is None else {"name": "loss"}  # all groups are named, or none
+        return groups + ([{"params": weights, **rate, **name}] if weights else [])
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the embeddings (B,D) of a batch; the loss of queries is logged, that of references is not."""

@@ -32,12 +32,58 @@ def parameter_groups(
         >>> [group.get("lr") for group in groups]
         [None, 0.01, 0.001]
     """
-    if encoder_lr <= 0 or not 0 < decay <= 1:
-        raise UserError(f"model.encoder_lr={encoder_lr}, model.encoder_lr_decay={decay}: above 0, and in (0, 1]")
+    _check(encoder_lr, decay)
     groups: list[dict[str, Any]] = [{"name": "head", "params": list(head)}]
     for depth, layer in enumerate(reversed(layers_of(encoder))):
         groups.append({"name": layer.name, "params": layer.parameters, "lr": encoder_lr * decay**depth})
     return groups
+
+
+def upper_groups(encoder: Encoder, encoder_lr: float, decay: float) -> list[dict[str, Any]]:
+    """Return groups of an encoder that nothing stands on: its last layer at the optimiser's rate, then those below.
+
+    The layer below the last learns at `encoder_lr`, each one below it at `decay` times the rate of the one above.
+    Frozen weights are in no group.
+
+    Args:
+        encoder: Its lazy sizes are fixed.
+        encoder_lr: > 0.
+        decay: In (0, 1]; 1: one rate for all layers.
+
+    Raises:
+        UserError: A number is out of range.
+
+    Example:
+        >>> from dml.encoders import MLPEncoder
+        >>> groups = upper_groups(MLPEncoder(8, hidden_sizes=[4, 4]), encoder_lr=0.01, decay=0.1)
+        >>> [group.get("lr") for group in groups]
+        [None, 0.01, 0.001]
+    """
+    _check(encoder_lr, decay)
+    groups: list[dict[str, Any]] = []
+    for depth, layer in enumerate(reversed(layers_of(encoder))):
+        learnt = [p for p in layer.parameters if p.requires_grad]
+        rate = {} if depth == 0 else {"lr": encoder_lr * decay ** (depth - 1)}
+        groups += [{"name": layer.name, "params": learnt, **rate}] if learnt else []
+    return groups
+
+
+def scale_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of an optimiser's first group, and those of the others in proportion, in place.
+
+    Args:
+        optimizer: Without a schedule yet.
+        rate: ≥ 0.
+
+    Example:
+        >>> optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": lr} for lr in (1.0, 0.5)])
+        >>> scale_rates(optimizer, 0.2)
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.2, 0.1]
+    """
+    first = float(optimizer.param_groups[0]["lr"])
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr"] / first if first else rate
 
 
 def check_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
@@ -66,3 +112,8 @@ def check_rates(optimizer: torch.optim.Optimizer, rates: list[float]) -> None:
         raise UserError(
             f"model.lr_scheduler gives all layers one rate: give one for each of {len(rates)} groups, head first"
         )
+
+
+def _check(encoder_lr: float, decay: float) -> None:
+    if encoder_lr <= 0 or not 0 < decay <= 1:
+        raise UserError(f"model.encoder_lr={encoder_lr}, model.encoder_lr_decay={decay}: above 0, and in (0, 1]")

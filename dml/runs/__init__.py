@@ -20,6 +20,7 @@ from dml.runs.folder import (
     queries_path,
 )
 from dml.runs.own import remember_trust, trust_own, user_cache
+from dml.runs.places import TRAINED_IN, with_places, working_directory
 from dml.runs.readings import READINGS, read_readings, readings_of, record_reading
 from dml.runs.score_names import describe_score, score_names
 from dml.runs.scores import SCORES, read_scores, write_scores
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
         kept_if_checkpointed,
     )
     from dml.runs.recipes import parse_yaml, read_recipe, read_recipe_file, read_yaml, recipe_argument, recipe_text
-    from dml.runs.scoring_recipe import read_to_score, to_score
+    from dml.runs.scoring_recipe import from_checkpoint, read_to_score, to_score
 
 __all__ = [
     "CHECKPOINTS",
@@ -47,6 +48,7 @@ __all__ = [
     "PROTOCOL",
     "READINGS",
     "SCORES",
+    "TRAINED_IN",
     "begun_run",
     "check_classes",
     "check_name",
@@ -55,6 +57,7 @@ __all__ = [
     "describe_score",
     "find_checkpoint",
     "find_run",
+    "from_checkpoint",
     "guarded_imports",
     "has_checkpoint",
     "held",
@@ -91,6 +94,8 @@ __all__ = [
     "trusted_modules",
     "trusting",
     "user_cache",
+    "with_places",
+    "working_directory",
     "write_arrays",
     "write_bytes",
     "write_json",

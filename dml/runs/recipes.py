@@ -9,6 +9,7 @@ import yaml
 from dml.errors import UserError
 from dml.runs.folder import CONFIG
 from dml.runs.own import trust_own
+from dml.runs.places import with_places
 
 _BYTES, _NODES = 2**18, 100_000  # of a recipe; aliases counted as often as they are used
 _MAPPINGS = ("trainer", "evaluation", "pictures", "checkpoint")
@@ -134,7 +135,7 @@ def read_recipe(run: Path) -> dict[str, Any]:
         >>> read_recipe(run)["data"]["labelled_share"]
         1.0
     """
-    recipe = read_recipe_file(run / CONFIG)
+    recipe = with_places(read_recipe_file(run / CONFIG), run)
     trust_own(run / CONFIG)
     for name in ("model", "data"):
         if not isinstance(recipe.get(name), dict | str):
@@ -146,16 +147,14 @@ def read_recipe(run: Path) -> dict[str, Any]:
 
 
 def recipe_argument(run: Path) -> str:
-    """Return what `--config` is given for a run's recipe: its file, or today's text of an older one.
+    """Return what `--config` is given for a run's recipe: its file, or its text as read from here and today.
 
     Raises:
         UserError: See `read_recipe`.
     """
     path = run / CONFIG
-    data = read_recipe_file(path).get("data")
-    old = isinstance(data, dict) and bool({"augmentation", "labelled"} & data.keys())
     recipe = read_recipe(run)
-    return recipe_text(recipe) if old else str(path)
+    return str(path) if recipe == read_recipe_file(path) else recipe_text(recipe)
 
 
 def recipe_text(recipe: dict[str, Any]) -> str:

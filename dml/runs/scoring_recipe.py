@@ -42,13 +42,37 @@ def read_to_score(run: Path) -> Recipe:
     Raises:
         UserError: The run holds no readable recipe.
     """
-    recipe = to_score(read_recipe(run))
+    recipe: Recipe = from_checkpoint(to_score(read_recipe(run)))
     data = _without_downloads(recipe["data"])
     if isinstance(data, dict):
         own = data["init_args"] if isinstance(data.get("init_args"), dict) else data
         if not (isinstance(own.get("cache_dir"), str) and Path(own["cache_dir"]).expanduser().is_dir()):
             own.pop("cache_dir", None)
     return recipe | {"data": data}
+
+
+def from_checkpoint(value: Any) -> Any:
+    """Return a recipe, or a part of one, whose networks of other libraries wait for the weights of a checkpoint.
+
+    What they were trained from is neither read nor downloaded once more: it may be gone.
+
+    Args:
+        value: Blocks, lists and plain values.
+
+    Example:
+        >>> from_checkpoint({"class_path": "dml.encoders.TimmEncoder", "init_args": {"weights": "vit.safetensors"}})
+        {'class_path': 'dml.encoders.TimmEncoder', 'init_args': {'weights': 'CHECKPOINT'}}
+    """
+    if isinstance(value, list):
+        return [from_checkpoint(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: from_checkpoint(item) for key, item in value.items()}
+    arguments = kept.get("init_args")
+    named = str(kept.get("class_path")).rpartition(".")[2] in ("TorchvisionEncoder", "TimmEncoder")
+    if named and isinstance(arguments, dict) and arguments.get("weights") is not None:
+        arguments["weights"] = "CHECKPOINT"
+    return kept
 
 
 def _without(block: Recipe, unused: tuple[str, ...]) -> Recipe:

@@ -61,6 +61,27 @@ def _one_line(dml, *words):
             ("fit", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/accuracy"),
             "EarlyStopping.monitor='val/accuracy' is not logged by this run",
         ),
+        (
+            (
+                *("fit", "--model.lr_scheduler", "lightning.pytorch.cli.ReduceLROnPlateau"),
+                *("--model.lr_scheduler.monitor", "val/los"),
+            ),
+            "model.lr_scheduler.monitor='val/los' is not logged by this run: did you mean val/loss?",
+        ),
+        (
+            ("fit", "--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau"),
+            "is told no score to look at: give --model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau",
+        ),
+        (("fit", "--trainer.logger", "MLFlowLogger"), "Requirement 'mlflow"),
+        (("fit", "--trainer.limit_val_batches", "0"), "trainer.limit_val_batches is 0, so nothing would be validated"),
+        (("fit", "--data.split.val", "0"), "the split has no validation images: set data.split.val above 0"),
+        (("fit", "--model.encoder_lr_decay", "0.5"), "set model.encoder_lr"),
+        (
+            ("fit", "--trainer.callbacks", "BatchSizeFinder", "--data.classes_per_batch", "10"),
+            "BatchSizeFinder.init_val=2: batches of 10 classes need a multiple of 10, at least 20",
+        ),
+        (("audit", "--data.roo", "photos"), "(did you mean --data.root?)"),
+        (("compare", "first", "second", "--spl", "val"), "unrecognized arguments: --spl"),
         (("fit", "--data.batch_size", "0"), "batch_size"),
         (("fit", "--data.image_size", "0"), "image_size"),
         (("validate", "--run", "nowhere"), "no run 'nowhere'"),

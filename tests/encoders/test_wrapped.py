@@ -72,7 +72,7 @@ def test_the_hash_knows_the_preprocessing():
 @pytest.mark.parametrize(
     ("name", "weights", "words"),
     [
-        ("resnet18", "missing.pth", "no weights file missing.pth"),
+        ("resnet18", "missing.pth", "weights=missing.pth: no such file"),
         ("resnet34", "FILE", "holds the weights of another model than resnet34"),
         ("resnet81", None, "no network 'resnet81': choose one of its list, e.g. resnet18"),
         ("raft_large", None, "choose a classification network"),
