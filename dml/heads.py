@@ -16,6 +16,9 @@ class LinearHead(nn.Module):
         num_classes: Number of classes, ≥ 2.
         batch_norm: Standardise the embeddings first (BatchNorm without weights of its own), so that their scale does
             not matter: the habit of linear probes.
+        bias: Whether b is learnt; otherwise it is 0.
+        scale: What the logits are multiplied by: below 1, the head needs larger weights and the encoder learns more
+            slowly.
 
     Example:
         >>> import torch
@@ -23,17 +26,19 @@ class LinearHead(nn.Module):
         torch.Size([5, 10])
     """
 
-    def __init__(self, num_classes: int, batch_norm: bool = False) -> None:
+    def __init__(self, num_classes: int, batch_norm: bool = False, bias: bool = True, scale: float = 1.0) -> None:
         super().__init__()
         check_number("num_classes", num_classes, least=2, most=MOST_UNITS)
+        check_number("scale", scale, above=0)
         self.num_classes = num_classes
+        self.scale = scale
         self.norm = _norm(batch_norm)
-        self.layer = nn.LazyLinear(num_classes)
+        self.layer = nn.LazyLinear(num_classes, bias=bias)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the logits (B,num_classes) of embeddings (B,D)."""
         logits: Tensor = self.layer(self.norm(embeddings))
-        return logits
+        return logits if self.scale == 1 else self.scale * logits
 
 
 @final

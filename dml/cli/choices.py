@@ -48,7 +48,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "transforms": Kind(
         "data/transforms/*.py",
-        frozenset({"AddressedTransform"}),
+        frozenset({"AddressedTransform", "ViewTransform"}),
         "dml.data",
         "--data.transform CLASS; any batch transform by class_path, torchvision's through dml.data.PerImage",
     ),

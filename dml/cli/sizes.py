@@ -32,15 +32,18 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
     data: LabelledData | None = None
     if model is None or loss is None:
         return None
-    if _is_open(loss, "embedding_size"):
-        encoder = _arguments(model.get("encoder"))
-        size = None if encoder is None else encoder.get("embedding_dim")
-        if not isinstance(size, int):
-            raise UserError(
-                f"{model.loss.class_path} needs embedding_size, which the encoder's recipe does not say: "
-                "give --model.loss.embedding_size"
-            )
-        loss.embedding_size = size
+    for name in ("embedding_size", "embedding_dim"):  # pytorch-metric-learning's word and ours
+        if _is_open(loss, name):
+            encoder = _arguments(model.get("encoder"))
+            while encoder is not None and "embedding_dim" not in encoder:  # of an encoder around another
+                encoder = _arguments(encoder.get("encoder"))
+            size = None if encoder is None else encoder.get("embedding_dim")
+            if not isinstance(size, int):
+                raise UserError(
+                    f"{model.loss.class_path} needs {name}, which the encoder's recipe does not say: "
+                    f"give --model.loss.{name}"
+                )
+            loss[name] = size
     if _is_open(loss, "num_classes"):
         data = parser.instantiate_classes(Namespace(data=config.data.clone())).data
         assert isinstance(data, LabelledData)

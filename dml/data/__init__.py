@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from dml.data.splits.folds import DefaultSplit, FoldSplit, OfficialSplit
     from dml.data.splits.splits import ClassDisjointSplit, GroupedSplit, Parts, Split, StratifiedSplit
     from dml.data.transforms.augmentation import Augmentation
-    from dml.data.transforms.base import AddressedTransform
+    from dml.data.transforms.base import AddressedTransform, Views, ViewTransform
     from dml.data.transforms.per_image import PerImage
+    from dml.data.transforms.views import MultiCrop, ProgressiveResizing, RotationClasses
 
 __all__ = [
     "CUB200",
@@ -47,18 +48,23 @@ __all__ = [
     "InShop",
     "LabelledData",
     "Manifest",
+    "MultiCrop",
     "OfficialSplit",
     "Omniglot",
     "OmniglotRuns",
     "Parts",
     "PerImage",
     "Points",
+    "ProgressiveResizing",
+    "RotationClasses",
     "Source",
     "Split",
     "StanfordOnlineProducts",
     "StratifiedSplit",
     "TorchDataset",
     "TorchvisionSet",
+    "ViewTransform",
+    "Views",
     "balanced_batches",
     "datamodule_of",
     "random_batches",

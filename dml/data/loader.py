@@ -15,7 +15,7 @@ from dml.data.batch import Batch
 from dml.data.embedding_table import EmbeddingTable
 from dml.data.images.pixels import Pixels
 from dml.data.samplers.base import EpochBatches
-from dml.data.transforms.base import apply_transform
+from dml.data.transforms.base import Views, transform_batch
 
 
 class BatchLoader:
@@ -84,10 +84,11 @@ class BatchLoader:
 
     def _batch(self, images: Tensor, ids: Tensor, places: Tensor, epoch: int) -> Batch:
         images = images.to(self.device, non_blocking=True)
+        views = Views(images, self.labels[ids].to(self.device), ids.to(self.device))
         if self.transform is not None:
-            images = apply_transform(self.transform, images, self.seed, epoch, places)
-        normalised = (images - self.shift).div_(self.scale)
-        return Batch(normalised, self.labels[ids].to(self.device), ids.to(self.device))
+            views = transform_batch(self.transform, views, self.seed, epoch, places)
+        normalised = (views.images - self.shift).div_(self.scale)
+        return Batch(normalised, views.labels, views.ids)
 
     def _embedded_batch(self, rows: Tensor, ids: Tensor) -> Batch:
         nothing = torch.empty(len(ids), 0, 0, 0, device=self.device)

@@ -20,5 +20,6 @@ from dml.data.sources.torchvision import TorchvisionSet
 from dml.data.splits.folds import DefaultSplit, FoldSplit, OfficialSplit
 from dml.data.splits.splits import ClassDisjointSplit, GroupedSplit, Parts, Split, StratifiedSplit
 from dml.data.transforms.augmentation import Augmentation
-from dml.data.transforms.base import AddressedTransform
+from dml.data.transforms.base import AddressedTransform, Views, ViewTransform
 from dml.data.transforms.per_image import PerImage
+from dml.data.transforms.views import MultiCrop, ProgressiveResizing, RotationClasses

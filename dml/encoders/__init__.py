@@ -10,9 +10,13 @@ from dml.encoders.linear import LinearEncoder, NormalLinear
 from dml.encoders.lora import LoRAEncoder
 from dml.encoders.mlp import MLPEncoder
 from dml.encoders.pretrained import pretrained_encoder
+from dml.encoders.residual import ResidualEncoder
 from dml.encoders.strided import StridedConvEncoder
 from dml.encoders.timm_models import TimmEncoder
 from dml.encoders.torchvision_models import TorchvisionEncoder
+from dml.encoders.views import ViewAveragedEncoder
+from dml.encoders.whitened_conv import WhitenedConvEncoder
+from dml.encoders.whitening import WhitenedPatches
 from dml.encoders.wrapped import Preprocessing, WrappedEncoder
 
 __all__ = [
@@ -26,9 +30,13 @@ __all__ = [
     "MLPEncoder",
     "NormalLinear",
     "Preprocessing",
+    "ResidualEncoder",
     "StridedConvEncoder",
     "TimmEncoder",
     "TorchvisionEncoder",
+    "ViewAveragedEncoder",
+    "WhitenedConvEncoder",
+    "WhitenedPatches",
     "WrappedEncoder",
     "encoder_hash",
     "layers_of",

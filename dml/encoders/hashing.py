@@ -10,7 +10,7 @@ from torch import nn
 
 _PLAIN = (int, float, str, bool, tuple, list, type(None))
 _LIBRARIES = frozenset({"torch", "torchvision", "timm", "transformers", "kornia", "peft"})
-_OF_TORCH = frozenset(vars(nn.Module()))  # the mode and the registries
+_OF_TORCH = frozenset(vars(nn.Module())) | {"_compiled_call_impl"}  # the mode, the registries, what compiling leaves
 
 
 def encoder_hash(network: nn.Module) -> str:

@@ -5,6 +5,7 @@ from dml.losses.likelihood import GaussianLikelihoodLoss
 from dml.losses.matryoshka import MatryoshkaLoss
 from dml.losses.memory import CrossBatchMemory
 from dml.losses.pml import vicreg_loss
+from dml.losses.proxies import ProxyContrastiveLoss
 from dml.losses.triplet import TripletLoss
 from dml.losses.unlabelled import UnlabelledLoss
 
@@ -13,6 +14,7 @@ __all__ = [
     "CrossBatchMemory",
     "GaussianLikelihoodLoss",
     "MatryoshkaLoss",
+    "ProxyContrastiveLoss",
     "PullLoss",
     "TripletLoss",
     "UnlabelledLoss",

@@ -45,6 +45,8 @@ class ClassifierModule(TrainableModule):
         optimizer: Builds the optimiser from parameters.
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
+        compile: Compile the encoder with torch.compile when training starts.
+        channels_last: Keep images and weights with the channels innermost: faster convolutions, above all under bf16.
 
     Raises:
         UserError: `encoder_lr_decay` is given without `encoder_lr`, an encoder that is frozen for good has a rate, one
@@ -76,8 +78,10 @@ class ClassifierModule(TrainableModule):
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
+        compile: bool = False,
+        channels_last: bool = False,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler, lr_interval)
+        super().__init__(optimizer, lr_scheduler, lr_interval, compile, channels_last)
         self.encoder = encoder
         self.head = head
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
@@ -238,8 +242,13 @@ class ClassifierModule(TrainableModule):
         if not self._cached:
             return
         if self._frozen is None or self._frozen.data is not data:
-            self._frozen = FrozenEmbeddings(self.encoder, data, f"{self.trainer.precision} {self.device.type}")
+            self._frozen = FrozenEmbeddings(self.encoder, data, self._arithmetic)
         self._frozen.serve_loaders(self.trainer, loaders)
+
+    @property
+    def _arithmetic(self) -> str:
+        layout = " channels_last" if self._channels_last else ""
+        return f"{self.trainer.precision} {self.device.type}{layout}"
 
     def _serve_images(self) -> None:
         if (data := datamodule_of(self.trainer)) is not None:

@@ -41,6 +41,8 @@ class EmbeddingModule(TrainableModule):
         encoder_lr_decay: Each of these layers' rate is that of the layer above times this, in (0, 1].
         chunk_size: Gradient caching: so many images pass the encoder at a time, twice, with the gradient of the whole
             batch and the memory of a chunk; None: all at once. See `dml.functional.caching`.
+        compile: Compile the encoder with torch.compile when training starts.
+        channels_last: Keep images and weights with the channels innermost: faster convolutions, above all under bf16.
 
     Raises:
         UserError: `loss_lr` is given and the loss has no weights, a miner is given and the loss takes no tuples, or the
@@ -70,8 +72,10 @@ class EmbeddingModule(TrainableModule):
         encoder_lr: float | None = None,
         encoder_lr_decay: float = 1.0,
         chunk_size: int | None = None,
+        compile: bool = False,
+        channels_last: bool = False,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler, lr_interval)
+        super().__init__(optimizer, lr_scheduler, lr_interval, compile, channels_last)
         if miner is not None and not takes_tuples(loss):
             raise UserError(f"{type(loss).__name__} takes no miner: leave model.miner out (TripletLoss has `mining`)")
         if chunk_size is not None:

@@ -6,6 +6,7 @@ import torch
 from dml.data import Augmentation
 from dml.data.transforms.color import adjust, blur, grey
 from dml.data.transforms.geometry import box_matrix, mirror, rectangle_mask, resample, turn_matrix, window
+from dml.errors import UserError
 
 SETTINGS = {
     "crop_padding": 2,
@@ -22,6 +23,7 @@ SETTINGS = {
     "hue": 0.1,
     "blur": 1.0,
     "erase": 0.5,
+    "cutout": 5,
 }
 EVERYTHING = Augmentation(**SETTINGS)
 STEPS = [{name: value} for name, value in SETTINGS.items()]
@@ -46,7 +48,7 @@ def test_each_step_changes_samples_differently_and_stays_in_range(images, step, 
 
 
 def test_every_step_is_tested() -> None:
-    assert {*SETTINGS, "erase_area", "border"} == set(inspect.signature(Augmentation).parameters)
+    assert {*SETTINGS, "erase_area", "border", "alternate_flip"} == set(inspect.signature(Augmentation).parameters)
 
 
 def test_nothing_asked_nothing_changed(images) -> None:
@@ -178,3 +180,35 @@ def test_reflecting_border_shows_no_black() -> None:
     for step in ({"crop_padding": 2}, {"rotate": 30.0, "translate": 0.2}):
         assert Augmentation(**step, border="reflect")(bright, 0, 0, torch.arange(16)).min() > 199
         assert Augmentation(**step)(bright, 0, 0, torch.arange(16)).min() < 100
+
+
+def test_cutout_greys_one_square_around_a_random_pixel() -> None:
+    white = torch.full((400, 1, 12, 10), 255.0)
+    grey_pixels = (Augmentation(cutout=4)(white, 0, 0, torch.arange(400)) == 127.5)[:, 0]
+    rows, columns = grey_pixels.any(dim=2).sum(dim=1), grey_pixels.any(dim=1).sum(dim=1)
+    assert torch.equal(grey_pixels.sum(dim=(1, 2)), rows * columns)  # a rectangle each
+    assert {int(rows.max()), int(columns.max())} == {4}
+    assert {int(rows.min()), int(columns.min())} == {2}  # cut off at the frame
+    shown = grey_pixels.float().mean(dim=0)
+    assert shown[5, 5] == pytest.approx(16 / 120, abs=0.06)
+
+
+def test_alternating_flips_show_both_sides_in_every_two_epochs() -> None:
+    ramp = torch.arange(8.0).expand(100, 1, 2, 8)
+    augment = Augmentation(alternate_flip=True)
+    ids = torch.arange(100) + 1000
+
+    def mirrored(epoch: int, order: torch.Tensor) -> torch.Tensor:
+        shown = augment(ramp, 0, epoch, torch.arange(100), ids[order])[:, 0, 0, 0] == 7
+        return torch.zeros(100, dtype=torch.bool).scatter(0, order, shown)
+
+    orders = [torch.randperm(100, generator=torch.Generator().manual_seed(epoch)) for epoch in range(3)]
+    first, second, third = (mirrored(epoch, order) for epoch, order in enumerate(orders))
+    assert 30 < int(first.sum()) < 70
+    assert torch.equal(second, ~first)  # whatever the order was
+    assert torch.equal(third, first)
+
+
+def test_two_ways_to_mirror_are_refused() -> None:
+    with pytest.raises(UserError, match="leave one of them out"):
+        Augmentation(flip=0.5, alternate_flip=True)

@@ -15,13 +15,15 @@ from dml.data.transforms.geometry import (
     mirror,
     rectangle_mask,
     resample,
+    square_mask,
     turn_matrix,
     window,
 )
 from dml.data.transforms.random import uniforms
+from dml.errors import UserError
 from dml.ranges import check_number
 
-DRAWS = 24  # numbers drawn per sample; every step has its own places, so switching one off leaves the others' noise
+DRAWS = 26  # numbers drawn per sample; every step has its own places, so switching one off leaves the others' noise
 
 
 @final
@@ -29,13 +31,15 @@ class Augmentation(AddressedTransform):
     """Batched augmentation on the device of the images; every sample draws its own noise from (seed, epoch, position).
 
     All moves of the frame are composed into one resampling (crop with padding and mirroring alone resample nothing),
-    all colour changes into one matrix. Order: geometry, colour, blur, erasing. Zero switches a step off.
+    all colour changes into one matrix. Order: geometry, colour, blur, cut-out, erasing. Zero switches a step off.
 
     Args:
         crop_padding: pixels; the frame moves by up to this many whole pixels, both ways, along both axes.
         resized_crop: smallest share (0..1) of the area that is cut out and blown up to the frame; the aspect ratio of
             the cut varies within 3/4..4/3, so it is squeezed by as much.
         flip: probability (0..1) of a left-right mirror image.
+        alternate_flip: every image is mirrored in every second epoch, half of them in the even ones, in place of
+            `flip`: each pair of epochs shows both.
         vertical_flip: probability (0..1) of an upside-down image.
         rotate: degrees; turns by up to this many, both ways.
         scale: zooms by a factor within 1/(1+scale)..1+scale.
@@ -48,10 +52,14 @@ class Augmentation(AddressedTransform):
         blur: pixels; standard deviation of a Gaussian drawn within 0..blur.
         erase: probability (0..1) that a rectangle becomes mid-grey (127.5).
         erase_area: largest share (0.02..1) of the area of that rectangle; its aspect ratio lies within 0.3..3.3.
+        cutout: pixels; side of a mid-grey square around a random pixel, cut off at the frame: in every image.
         border: what lies outside the frame: black, or the image mirrored at its edge.
 
     Raises:
-        UserError: a number is out of its range.
+        UserError: a number is out of its range, or both `flip` and `alternate_flip` are given.
+
+    Source: DeVries, Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017; Jordan, "94%
+    on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, on alternating flips.
 
     Example:
         >>> images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
@@ -79,18 +87,22 @@ class Augmentation(AddressedTransform):
         erase: float = 0.0,
         erase_area: float = 0.33,
         border: Border = "black",
+        alternate_flip: bool = False,
+        cutout: int = 0,
     ) -> None:
         super().__init__()
         shares = {"resized_crop": resized_crop, "flip": flip, "vertical_flip": vertical_flip, "translate": translate}
         shares |= {"brightness": brightness, "contrast": contrast, "saturation": saturation, "erase": erase}
         for name, share in shares.items():
             check_number(name, share, least=0, most=1)
-        for name, amount in {"crop_padding": crop_padding, "scale": scale, "blur": blur}.items():
+        for name, amount in {"crop_padding": crop_padding, "scale": scale, "blur": blur, "cutout": cutout}.items():
             check_number(name, amount, least=0, most=1000)
         check_number("rotate", rotate, least=0, most=360)
         check_number("shear", shear, least=0, below=90)
         check_number("hue", hue, least=0, most=0.5)
         check_number("erase_area", erase_area, least=0.02, most=1)
+        if flip and alternate_flip:
+            raise UserError(f"flip={flip} and alternate_flip both mirror images: leave one of them out")
         self.crop_padding = crop_padding
         self.resized_crop = resized_crop
         self.flip = flip
@@ -107,8 +119,11 @@ class Augmentation(AddressedTransform):
         self.erase = erase
         self.erase_area = erase_area
         self.border: Border = border
+        self.alternate_flip = alternate_flip
+        self.cutout = cutout
+        self.takes_ids = alternate_flip
 
-    def forward(self, images: Tensor, seed: int, epoch: int, positions: Tensor) -> Tensor:
+    def forward(self, images: Tensor, seed: int, epoch: int, positions: Tensor, ids: Tensor | None = None) -> Tensor:
         """Augment one batch.
 
         Args:
@@ -116,16 +131,23 @@ class Augmentation(AddressedTransform):
             seed: any whole number.
             epoch: epoch number.
             positions: int64 (B,), each sample's address within the epoch, on the device of `images`.
+            ids: int64 (B,), which sample it is, the same in every epoch; None: its position. `alternate_flip` asks.
 
         Returns:
             float32 (B, C, H, W) within 0..255; equal for equal addresses, however the batch is cut.
         """
         draws = uniforms(seed, epoch, positions, DRAWS)
+        if self.alternate_flip:
+            first = uniforms(seed, 0, positions if ids is None else ids, 1)[:, 0] < 0.5
+            draws[:, 0] = torch.where(first ^ bool(epoch % 2), -1.0, 1.0)  # below any probability, or above
         pixels = self._move(images.float(), draws)
         if self.brightness or self.contrast or self.saturation or self.hue:
             pixels = self._colour(pixels, draws)
         if self.blur:
             pixels = blur(pixels, self.blur * draws[:, 15], radius=max(1, math.ceil(2.5 * self.blur)))
+        if self.cutout:
+            mask = square_mask(draws[:, 24:26], self.cutout, pixels.shape[2], pixels.shape[3])
+            pixels = pixels.masked_fill(mask, 127.5)
         return self._erase(pixels, draws) if self.erase else pixels
 
     def _move(self, images: Tensor, draws: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A transform of training images: ours, whose noise is drawn by address, or any module of images alone."""
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,12 @@ class AddressedTransform(nn.Module, ABC):
 
     Subclass it where a transform is to be the same however the batch is cut; any other nn.Module on batches of images
     serves as `data.transform` too (see `apply_transform`).
+
+    Attributes:
+        takes_ids: whether `forward` takes a fifth argument, `ids`: int64 (B,), which sample it is, in every epoch.
     """
+
+    takes_ids: bool = False
 
     @abstractmethod
     def forward(self, images: Tensor, seed: int, epoch: int, positions: Tensor) -> Tensor:
@@ -31,7 +37,72 @@ class AddressedTransform(nn.Module, ABC):
         """
 
 
-def apply_transform(transform: nn.Module, images: Tensor, seed: int, epoch: int, positions: Tensor) -> Tensor:
+class Views(NamedTuple):
+    """What a transform makes of a batch that need not keep its size or its classes.
+
+    Attributes:
+        images: float32 (V·B, C, H, W) within 0..255.
+        labels: int64 (V·B,).
+        ids: int64 (V·B,), of the samples they are views of.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+
+
+class ViewTransform(nn.Module, ABC):
+    """Changes a batch of training images in number, in classes or in size, by noise of its own address.
+
+    Args:
+        transform: what is then done to each view, with noise of the view's own address; None: nothing.
+    """
+
+    def __init__(self, transform: nn.Module | None) -> None:
+        super().__init__()
+        self.transform = transform
+
+    @abstractmethod
+    def forward(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
+        """Change one batch.
+
+        Args:
+            views: uint8 or float images within 0..255, with labels and ids.
+            seed: any whole number.
+            epoch: epoch number.
+            positions: int64 (B,), each sample's address within the epoch, on the CPU.
+        """
+
+    def then(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
+        """Apply the transform that follows."""
+        return views if self.transform is None else transform_batch(self.transform, views, seed, epoch, positions)
+
+
+def transform_batch(transform: nn.Module, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
+    """Apply any transform, or `ViewTransform`, to one batch.
+
+    Args:
+        transform: see `apply_transform`.
+        views: uint8 or float images within 0..255, with labels and ids.
+        seed: any whole number.
+        epoch: epoch number.
+        positions: int64 (B,), on the CPU.
+
+    Example:
+        >>> images = torch.full((2, 1, 4, 4), 51, dtype=torch.uint8)
+        >>> views = Views(images, torch.tensor([0, 1]), torch.tensor([7, 5]))
+        >>> transform_batch(nn.Threshold(0.5, 1.0), views, seed=0, epoch=0, positions=torch.arange(2)).labels
+        tensor([0, 1])
+    """
+    if isinstance(transform, ViewTransform):
+        changed: Views = transform(views, seed, epoch, positions)
+        return changed
+    return views._replace(images=apply_transform(transform, views.images, seed, epoch, positions, views.ids))
+
+
+def apply_transform(
+    transform: nn.Module, images: Tensor, seed: int, epoch: int, positions: Tensor, ids: Tensor | None = None
+) -> Tensor:
     """Apply any transform to one batch.
 
     An `AddressedTransform` gets the addresses. Any other module gets float32 images within 0..1 and gives the same
@@ -44,6 +115,7 @@ def apply_transform(transform: nn.Module, images: Tensor, seed: int, epoch: int,
         seed: any whole number.
         epoch: epoch number.
         positions: int64 (B,), on the CPU.
+        ids: int64 (B,), which samples they are, for transforms that ask; None: not known.
 
     Returns:
         float32 (B, C, H, W) within 0..255.
@@ -57,7 +129,8 @@ def apply_transform(transform: nn.Module, images: Tensor, seed: int, epoch: int,
         tensor([255.])
     """
     if isinstance(transform, AddressedTransform):
-        changed: Tensor = transform(images, seed, epoch, positions.to(images.device))
+        own = [ids.to(images.device)] if transform.takes_ids and ids is not None else []
+        changed: Tensor = transform(images, seed, epoch, positions.to(images.device), *own)
         return changed
     with forked_generators(images.device):
         seed_generators(mix_seed(seed, epoch, int(positions[0])), images.device)

@@ -105,3 +105,28 @@ def rectangle_mask(area: Tensor, log_ratio: Tensor, place: Tensor, height: int, 
     across = (columns >= x0[:, None]) & (columns < (x0 + half[:, 0])[:, None])
     down = (rows >= y0[:, None]) & (rows < (y0 + half[:, 1])[:, None])
     return (down[:, :, None] & across[:, None, :])[:, None]
+
+
+def square_mask(place: Tensor, side: int, height: int, width: int) -> Tensor:
+    """Bool (B, 1, H, W), true inside one square per sample, cut off at the frame.
+
+    Args:
+        place: (B, 2) within 0..1: which pixel, across and down, is the square's centre; of an even side, the first
+            right and below of it.
+        side: pixels.
+        height: of the frame, pixels.
+        width: likewise.
+
+    Example:
+        >>> square_mask(torch.tensor([[0.0, 0.5]]), 2, 3, 3).int()[0, 0]
+        tensor([[1, 0, 0],
+                [1, 0, 0],
+                [0, 0, 0]], dtype=torch.int32)
+    """
+    left = torch.floor(place[:, 0] * width) - side // 2
+    top = torch.floor(place[:, 1] * height) - side // 2
+    columns = torch.arange(width, device=place.device)
+    rows = torch.arange(height, device=place.device)
+    across = (columns >= left[:, None]) & (columns < left[:, None] + side)
+    down = (rows >= top[:, None]) & (rows < top[:, None] + side)
+    return (down[:, :, None] & across[:, None, :])[:, None]

@@ -1,0 +1,72 @@
+"""What the convolutional encoders of the speed records share: initialisation, activation, normalisation."""
+
+from typing import Literal, final
+
+from torch import nn
+
+Activation = Literal["relu", "gelu"]
+Initialisation = Literal["torch", "dirac"]
+_NORM_EPS = 1e-5
+
+
+@final
+class DiracConv2d(nn.LazyConv2d):
+    """A convolution whose first filters hand their input channels on; the others start as PyTorch's; a `Conv2d` later.
+
+    Of O filters on I channels the first min(O, I) are a 1 at the centre, so that a deep network starts near the
+    identity.
+
+    Source: Zagoruyko, Komodakis, "DiracNets", 2017.
+
+    Example:
+        >>> import torch
+        >>> images = torch.rand(1, 2, 5, 5)
+        >>> bool((DiracConv2d(4, 3, padding=1, bias=False)(images)[:, :2] == images).all())
+        True
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw the weights, once the number of channels is known."""
+        super().reset_parameters()
+        if not self.has_uninitialized_params() and self.in_channels:
+            nn.init.dirac_(self.weight.data[: self.in_channels])
+
+
+def convolution(width: int, initialisation: Initialisation) -> nn.LazyConv2d:
+    """Return a lazy 3×3 convolution without bias (BatchNorm brings its own) that keeps the sides.
+
+    Example:
+        >>> import torch
+    >>> convolution(8, "dirac")(torch.zeros(1, 3, 6, 6)).shape
+        torch.Size([1, 8, 6, 6])
+    """
+    kind = DiracConv2d if initialisation == "dirac" else nn.LazyConv2d
+    return kind(width, 3, padding=1, bias=False)
+
+
+def activation_layer(activation: Activation) -> nn.Module:
+    """Return the activation of this name.
+
+    Example:
+        >>> import torch
+    >>> activation_layer("gelu")(torch.zeros(1))
+        tensor([0.])
+    """
+    return nn.GELU() if activation == "gelu" else nn.ReLU(inplace=True)
+
+
+def norm(momentum: float, learnt_scale: bool = True) -> nn.LazyBatchNorm2d:
+    """Return a lazy BatchNorm.
+
+    Args:
+        momentum: Share of a batch in the running statistics.
+        learnt_scale: False: the scale stays 1, the bias alone is learnt.
+
+    Example:
+        >>> layer = norm(0.4, learnt_scale=False)
+        >>> layer.weight.requires_grad, layer.bias.requires_grad
+        (False, True)
+    """
+    layer = nn.LazyBatchNorm2d(eps=_NORM_EPS, momentum=momentum)
+    layer.weight = nn.UninitializedParameter(requires_grad=learnt_scale)
+    return layer

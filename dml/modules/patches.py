@@ -1,0 +1,31 @@
+"""Gives whitened first layers their filters before training starts."""
+
+from torch import nn
+
+from dml.data import LabelledData
+from dml.encoders import WhitenedPatches
+
+_IMAGES = 5000  # about so many tell how patches vary
+
+
+def whiten_patches(network: nn.Module, data: LabelledData) -> None:
+    """Take the filters of whitened first layers from some training images, untransformed; those that were taken stay.
+
+    Args:
+        network: With any number of `WhitenedPatches`.
+        data: Set up.
+
+    Example:
+        >>> from dml.data import ImageData
+        >>> data, network = ImageData(cache=False), nn.Sequential(WhitenedPatches())
+        >>> data.setup()
+        >>> whiten_patches(network, data)
+        >>> network[0].filters.shape
+        torch.Size([4, 1, 2, 2])
+    """
+    layers = [part for part in network.modules() if isinstance(part, WhitenedPatches) and not part.taken]
+    if layers:
+        ids = data.parts.train[:: max(1, len(data.parts.train) // _IMAGES)]
+        images = [batch.images for batch in data.ordered_dataloader(ids)]
+        for layer in layers:
+            layer.take_patches(images)
