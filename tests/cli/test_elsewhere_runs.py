@@ -42,10 +42,6 @@ def test_it_is_scored_probed_searched_and_gone_on_with_from_elsewhere(project):
     assert code == 0, err
     code, _, err = dml("report", run)
     assert code == 0, err
-    code, out, err = dml(
-        "evaluate", "--run", run, "--queries", home / "digits", "--references", "train", "--output", "x"
-    )
-    assert code == 0, err
     words = ("fit", "--runs_dir", run.parent, "--name", "first", "--ckpt_path", "last", "--trainer.max_epochs", "2")
     code, _, err = dml(*words)
     assert code == 0, err
