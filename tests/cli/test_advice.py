@@ -41,7 +41,8 @@ def test_every_command_runs(dml):
         Image.fromarray(generator.integers(0, 255, (48, 48, 3), np.uint8)).save(path)
     Path("recipe.yaml").write_text(
         "model: {class_path: dml.modules.EmbeddingModule, init_args: {encoder: {class_path: dml.encoders.ConvEncoder,"
-        " init_args: {embedding_dim: 4, channels: [4], dropout: 0.1}}, loss: {class_path: dml.losses.TripletLoss},"
+        " init_args: {embedding_dim: 4, channels: [4], dropout: 0.1}},"
+        " loss: {class_path: dml.losses.TripletLoss, init_args: {margin: 0.5}},"
         " optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.01}}, lr_interval: step, lr_scheduler:"
         " {class_path: torch.optim.lr_scheduler.OneCycleLR, init_args: {max_lr: 0.01, total_steps: 2}}}}\n"
         "data: {root: photos, batch_size: 12, mean: 0.4, std: 0.3}\n"

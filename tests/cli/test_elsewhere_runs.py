@@ -56,7 +56,7 @@ def test_a_project_moves_as_a_whole_and_a_run_alone_says_what_is_missing(project
     shutil.rmtree("digits")
     code, _, err = dml("validate", "--run", tmp_path / "alone")
     assert code == 2
-    assert "no folder or zip 'digits'" in err
+    assert "'digits': give an existing one in data.root" in err
     code, _, err = dml("validate", "--run", tmp_path / "alone", "--data.root", tmp_path / "moved" / "digits")
     assert code == 0, err
 
