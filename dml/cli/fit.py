@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
+from dml.cli.advice import advice
 from dml.cli.folds import fit_folds
 from dml.cli.json_output import add_json, json_alone
 from dml.cli.numbers import whole
 from dml.cli.options import Parser, as_keys, trainer_parser, with_default
 from dml.cli.table import score_table
 from dml.errors import UserError
-
-_PHOTO = 48  # pixels a side from which a network of photographs is worth a try
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI
@@ -87,32 +86,19 @@ def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> tuple[int, di
     return 0, _report(cli, run) if cli.trainer.is_global_zero and not cli.rehearsal else {}
 
 
-def _advice(cli: "TrainerCLI", run: Path) -> list[str]:
-    """Return commands for a run that learnt no more than its baselines: longer, with more variety, pretrained."""
-    again = f"dml fit --config {run / runs.CONFIG} --name {run.name}"
-    lines = [f"{again}-longer --trainer.max_epochs {4 * max(1, int(cli.trainer.max_epochs or 1))}"]
-    shape = cli.datamodule.image_shape
-    if getattr(cli.datamodule, "transformed", True) is False and len(shape) == 3:
-        lines.append(f"{again}-augmented --data.transform dml.data.Augmentation --data.transform.resized_crop 0.5")
-    if len(shape) == 3 and min(shape[1:]) >= _PHOTO:
-        network = "--model.encoder dml.encoders.TorchvisionEncoder --model.encoder.name resnet18"
-        lines.append(f"{again}-pretrained {network} --model.encoder.weights DEFAULT --data.image_size 224")
-    return lines
-
-
 def _report(cli: "TrainerCLI", run: Path) -> dict[str, Any]:
     from dml.reports.verdict import verdict  # loads matplotlib, which --help must not
 
     rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()}
     rows["trained"] = cli.scores("val")["val"]
     print(score_table(rows))
-    recorded, advice = runs.read_scores(run / runs.SCORES), []
+    recorded, next_steps = runs.read_scores(run / runs.SCORES), list[str]()
     if (judged := verdict(recorded)) is not None:
         print(f"\n{judged.text}")
-        advice = [] if judged.better else _advice(cli, run)
-        if advice:
-            print("\n".join(["To try next:", *(f"  {command}" for command in advice)]))
+        next_steps = [] if judged.better else advice(run / runs.CONFIG, cli.config, cli.datamodule)
+        if next_steps:
+            print("\n".join(["To try next:", *(f"  {command}" for command in next_steps)]))
     print(f"\nrun       {run}\nmonitor   tensorboard --logdir {run.parent}\npictures  {run / runs.PICTURES}")
     intervals = recorded.get("intervals", {}).get("val", {})
-    told = {"verdict": judged and judged.text, "better": judged and judged.better, "advice": advice}
+    told = {"verdict": judged and judged.text, "better": judged and judged.better, "advice": next_steps}
     return {"run": run, "split": "val", "scores": rows, "intervals": intervals, **told}

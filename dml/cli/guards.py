@@ -55,8 +55,8 @@ def user_errors() -> Iterator[None]:
         if isinstance(error, RuntimeError) and "torch/optim/" in _place(error):
             raise UserError(f"model.optimizer: {one_line(str(error))}") from error
         if unlogged := re.match(r"Early stopping conditioned on metric `([^`]+)` which is not available", str(error)):
-            told = f"EarlyStopping.monitor={unlogged[1]!r} was not logged by this run"
-            raise UserError(f"{told}: choose another, e.g. val/map_at_r, and go on with --ckpt_path last") from error
+            missing = f"EarlyStopping.monitor={unlogged[1]!r} was not logged by this run"
+            raise UserError(f"{missing}: choose another, e.g. val/map_at_r, and go on with --ckpt_path last") from error
         if isinstance(error, RuntimeError) and not re.search(_NO_MEMORY, str(error)):
             raise
         what = (str(error).splitlines() or ["no more could be had"])[0]

@@ -122,5 +122,7 @@ def test_a_probe_and_a_calibration(place):
     probed, err = read(place, "probe", "first", *words)
     assert len(probed["accuracy"]["knn, frozen"]["2"]) == 1
     assert "validation accuracy" in err
+    compressed, _ = read(place, "compress", "first", "--dims", "8", "--bits", "8", *CPU)
+    assert [row["way"] for row in compressed["rows"]] == ["cut", "pca"]
     calibrated, _ = read(place, "calibrate", "first", "--fmr", "0.1", *CPU)
     assert calibrated["threshold"] > 0

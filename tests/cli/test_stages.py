@@ -1,5 +1,6 @@
 """`dml stages`: encoders handed on by hash, the chain without the first stage, exact resume, mistakes in one line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def test_the_example_runs_hands_on_verifies_and_resumes(dml):
     assert code == 0, err
     assert out.count(" ...") == 1
     assert runs.read_json(folder / "stages.json")["runs"]["without_autoencode-probe"]["encoder"] == last["encoder"]
+
+    code, out, err = dml("stages", "--config", FILE, *QUICK, "--json")
+    assert code == 0, err
+    assert json.loads(out)["runs"] == runs.read_json(folder / "stages.json")["runs"]
 
     content["runs"].pop("all-probe")
     runs.write_json(folder / "stages.json", content)

@@ -105,6 +105,18 @@ def test_timm_without_timm(monkeypatch):
         TimmEncoder("resnet10t")
 
 
+def test_timm_without_a_connection(monkeypatch):
+    timm = pytest.importorskip("timm", reason="timm is an optional package")
+
+    def refuse(*_, **__):
+        raise RuntimeError("client has been\nclosed")  # no OSError: its hub has errors of its own
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    told = r"weights=DEFAULT: resnet10t's cannot be downloaded \(client has been closed\): give the path of a file"
+    with pytest.raises(UserError, match=told):
+        TimmEncoder("resnet10t", weights="DEFAULT")
+
+
 def test_timm_with_weights_by_path(tmp_path):
     timm = pytest.importorskip("timm", reason="timm is an optional package")
     torch.manual_seed(0)

@@ -76,7 +76,10 @@ def test_folds_through_the_front_door(tmp_path, monkeypatch, capsys):
     assert [len(each) for each in classes] == [3, 3]
     assert not set(classes[0]) & set(classes[1])
     ended = [(run / "scores.json").stat().st_mtime_ns for run in folders]
-    assert main(command) == 0  # nothing is left to do
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0  # nothing is left to do
+    told = json.loads(capsys.readouterr().out)["scores"]["map_at_r"]
+    assert [told["mean"], *told["interval"]] == pytest.approx([mean["mean"], mean["low"], mean["high"]])
     assert [(run / "scores.json").stat().st_mtime_ns for run in folders] == ended
     capsys.readouterr()
 

@@ -72,4 +72,4 @@ def test_lightnings_tuner_works_with_class_balanced_batches(classes, tmp_path, m
     assert data.batch_size == size == 40
     trainer.fit(module, datamodule=data)
     assert trainer.optimizers[0].param_groups[0]["lr"] == module.lr
-    assert trainer.global_step == -(-1079 // 40)
+    assert trainer.global_step in (27, 28)  # of 1,079 images, some class-balanced batches repeat one
