@@ -65,7 +65,7 @@ class WarmupDecay(LRScheduler):
         super().__init__(optimizer)
 
     def set_length(self, length: int) -> None:
-        """Say how many steps training has; before the first of them."""
+        """Say how many steps training has; before the first of them, or of a resumed run's next one."""
         if self.length is None:
             self.length = length
             for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):

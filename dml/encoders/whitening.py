@@ -10,30 +10,45 @@ from torch import Tensor, nn
 from dml.ranges import check_number
 
 
-def whitening_filters(patches: Tensor, eps: float) -> Tensor:
-    """Return filters whose responses to centred patches are uncorrelated and of variance one, the strongest first.
+def whitening_filters(covariance: Tensor, eps: float) -> Tensor:
+    """Return filters whose responses to patches of this covariance are uncorrelated and of variance one.
 
-    Row i is vᵢ / √(λᵢ + eps), λᵢ and vᵢ being the eigenvalues and eigenvectors of the patches' covariance.
+    Row i is vᵢ / √(λᵢ + eps), λᵢ and vᵢ being the eigenvalues, the largest first, and the eigenvectors.
 
     Args:
-        patches: (N,D), N ≥ 2.
+        covariance: (D,D).
         eps: Added to the eigenvalues, so that directions without variance are not blown up, > 0.
 
     Returns:
         (D,D), one filter a row.
 
     Example:
-        >>> patches = torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-        >>> torch.cov(whitening_filters(patches, 1e-6) @ patches.T, correction=0).round(decimals=3).abs()
-        tensor([[1., 0.],
-                [0., 1.]])
+        >>> filters = whitening_filters(torch.tensor([[4.0, 0.0], [0.0, 0.25]]), eps=1e-9)
+        >>> filters
+        tensor([[0.5000, 0.0000],
+                [0.0000, 2.0000]])
     """
-    centred = patches.double() - patches.double().mean(dim=0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(patches))  # ascending
-    largest = vectors.abs().argmax(dim=0)  # an eigenvector's sign is free: its largest entry is positive
+    values, vectors = torch.linalg.eigh(covariance)  # ascending
+    largest = vectors.abs().argmax(dim=0)  # an eigenvector's sign is free: its largest entry is made positive
     vectors = vectors * vectors[largest, torch.arange(len(largest))].sign()
-    filters: Tensor = (vectors / (values.clamp(min=0) + eps).sqrt()).T.flip(0)
-    return filters.to(patches.dtype)
+    return (vectors / (values.clamp(min=0) + eps).sqrt()).T.flip(0)
+
+
+def patch_covariance(batches: Iterable[Tensor], size: int) -> Tensor:
+    """Return the covariance (D,D), D = C·size², of all patches of all images of the batches, each (B,C,H,W).
+
+    Example:
+        >>> patch_covariance([torch.tensor([[[[1.0, -1.0], [2.0, 0.0]]]])], size=1)
+        tensor([[1.2500]], dtype=torch.float64)
+    """
+    total, products, count = torch.zeros(()), torch.zeros(()), 0
+    for images in batches:
+        patches = F.unfold(images.float(), size).transpose(1, 2).flatten(0, 1).double()  # (B·L,D), a row a patch
+        total = total.to(patches) + patches.sum(dim=0)
+        products = products.to(patches) + patches.T @ patches
+        count += len(patches)
+    mean = total / count
+    return products / count - torch.outer(mean, mean)
 
 
 @final
@@ -81,15 +96,10 @@ class WhitenedPatches(nn.Module):
     @torch.no_grad()
     def take_patches(self, batches: Iterable[Tensor]) -> None:
         """Take the filters from all patches of all images of the batches, each (B,C,H,W)."""
-        found = [
-            F.unfold(images.float(), self.patch_size).transpose(1, 2).flatten(0, 1)  # (B·L, C·p²), a row a patch
-            for images in batches
-        ]
-        patches = torch.cat(found)
+        covariance = patch_covariance(batches, self.patch_size)
         if not len(self.filters):
-            self._size(patches.shape[1] // self.patch_size**2, patches.device)
-        rows = whitening_filters(patches, self.eps)
-        self.filters.copy_(rows.view(self.filters.shape))
+            self._size(len(covariance) // self.patch_size**2, covariance.device)
+        self.filters.copy_(whitening_filters(covariance, self.eps).view(self.filters.shape))
         self.taken = True
 
     def _size(self, channels: int, device: torch.device) -> None:

@@ -16,7 +16,7 @@ from dml.errors import UserError
 from dml.functional.distributed import gather_rows
 from dml.modules.checks import check_fits, check_scale
 from dml.modules.layout import compile_encoder, lay_channels_last
-from dml.modules.optimization import build_optimizer, build_schedule
+from dml.modules.optimization import build_optimizer, build_schedule, tell_length
 from dml.modules.param_groups import scale_rates
 from dml.modules.patches import whiten_patches
 from dml.modules.plain_loaders import sample_shape
@@ -129,11 +129,10 @@ class TrainableModule(LightningModule, ABC):
             scale_rates(optimizer, self._lr)
         if self._lr_scheduler is None:
             return optimizer
-        by_step = self._lr_interval == "step"
-        schedule = build_schedule(self._lr_scheduler, optimizer, self.trainer, by_step)
+        schedule = build_schedule(self._lr_scheduler, optimizer)
         config: dict[str, Any] = {"scheduler": schedule, "interval": self._lr_interval}
         if isinstance(schedule, ReduceLROnPlateau):
-            if by_step:
+            if self._lr_interval == "step":
                 raise UserError("ReduceLROnPlateau looks at a score after an epoch: leave model.lr_interval out")
             self._plateau = schedule
             config |= {"monitor": schedule.monitor, "frequency": _NEVER}
@@ -164,7 +163,11 @@ class TrainableModule(LightningModule, ABC):
         return [p for p in self.parameters() if p.requires_grad]
 
     def on_train_start(self) -> None:
-        """Give an encoder that subtracts the mean image the mean of the training images; a frozen one keeps its own."""
+        """Tell the schedule how long training is; give an encoder that centres images the mean of the training images.
+
+        A frozen one keeps its own.
+        """
+        tell_length(self.trainer)
         data = datamodule_of(self.trainer)
         for part in self.modules():
             if isinstance(part, FlattenEncoder) and part.center and part.training and data is not None:

@@ -31,28 +31,38 @@ def build_optimizer(optimizer: OptimizerCallable, learnt: list[Any]) -> Optimize
         raise UserError(f"model.optimizer cannot be built: {error}{mend}") from error
 
 
-def build_schedule(schedule: LRSchedulerCallable, optimizer: Optimizer, trainer: Trainer, by_step: bool) -> Any:
-    """Return the schedule of an optimiser, told how long training is where it asks.
+def build_schedule(schedule: LRSchedulerCallable, optimizer: Optimizer) -> Any:
+    """Return the schedule of an optimiser.
 
     Args:
         schedule: Builds it from the optimiser.
         optimizer: Its groups may have rates of their own.
-        trainer: About to fit.
-        by_step: Whether the schedule moves after every step; otherwise after every epoch.
 
     Raises:
-        UserError: It cannot be built, sets one rate for groups that were to learn at different ones, or must know how
-            long training is where the trainer does not.
+        UserError: It cannot be built, or sets one rate for groups that were to learn at different ones.
     """
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     try:
         built = schedule(optimizer)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"model.lr_scheduler cannot be built: {error}") from error
-    if isinstance(built, WarmupDecay):
-        built.set_length(_length(trainer, by_step))
     check_rates(optimizer, rates)
     return built
+
+
+def tell_length(trainer: Trainer) -> None:
+    """Tell schedules that ask for it how long training is.
+
+    Args:
+        trainer: In `on_train_start`: asked earlier for its steps, it would build the loader before a resumed run's
+            place in the data is restored, and begin the epoch anew.
+
+    Raises:
+        UserError: The trainer does not know.
+    """
+    for config in trainer.lr_scheduler_configs:
+        if isinstance(config.scheduler, WarmupDecay):
+            config.scheduler.set_length(_length(trainer, config.interval == "step"))
 
 
 def _length(trainer: Trainer, by_step: bool) -> int:

@@ -26,6 +26,5 @@ def whiten_patches(network: nn.Module, data: LabelledData) -> None:
     layers = [part for part in network.modules() if isinstance(part, WhitenedPatches) and not part.taken]
     if layers:
         ids = data.parts.train[:: max(1, len(data.parts.train) // _IMAGES)]
-        images = [batch.images for batch in data.ordered_dataloader(ids)]
         for layer in layers:
-            layer.take_patches(images)
+            layer.take_patches(batch.images for batch in data.ordered_dataloader(ids))

@@ -29,6 +29,13 @@ def test_what_the_recipe_says_stands():
     assert cli.config.model.init_args.loss.init_args.num_classes == 12
 
 
+def test_our_own_proxies_are_told_too_through_an_encoder_around_another():
+    views = ("--model=dml.modules.EmbeddingModule", "--model.encoder=dml.encoders.ViewAveragedEncoder")
+    inner = ("--model.encoder.encoder=dml.encoders.MLPEncoder", "--model.encoder.encoder.embedding_dim=6")
+    cli = TrainerCLI([*views, *inner, "--model.loss=dml.losses.ProxyContrastiveLoss", "--data.cache=false"], None)
+    assert cli.model.loss.proxies.shape == (10, 6)
+
+
 def test_a_size_that_is_not_told_is_asked_for():
     flat = ("--model=dml.modules.EmbeddingModule", "--model.encoder=dml.encoders.FlattenEncoder")
     with pytest.raises(UserError, match=r"ProxyAnchorLoss needs embedding_size, .*: give --model.loss.embedding_size"):

@@ -1,0 +1,39 @@
+"""The recipes in configs/records are parsed and built, and those of classes run an epoch end to end on small images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dml.cli import main
+from dml.cli.trainer import TrainerCLI
+from dml.runs import read_scores
+
+FOLDER = Path(__file__).parents[1] / "configs" / "records"
+FILES = sorted(FOLDER.glob("*.yaml"))
+ARRAYS = ("--data.split=dml.data.StratifiedSplit", "--data.split.val=40", "--data.split.test=0", "--data.cache=false")
+SMALL = ("--trainer.accelerator=cpu", "--trainer.precision=32-true", "--trainer.max_epochs=2", "--evaluation.k=5")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_recipe_is_parsed(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = ("--model.loss.num_classes=10", "--model.loss.embedding_dim=8") if "Proxy" in file.read_text() else ()
+    assert TrainerCLI(["--config", str(file), *sizes], None).trainer.max_epochs > 1
+
+
+@pytest.mark.parametrize("name", ["cifar10_knn", "flowers_conv"])
+def test_a_recipe_runs_end_to_end(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez("images.npz", images=rng.integers(0, 256, (120, 16, 16, 3), np.uint8), labels=np.arange(120) % 10)
+    encoder = (
+        "--model.encoder.encoder.channels=[8,8,8,8]"
+        if name == "flowers_conv"
+        else "--model.encoder.encoder.channels=[8,8]"
+    )
+    own = ("--data.batch_size=40", "--data.classes_per_batch=null", "--data.image_size=16", encoder, "--name", "run")
+    words = ["fit", "--config", str(FOLDER / f"{name}.yaml"), "--data.root", "images.npz", *own]
+    assert main([*words, *ARRAYS, *SMALL, "--evaluation.baselines=false", "--pictures.projection=none"]) == 0
+    scores = read_scores(Path("runs/run/scores.json"))
+    assert 0 <= scores["val"]["knn_accuracy"] <= 1
