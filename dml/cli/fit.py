@@ -99,7 +99,8 @@ def _advice(cli: "TrainerCLI", run: Path) -> list[str]:
 def _report(cli: "TrainerCLI", run: Path) -> None:
     from dml.reports.verdict import verdict  # loads matplotlib, which --help must not
 
-    rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()}
+    found = runs.read_scores(run / runs.SCORES).get("baselines", {})
+    rows = {runs.baseline_label(name, sections): sections["val"] for name, sections in found.items()}
     print(score_table(rows | {"trained": cli.scores("val")["val"]}))
     if (judged := verdict(runs.read_scores(run / runs.SCORES))) is not None:
         print(f"\n{judged.text}")
