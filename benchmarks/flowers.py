@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from dml import reports, runs
-from dml.callbacks.evaluation import embed
+from dml.callbacks.baselines import embed
 from dml.cli import main
 from dml.cli.trainer import TrainerCLI
 from dml.data import ImageData, StratifiedSplit

@@ -5,6 +5,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dml.data import BatchNumbering
@@ -27,6 +28,9 @@ def encoder_of(module: LightningModule) -> Encoder:
     encoder = module.encoder
     assert isinstance(encoder, Encoder)
     return encoder
+
+
+_CHECKED = 1024  # rows looked at together
 
 
 @final
@@ -64,9 +68,8 @@ class Collector:
         """
         nothing = torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
         columns = [torch.cat(column) for column in zip(*(self._parts or [nothing]), strict=True)]
-        rows = columns[0].numpy()
-        with np.errstate(over="ignore", invalid="ignore"):  # squared, as distances are: they overflow earlier
-            own = np.count_nonzero(~np.isfinite(4 * np.square(rows).sum(axis=1)))
+        self._parts = []
+        own = sum(_count_overflows(rows.numpy()) for rows in columns[0].split(_CHECKED))
         # all processes must end here together, or those that are well would wait for the others
         wrong = int(gather_rows(torch.tensor([own], device=device)).sum())
         if wrong:
@@ -74,3 +77,8 @@ class Collector:
                 f"{wrong} embeddings are NaN or too large: training diverged; lower model.optimizer.lr"
             )
         return EmbeddingSet.gather(columns[0], columns[1], columns[2], device=device)
+
+
+def _count_overflows(rows: NDArray[np.float32]) -> int:
+    with np.errstate(over="ignore", invalid="ignore"):  # squared, as distances are: they overflow earlier
+        return int(np.count_nonzero(~np.isfinite(4 * np.square(rows).sum(axis=1))))

@@ -1,15 +1,16 @@
 """Scores the embedding while it is learnt, beside raw pixels and the untrained encoder."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, final
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import nn
 
+from dml.callbacks.baselines import Sample, draw_sample, embed_sides
 from dml.callbacks.collector import Collector, encoder_of
 from dml.data import Batch, LabelledData, datamodule_of
 from dml.embeddings import EmbeddingSet
@@ -58,6 +59,8 @@ class KNNEvaluation(Callback):
             large embeddings is learnt faster than these are searched.
         metric: The distance of embeddings: `l2` (Euclidean), or `cosine`, for losses that normalise them.
         max_memory: What the search may use beyond the embeddings: "2GiB", "500MB".
+        baseline_memory: What the raw pixels of all images that are scored may take as numbers. Where they take more,
+            both baselines are scored on a sample of half as much, and the trained encoder beside them on the same.
         groups: Which references a query is compared with: `any`; `same`: those of its own group only; `other`: of other
             groups only; `cross`: all but those of its own group and class. None: as the data say, which is `any` but
             for benchmarks with a rule of their own.
@@ -79,6 +82,7 @@ class KNNEvaluation(Callback):
         retrieval: bool = True,
         metric: Literal["l2", "cosine"] = "l2",
         max_memory: str = "2GiB",
+        baseline_memory: str = "1GiB",
         groups: GroupRule | None = None,
     ) -> None:
         check_number("evaluation.k", k, least=1)
@@ -87,6 +91,10 @@ class KNNEvaluation(Callback):
         if not len(ks):
             raise UserError("evaluation.ks=[]: give at least one k, e.g. [1, 5, 10]")
         parse_memory(max_memory)
+        try:
+            parse_memory(baseline_memory)
+        except UserError as error:
+            raise UserError(str(error).replace("max_memory", "evaluation.baseline_memory")) from error
         self.k = k
         self.knn_ks: tuple[int, ...] = (k,)
         self.ks = tuple(ks)
@@ -94,6 +102,7 @@ class KNNEvaluation(Callback):
         self.retrieval = retrieval
         self.metric = metric
         self.max_memory = max_memory
+        self.baseline_memory = baseline_memory
         self.groups = groups
         self.rule = groups or "any"  # of the data at hand
         self.baselines: dict[str, dict[str, Scores]] = {}
@@ -102,6 +111,7 @@ class KNNEvaluation(Callback):
         self._collectors: dict[int, Collector] = {}
         self._scored: _Scored | None = None
         self._near: Neighborhoods | None = None
+        self._sample: Sample | None = None  # that baselines are scored on; None: all
 
     @property
     def latest(self) -> Evaluation | None:
@@ -138,15 +148,36 @@ class KNNEvaluation(Callback):
         loaders = data.val_dataloader()
         if not loaders:
             raise UserError("the split has no validation images: set data.split.val above 0")
-        if not self.with_baselines or self.baselines:
+        if not self.with_baselines:
+            return
+        self._sample = draw_sample(loaders, data.image_shape, parse_memory(self.baseline_memory))
+        if self.baselines:
             return
         compared: dict[str, Encoder] = {"pixels": FlattenEncoder()}
         if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one is the same at the end
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
-            sets = [self.grouped(embed(encoder, loader, pl_module.device), data) for loader in loaders]
-            scored = self._score(sets[0], sets[-1], pl_module.device)
-            self.baselines[name] = {"val": scored.evaluation.scores} | ({"train": scored.train} if scored.train else {})
+            found = embed_sides(encoder, data, loaders, self._sample, pl_module.device)
+            sets = [self.grouped(rows, data) for rows in found]
+            self.baselines[name] = self._sections(self._score(sets[0], sets[-1], pl_module.device))
+
+    def compared(self) -> dict[str, dict[str, Scores]]:
+        """Return the baselines and, where these were scored on a sample, as `trained_sample` the encoder on the same.
+
+        The encoder's intervals are its sections `low` and `high`.
+        """
+        if self._sample is None or self.queries is None or self.references is None or not self.baselines:
+            return self.baselines
+        found = zip((self.queries, self.references), self._sample.sides, strict=False)
+        sets = [rows.take(rows.positions_of(ids)) for rows, ids in found]
+        scored = self._score(sets[0], sets[-1], torch.device("cpu"), alone=True)
+        pairs = scored.evaluation.intervals()
+        ends = {end: {name: pair[at] for name, pair in pairs.items()} for at, end in enumerate(("low", "high"))}
+        return self.baselines | {"trained_sample": self._sections(scored) | ends}
+
+    def _sections(self, scored: _Scored) -> dict[str, Scores]:
+        size = {} if self._sample is None else {"sample": self._sample.size}
+        return {"val": scored.evaluation.scores} | ({"train": scored.train} if scored.train else {}) | size
 
     def on_validation_batch_end(
         self,
@@ -213,34 +244,23 @@ class KNNEvaluation(Callback):
         for score, value in self._scored.train.items():
             pl_module.log(f"train/{score}", value, rank_zero_only=False)
 
-    def _score(self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device) -> _Scored:
+    def _score(
+        self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, alone: bool = False
+    ) -> _Scored:
         """Score the queries and, where references are apart, the k-NN accuracy of these."""
-        found = self._evaluate(queries, references, device, self.rule)
+        found = self._evaluate(queries, references, device, self.rule, alone)
         watched = references.take(slice(None, None, max(1, len(references) // _WATCHED)))
         labels, counts = torch.from_numpy(references.labels).unique(return_counts=True)
         lone = labels[counts == 1].tolist()
         train: Scores = {}
         if references is not queries and not set(watched.labels.tolist()) <= set(lone):
-            own = self._evaluate(watched, references, device, "any")
+            own = self._evaluate(watched, references, device, "any", alone)
             train = {"knn_accuracy": own.scores["knn_accuracy"]}
         return _Scored(queries, references, found, train)
 
     def _evaluate(
-        self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, rule: GroupRule
+        self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, rule: GroupRule, alone: bool
     ) -> Evaluation:
-        group = dist.group.WORLD if world_size() > 1 else None
+        group = dist.group.WORLD if world_size() > 1 and not alone else None
         settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric, rule)
         return Evaluation.of(score_queries(queries, references, *settings))
-
-
-@torch.no_grad()
-def embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> EmbeddingSet:
-    """Return the embeddings of a loader's samples, computed in evaluation mode."""
-    training = encoder.training
-    encoder.eval()
-    collector = Collector()
-    for batch in loader:
-        images: Tensor = batch.images.to(device)
-        collector.add(encoder(images), batch)
-    encoder.train(training)
-    return collector.collect(device)

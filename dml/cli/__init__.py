@@ -25,6 +25,7 @@ VERBS = {
     "stages": "train in stages from one file, each handing its encoder on, beside the same without the first",
     "project": "draw embeddings in two dimensions: t-SNE, PCA or UMAP, of a run or a file",
     "audit": "look the images over: counts, lone classes, unreadable files, duplicates across parts",
+    "convert": "write image files into one Lance table, for sets beyond the disk or the memory",
     "predict": "write the embeddings of any images to a file: folders, zips, tables, lists of files",
     "index": "make an index of any images, add to it, remove from it",
     "search": "find the images of an index that are most like others",

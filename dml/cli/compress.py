@@ -118,8 +118,8 @@ def _training_embeddings(cli: "TrainerCLI", references: "EmbeddingSet") -> "Embe
     """Return the embeddings of the training images: the references, where these are they."""
     import numpy as np
 
+    from dml.callbacks.baselines import embed
     from dml.callbacks.collector import encoder_of
-    from dml.callbacks.evaluation import embed
 
     train = cli.datamodule.parts.train
     if np.isin(references.ids, train).all():

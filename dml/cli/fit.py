@@ -89,10 +89,11 @@ def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> tuple[int, di
 def _report(cli: "TrainerCLI", run: Path) -> dict[str, Any]:
     from dml.reports.verdict import verdict  # loads matplotlib, which --help must not
 
-    rows = {name: sections["val"] for name, sections in cli.evaluation.baselines.items()}
-    rows["trained"] = cli.scores("val")["val"]
-    print(score_table(rows))
     recorded, next_steps = runs.read_scores(run / runs.SCORES), list[str]()
+    baselines, trained = recorded.get("baselines", {}), cli.scores("val")["val"]
+    labelled = {runs.baseline_label(name, sections): sections["val"] for name, sections in baselines.items()}
+    print(score_table(labelled | {"trained": trained}))
+    rows = {name: sections["val"] for name, sections in baselines.items()} | {"trained": trained}
     if (judged := verdict(recorded)) is not None:
         print(f"\n{judged.text}")
         next_steps = [] if judged.better else advice(run / runs.CONFIG, cli.config, cli.datamodule)

@@ -41,7 +41,7 @@ def score_images(
 
     import torch
 
-    from dml.callbacks.evaluation import embed
+    from dml.callbacks.baselines import embed
     from dml.cli.guards import user_errors
     from dml.cli.trainer import TrainerCLI
     from dml.data import ImageData

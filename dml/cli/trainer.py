@@ -207,7 +207,9 @@ class TrainerCLI(LightningCLI):
     def _record_scores(self, trainer: Trainer, module: TrainableModule) -> None:
         """Write the scores of the best checkpoint, before anything is drawn."""
         if self.run is not None and trainer.state.fn == "validate" and trainer.is_global_zero:
-            record_scores(self.run / SCORES, "val", self, self.scores("val") | {"baselines": self.evaluation.baselines})
+            record_scores(
+                self.run / SCORES, "val", self, self.scores("val") | {"baselines": self.evaluation.compared()}
+            )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys beside trainer, model and data."""

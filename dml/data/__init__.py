@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dml.data.sources.digits import Digits
     from dml.data.sources.folder import ImageFolder
     from dml.data.sources.huggingface import HuggingFace
+    from dml.data.sources.lance import Lance
     from dml.data.sources.manifest import Manifest
     from dml.data.sources.omniglot import Omniglot, OmniglotRuns
     from dml.data.sources.points import Points
@@ -47,6 +48,7 @@ __all__ = [
     "ImageFolder",
     "InShop",
     "LabelledData",
+    "Lance",
     "Manifest",
     "MultiCrop",
     "OfficialSplit",

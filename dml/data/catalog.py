@@ -1,6 +1,7 @@
 """What a source holds, before anything is decoded: labels, names and a way to read image i."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dml.data.images.scale import to_bytes
+from dml.data.texts import texts_at
 from dml.errors import UserError
 
 Raw = Image.Image | NDArray[Any]
@@ -47,7 +49,7 @@ class Catalog:
 
     labels: NDArray[np.int64]
     class_names: list[str]
-    names: list[str]
+    names: Sequence[str]
     reader: Reader
     channels: Literal[1, 3] = 3
     fingerprint: str = ""
@@ -88,7 +90,7 @@ class ArrayReader:
         return image if self.white is None and self.black == 0 else to_bytes(image, self.black, self.white)
 
 
-def index_labels(keys: list[str]) -> tuple[NDArray[np.int64], list[str]]:
+def index_labels(keys: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
     """Give class names their numbers, in sorted order; names that are all whole numbers by their value.
 
     Args:
@@ -135,7 +137,7 @@ def take(catalog: Catalog, keep: NDArray[np.int64]) -> Catalog:
     return Catalog(
         labels=catalog.labels[keep],
         class_names=catalog.class_names,
-        names=[catalog.names[i] for i in keep],
+        names=texts_at(catalog.names, keep),
         reader=PickReader(catalog.reader, keep),
         channels=catalog.channels,
         parts=[catalog.parts[i] for i in keep] if catalog.parts else [],
@@ -190,7 +192,7 @@ def join(first: Catalog, second: Catalog) -> Catalog:
     return Catalog(
         labels=np.concatenate(relabelled).astype(np.int64),
         class_names=names,
-        names=first.names + second.names,
+        names=[*first.names, *second.names],
         reader=JoinedReader(first.reader, second.reader, len(first)),
         channels=first.channels,
         fingerprint=f"{first.fingerprint}+{second.fingerprint}" if first.fingerprint and second.fingerprint else "",

@@ -25,6 +25,7 @@ from dml.data.samplers.wrapped import SamplerCallable
 from dml.data.sources.detect import choose_source
 from dml.data.splits.assign import assign_parts
 from dml.data.splits.splits import Parts, Split, queries_and_references, split_hash
+from dml.data.texts import texts_at
 from dml.errors import UserError
 
 Indices = NDArray[np.int64]
@@ -46,8 +47,8 @@ class ImageData(LabelledData):
     exactly the batches that were left.
 
     Args:
-        root: a folder of class folders, a zip of one, a .csv or .parquet manifest, an .npz of arrays; None without a
-            source: the digits of scikit-learn.
+        root: a folder of class folders, a zip of one, a .csv or .parquet manifest, an .npz of arrays, a .lance table or
+            an address of one (`s3://…`); None without a source: the digits of scikit-learn.
         source: where images come from; set this or root.
         image_size: side in pixels, or (height, width); the shorter side is resized to fit (bilinear, antialiased), then
             the centre cut out; at most 10,000. None: the size of the first image, if at most 512.
@@ -79,7 +80,8 @@ class ImageData(LabelledData):
             ones kept; "raise": refuse them; "keep": do not look.
         workers: threads or processes that decode; changes nothing but the time. None: one per core, at most 8.
         memory_limit: GiB; what decodes to no more is held in memory (on the training device where it fits there),
-            anything larger is decoded batch by batch by worker processes. Both give the same batches.
+            anything larger is decoded batch by batch by workers, whose batches ahead take no more than this either.
+            Both give the same batches. 0: nothing is held, and four batches are decoded ahead for every worker.
         cache: keep what was decoded into memory on disk, keyed by content, for the next start.
         cache_dir: where; None: $DML_CACHE or ~/.cache/dml.
         seed: of the split, the batches and the transform.
@@ -179,6 +181,7 @@ class ImageData(LabelledData):
             skip=self.on_error == "skip",
             memory_limit=self.memory_limit,
             cache=cache_folder(self.cache_dir) if self.cache else None,
+            batch_size=max(self.batch_size, self.eval_batch_size),
         )
         self.flawed = look_over(self.pixels, self.catalog, self.unreadable, self.on_flaw)
         left_out = [*self.unreadable, *self.flawed]
@@ -252,7 +255,7 @@ class ImageData(LabelledData):
 
     def names_of(self, ids: Indices) -> NDArray[np.str_]:
         """Return the names (n,) of images in their source."""
-        return np.array(self.catalog.names)[ids]
+        return np.array(texts_at(self.catalog.names, np.asarray(ids)), dtype=np.str_)
 
     @property
     def group_rule(self) -> GroupRule:

@@ -11,6 +11,7 @@ from dml.data.sources.arrays import ArrayFile, Arrays
 from dml.data.sources.digits import Digits
 from dml.data.sources.folder import ImageFolder
 from dml.data.sources.huggingface import HuggingFace
+from dml.data.sources.lance import Lance
 from dml.data.sources.manifest import Manifest
 from dml.data.sources.omniglot import Omniglot, OmniglotRuns
 from dml.data.sources.points import Points

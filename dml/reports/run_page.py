@@ -151,7 +151,8 @@ def cost_section(run: Run) -> list[str]:
 
 def _scores_of(run: Run, split: str) -> list[str]:
     own = run.scores[split]
-    baselines = {name: sections.get(split, {}) for name, sections in run.scores.get("baselines", {}).items()}
+    found = run.scores.get("baselines", {})
+    baselines = {runs.baseline_label(name, sections): sections.get(split, {}) for name, sections in found.items()}
     baselines = {name: row for name, row in baselines.items() if row}
     intervals = run.scores.get("intervals", {}).get(split, {})
     rows = []

@@ -23,7 +23,7 @@ from dml.runs.own import remember_trust, trust_own, user_cache
 from dml.runs.places import TRAINED_IN, with_places, working_directory
 from dml.runs.readings import READINGS, read_readings, readings_of, record_reading
 from dml.runs.score_names import describe_score, score_names
-from dml.runs.scores import SCORES, read_scores, write_scores
+from dml.runs.scores import SCORES, baseline_label, read_scores, write_scores
 from dml.runs.shipped import recipe_file, shipped_recipes
 from dml.runs.trust import check_classes, guarded_imports, refused_import, trusted_modules, trusting
 
@@ -49,6 +49,7 @@ __all__ = [
     "READINGS",
     "SCORES",
     "TRAINED_IN",
+    "baseline_label",
     "begun_run",
     "check_classes",
     "check_name",

@@ -70,6 +70,18 @@ def read_scores(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
+def baseline_label(name: str, sections: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a baseline's name in tables, with the number of images where it was scored on a sample.
+
+    Example:
+        >>> baseline_label("pixels", {"val": {}}), baseline_label("pixels", {"sample": {"images": 500, "of": 9000}})
+        ('pixels', 'pixels (500 of 9,000 images)')
+    """
+    sample = sections.get("sample", {})
+    told = name.replace("_sample", "")
+    return f"{told} ({int(sample['images']):,} of {int(sample['of']):,} images)" if sample else name
+
+
 def _misfit(scores: Mapping[str, Any]) -> str:
     """Return what is wrong with the form of scores, nothing where they are as `write_scores` leaves them."""
     for section, content in scores.items():

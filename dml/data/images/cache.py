@@ -83,6 +83,28 @@ def write_cache(folder: Path, key: str, images: NDArray[np.uint8], unreadable: l
     replace_file(folder / f"{key}.npy", lambda file: np.save(file, images))
 
 
+def read_unreadable(folder: Path, key: str, total: int) -> list[int] | None:
+    """Return the positions of unreadable images of a set that memory does not hold; None where nobody has looked."""
+    try:
+        about = json.loads(runs.read_bytes(folder / f"{key}.unreadable.json"))
+        found = [int(position) for position in about["unreadable"]]
+    except Exception:  # missing, or damaged in one of many ways
+        return None
+    return found if all(0 <= position < total for position in found) else None
+
+
+def write_unreadable(folder: Path, key: str, unreadable: list[int]) -> None:
+    """Keep the positions of unreadable images.
+
+    Raises:
+        OSError: no room or no right to write.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(
+        folder / f"{key}.unreadable.json", lambda file: file.write(json.dumps({"unreadable": unreadable}).encode())
+    )
+
+
 def lock_entry(folder: Path, key: str) -> AbstractContextManager[object]:
     """Lock an entry against other processes; whoever comes second waits. The system frees a dead process's lock.
 

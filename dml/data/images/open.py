@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 
 from dml.data.catalog import Catalog, whole_array
 from dml.data.images.batch import usable_cores
-from dml.data.images.cache import cache_key, lock_entry, read_cache, write_cache
+from dml.data.images.cache import (
+    cache_key,
+    lock_entry,
+    read_cache,
+    read_unreadable,
+    write_cache,
+    write_unreadable,
+)
 from dml.data.images.pixels import FilePixels, MemoryPixels, Pixels
 from dml.data.images.read import Size, bar, decode_all, native_size
 from dml.data.images.scale import count_not_finite
 from dml.errors import UserError, printable
 
 logger = logging.getLogger(__name__)
+_CHECKED = 32  # images looked at in a row
 
 
 def open_pixels(
@@ -28,6 +36,7 @@ def open_pixels(
     skip: bool,
     memory_limit: float,
     cache: Path | None,
+    batch_size: int = 1,
 ) -> tuple[Pixels, list[int]]:
     """Make the images of a source ready to be served.
 
@@ -39,12 +48,13 @@ def open_pixels(
         skip: leave out unreadable images and say how many, instead of raising at the first.
         memory_limit: GiB up to which all images are decoded into memory.
         cache: folder for decoded images; None keeps none.
+        batch_size: images in the largest batch, which the limit must hold where images are decoded batch by batch.
 
     Returns:
         the images, and the positions of unreadable ones (not looked for when nothing is skipped or held in memory).
 
     Raises:
-        UserError: an image cannot be read and skip is off; or none can.
+        UserError: an image cannot be read and skip is off; or none can; or the limit does not hold a batch.
     """
     if catalog.values is not None:
         if size is not None:
@@ -57,12 +67,18 @@ def open_pixels(
         return MemoryPixels(torch.from_numpy(catalog.values)), []
     workers = min(8, usable_cores()) if workers is None else workers
     size = native_size(catalog, channels) if size is None else size
-    if len(catalog) * channels * size[0] * size[1] <= memory_limit * 2**30:
+    image, held = channels * size[0] * size[1], int(memory_limit * 2**30)
+    if len(catalog) * image <= held:
         images, unreadable = decode_cached(catalog, size, channels, workers, skip, cache)
         pixels: Pixels = MemoryPixels(torch.from_numpy(images))
     else:
-        files = FilePixels(catalog, size, channels, workers)
-        pixels, unreadable = files, find_unreadable(catalog, files) if skip else []
+        if 0 < held < batch_size * image:
+            told = f"a batch of {batch_size} images of {channels}×{size[0]}×{size[1]}"
+            told += f" takes {batch_size * image / 2**30:.3g} GiB"
+            mend = "give as much, or smaller data.batch_size and data.eval_batch_size"
+            raise UserError(f"data.memory_limit={memory_limit:g}: {told}: {mend}")
+        files = FilePixels(catalog, size, channels, workers, held=held)
+        pixels, unreadable = files, unreadable_cached(catalog, files, cache) if skip else []
     if unreadable:
         first = ", ".join(catalog.names[i] for i in unreadable[:3]) + (", …" if len(unreadable) > 3 else "")
         logger.warning("%d unreadable image(s) left out: %s", len(unreadable), printable(first))
@@ -103,13 +119,28 @@ def decode_cached(
         return images, unreadable
 
 
+def unreadable_cached(catalog: Catalog, pixels: FilePixels, cache: Path | None) -> list[int]:
+    """Find the images that cannot be read, or look them up; of several processes one finds, the others wait."""
+    if cache is None or not catalog.fingerprint:
+        return find_unreadable(catalog, pixels)
+    key = cache_key(catalog.fingerprint, pixels.rows.size, pixels.rows.channels)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):  # no right, or a file system without locks
+            stack.enter_context(lock_entry(cache, key))
+        if (found := read_unreadable(cache, key, len(catalog))) is not None:
+            return found
+        found = find_unreadable(catalog, pixels)
+        with contextlib.suppress(OSError):
+            write_unreadable(cache, key, found)
+        return found
+
+
 def find_unreadable(catalog: Catalog, pixels: FilePixels) -> list[int]:
     """Read every image once, in the workers, and list those that fail."""
-    rows = [np.array([index]) for index in range(len(catalog))]
+    rows = [np.arange(start, min(start + _CHECKED, len(catalog))) for start in range(0, len(catalog), _CHECKED)]
     with bar(len(catalog), "checking") as step:
-        failed = []
-        for index, served in enumerate(pixels.attempts(rows)):
-            if isinstance(served, str):
-                failed.append(index)
-            step()
+        failed: list[int] = []
+        for row, found in zip(rows, pixels.failures(rows), strict=True):
+            failed += found
+            step(len(row))
     return failed

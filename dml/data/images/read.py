@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from dml.data.catalog import Catalog, whole_array
 from dml.data.images.decode import decode_image
 from dml.data.images.scale import count_not_finite
+from dml.data.rows import read_rows
 from dml.errors import UserError, reason_of
 
 Size = tuple[int, int]
+_ROW = 32  # images that one thread decodes in a row
 _LARGEST_NATIVE = 512  # a side; above, hardly anybody means to train at the size of the files
 
 
@@ -26,13 +28,31 @@ def read_image(catalog: Catalog, index: int, size: Size | None, channels: Litera
     Raises:
         UserError: it cannot be read; names it, says why and what to do.
     """
-    try:
-        return decode_image(catalog.reader(index), size, channels)
-    except Exception as error:  # damaged files make Pillow stumble in many ways
-        reason = re.sub(r" <_io\.[^>]*>", "", reason_of(error))  # Pillow names the object it read from
-        raise UserError(
-            f"image '{catalog.names[index]}' cannot be read ({reason}): mend or remove it, or set data.on_error to skip"
-        ) from error
+    [found] = read_images(catalog, [index], size, channels)
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
+def read_images(
+    catalog: Catalog, row: Sequence[int], size: Size | None, channels: Literal[1, 3]
+) -> Iterator[NDArray[np.uint8] | UserError]:
+    """Yield images decoded to uint8 (C, H, W); in place of one that cannot be read the error that says so.
+
+    Raises:
+        UserError: the source as a whole cannot be read.
+    """
+    for index, raw in zip(row, read_rows(catalog.reader, row), strict=True):
+        try:
+            if isinstance(raw, Exception):
+                raise raw
+            yield decode_image(raw, size, channels)
+        except Exception as error:  # damaged files make Pillow stumble in many ways
+            reason = re.sub(r" <_io\.[^>]*>", "", reason_of(error))  # Pillow names the object it read from
+            told = f"image '{catalog.names[index]}' cannot be read ({reason})"
+            failed = UserError(f"{told}: mend or remove it, or set data.on_error to skip")
+            failed.__cause__ = error
+            yield failed
 
 
 def native_size(catalog: Catalog, channels: Literal[1, 3]) -> Size:
@@ -85,32 +105,41 @@ def decode_all(
             raise UserError(f"{told}: mend them, or set data.on_error to skip")
     out = np.zeros((len(catalog), channels, *size), dtype=np.uint8)
 
-    def fill(index: int) -> int | None:
-        try:
-            out[index] = read_image(catalog, index, size, channels)
-        except UserError:
-            if not skip:
-                raise
-            return index
-        return None
-
-    with ThreadPoolExecutor(max(1, workers)) as pool, bar(len(catalog), "decoding") as step:
+    def fill(row: range) -> list[int]:
         failed = []
+        for index, found in zip(row, read_images(catalog, row, size, channels), strict=True):
+            if not isinstance(found, UserError):
+                out[index] = found
+            elif skip:
+                failed.append(index)
+            else:
+                raise found
+        return failed
+
+    rows = [range(start, min(start + _ROW, len(catalog))) for start in range(0, len(catalog), _ROW)]
+    with ThreadPoolExecutor(max(1, workers)) as pool, bar(len(catalog), "decoding") as step:
+        unreadable: list[int] = []
         try:
-            for result in pool.map(fill, range(len(catalog))):
-                failed.append(result)
-                step()
+            for row, failed in zip(rows, pool.map(fill, rows), strict=True):
+                unreadable += failed
+                step(len(row))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return out, [index for index in failed if index is not None]
+    return out, unreadable
 
 
 @contextmanager
-def bar(total: int, what: str) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on a terminal's error stream, nothing elsewhere; yields what to call after each item."""
+def bar(total: int, what: str) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on a terminal's error stream, nothing elsewhere; yields what to call after each item, or n.
+
+    Example:
+        >>> with bar(100, "decoding") as step:
+        ...     step()
+        ...     step(99)
+    """
     if not sys.stderr.isatty() or total < 200 or find_spec("rich") is None:
-        yield lambda: None
+        yield lambda count=1: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -119,4 +148,4 @@ def bar(total: int, what: str) -> Iterator[Callable[[], None]]:
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+        yield lambda count=1: progress.advance(task, count)

@@ -40,7 +40,8 @@ def balanced_batches(
     classes = np.unique(labels)
     check_balanced(len(classes), classes_per_batch, images_per_class)
     rng = np.random.default_rng(mix_seed(seed, epoch))
-    portions = [cut_portions(np.flatnonzero(labels == label), images_per_class, rng) for label in classes]
+    members = np.split(np.argsort(labels, kind="stable"), np.searchsorted(np.sort(labels), classes[1:]))
+    portions = [cut_portions(own, images_per_class, rng) for own in members]
     seats = seat_classes(np.array([len(p) for p in portions]), classes_per_batch, rng)
     taken = np.zeros(len(classes), dtype=np.int64)
     rows: Rows = []

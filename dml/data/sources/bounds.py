@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -47,7 +47,7 @@ def leads_outside(name: str) -> bool:
     return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:[\\/]", name) is not None
 
 
-def check_inside(root: Path, names: list[str], what: str, mend: str) -> None:
+def check_inside(root: Path, names: Sequence[str], what: str, mend: str) -> None:
     """Refuse names that lead out of a folder, also by a link.
 
     Args:

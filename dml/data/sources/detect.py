@@ -8,6 +8,7 @@ from dml.data.catalog import Source
 from dml.data.sources.arrays import ArrayFile
 from dml.data.sources.digits import Digits
 from dml.data.sources.folder import ImageFolder
+from dml.data.sources.lance import Lance, is_address
 from dml.data.sources.manifest import Manifest
 from dml.errors import UserError
 
@@ -15,8 +16,9 @@ from dml.errors import UserError
 def source_of_root(root: str) -> Source:
     """Choose the source that reads `root`.
 
-    A folder or a `.zip` is read as class folders, a `.csv` or `.parquet` as a manifest, an `.npz` as arrays. Anything
-    else, and whatever else a folder may mean (a benchmark's own layout, say), is named by `data.source`.
+    A folder or a `.zip` is read as class folders, a `.csv` or `.parquet` as a manifest, an `.npz` as arrays, a `.lance`
+    folder or an address (`s3://…`) as a table of images. Anything else, and whatever else a folder may mean (a
+    benchmark's own layout, say), is named by `data.source`.
 
     Args:
         root: path given by the user.
@@ -31,6 +33,8 @@ def source_of_root(root: str) -> Source:
         dml.errors.UserError: no folder or file 'no/such/place': give an existing one in data.root
     """
     path = Path(root).expanduser()
+    if is_address(root):
+        return Lance(root)
     if not os.path.exists(path):  # noqa: PTH110 - also for names that no system takes
         raise UserError(f"no folder or file '{root}': give an existing one in data.root")
     suffix = path.suffix.lower()
@@ -38,6 +42,8 @@ def source_of_root(root: str) -> Source:
         return Manifest(root)
     if suffix == ".npz":
         return ArrayFile(root)
+    if suffix == ".lance" and path.is_dir():
+        return Lance(root)
     if path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):  # a pipe would wait
         return ImageFolder(root)
     raise UserError(f"'{root}' is neither a folder nor a .zip, .csv, .parquet or .npz file: give one of these")

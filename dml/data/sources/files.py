@@ -1,21 +1,21 @@
 """Files below a root that is a folder or a zip: names, bytes, readers, content hashes."""
 
-import errno
 import hashlib
 import logging
 import os
-import threading
 import zipfile
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import NamedTuple
 
 from dml import runs
-from dml.data.catalog import Raw, Reader
-from dml.data.sources.bounds import MAX_IMAGE_BYTES, damage_told, leads_outside, open_image
+from dml.data.catalog import Catalog
+from dml.data.sources.bounds import MAX_IMAGE_BYTES, damage_told, leads_outside
+from dml.data.sources.hashes import hash_files
+from dml.data.sources.readers import BytesReader, FileReader, ZipReader
 from dml.errors import UserError, printable, reason_of
 
 logger = logging.getLogger(__name__)
@@ -52,16 +52,34 @@ class Tree(ABC):
         """
 
     @abstractmethod
-    def reader(self, names: list[str]) -> Reader:
+    def reader(self, names: Sequence[str]) -> BytesReader:
         """Make a reader of these images."""
 
     @abstractmethod
-    def fingerprint(self, names: list[str]) -> str:
+    def fingerprint(self, names: Sequence[str]) -> str:
         """Hash names and contents of these files; what cannot be read counts by its name."""
 
     def images(self) -> list[str]:
         """List all files that look like images, sorted."""
         return [name for name in self.names() if is_image_name(name)]
+
+
+class FoundFiles(NamedTuple):
+    """Image files as a source lists them.
+
+    Attributes:
+        catalog: without a fingerprint.
+        tree: where the files are.
+        files: (N,) their names in it.
+    """
+
+    catalog: Catalog
+    tree: Tree
+    files: Sequence[str]
+
+    def with_fingerprint(self) -> Catalog:
+        """Return the catalog with the hash of all files, of which those are read that are new or changed."""
+        return replace(self.catalog, fingerprint=self.tree.fingerprint(self.files))
 
 
 def open_tree(root: str, anywhere: bool = False) -> Tree:
@@ -104,21 +122,13 @@ class Folder(Tree):
         """Read the file, of at most `MAX_IMAGE_BYTES`."""
         return runs.read_bytes(self.root / name, MAX_IMAGE_BYTES)
 
-    def reader(self, names: list[str]) -> Reader:
+    def reader(self, names: Sequence[str]) -> BytesReader:
         """Read by path."""
-        return FileReader([self.root / name for name in names])
+        return FileReader(self.root, names)
 
-    def fingerprint(self, names: list[str]) -> str:
-        """Hash the bytes of all files."""
-
-        def digest(name: str) -> bytes:
-            try:
-                return hashlib.blake2b(self.read(name), digest_size=16).digest()
-            except OSError:
-                return b"unreadable"
-
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return fold(names, pool.map(digest, names))
+    def fingerprint(self, names: Sequence[str]) -> str:
+        """Hash the bytes of all files; those whose size and time are as they were are not read again."""
+        return fold(names, hash_files(self.root, names, self.read))
 
 
 def walk(root: Path) -> Iterator[Path]:
@@ -179,72 +189,18 @@ class Zip(Tree):
         """Read a member."""
         return ZipReader(self.root, [name]).read(0)
 
-    def reader(self, names: list[str]) -> Reader:
+    def reader(self, names: Sequence[str]) -> BytesReader:
         """Read by member name."""
         return ZipReader(self.root, names)
 
-    def fingerprint(self, names: list[str]) -> str:
+    def fingerprint(self, names: Sequence[str]) -> str:
         """Hash the checksums that the zip stores, without reading the members."""
         return fold(names, (self.checksums[name].encode() for name in names))
 
 
-def fold(names: list[str], digests: Any) -> str:
+def fold(names: Iterable[str], digests: Iterable[bytes]) -> str:
     """Hash names with the hashes of their contents."""
     total = hashlib.blake2b(digest_size=16)
     for name, digest in zip(names, digests, strict=True):
         total.update(name.encode("utf-8", "surrogateescape") + b"\0" + digest + b"\n")
     return total.hexdigest()
-
-
-class FileReader:
-    """Reads image files by path."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-
-    def __call__(self, index: int) -> Raw:
-        """Read the file, of at most `MAX_IMAGE_BYTES`; its pixels are decoded when asked for."""
-        return open_image(runs.read_bytes(self.paths[index], MAX_IMAGE_BYTES))
-
-
-class ZipReader:
-    """Reads image files inside a zip; threads share one handle, each worker process opens its own."""
-
-    def __init__(self, archive: Path, members: list[str]) -> None:
-        self.archive = archive
-        self.members = members
-        self._forget()
-
-    def _forget(self) -> None:
-        self._handle: zipfile.ZipFile | None = None
-        self._owner = -1
-        self._lock = threading.Lock()
-
-    def read(self, index: int) -> bytes:
-        """Read the bytes of a member.
-
-        Raises:
-            OSError: the member is damaged, or unpacks to more than `MAX_IMAGE_BYTES`.
-        """
-        with self._lock:
-            if self._handle is None or self._owner != os.getpid():  # a handle shared with a parent shares its position
-                self._handle, self._owner = zipfile.ZipFile(self.archive), os.getpid()
-        try:
-            member = self._handle.getinfo(self.members[index])
-            if member.file_size > MAX_IMAGE_BYTES:
-                raise OSError(errno.EFBIG, f"{member.file_size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
-            return self._handle.read(member)  # never more than it says
-        except OSError:
-            raise
-        except Exception as error:  # a damaged member fails in many ways
-            raise OSError(errno.EINVAL, reason_of(error)) from error
-
-    def __call__(self, index: int) -> Raw:
-        """Read the member; its pixels are decoded when asked for."""
-        return open_image(self.read(index))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"archive": self.archive, "members": self.members}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]

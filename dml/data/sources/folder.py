@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 
 from dml.data.catalog import Catalog, Part, Source, index_labels
-from dml.data.sources.files import open_tree
+from dml.data.sources.files import FoundFiles, open_tree
 from dml.errors import UserError
 
 PARTS: dict[str, Part] = {
@@ -43,7 +43,11 @@ class ImageFolder(Source):
         self.anywhere = anywhere
 
     def open(self) -> Catalog:
-        """List the images, in sorted order."""
+        """List the images, in sorted order, and hash their content."""
+        return self.find().with_fingerprint()
+
+    def find(self) -> FoundFiles:
+        """List the images and read none of them."""
         tree = open_tree(self.root, self.anywhere)
         files = tree.images()
         parts = [PurePosixPath(name).parts for name in files]
@@ -57,11 +61,11 @@ class ImageFolder(Source):
             raise UserError(f"no image in a class folder below '{self.root}': expected CLASS/IMAGE.jpg there")
         labels, class_names = index_labels([part[depth] for _, part in kept])
         files = [file for file, _ in kept]
-        return Catalog(
+        catalog = Catalog(
             labels=labels,
             class_names=class_names,
             names=["/".join(part) for _, part in kept],
             reader=tree.reader(files),
-            fingerprint=tree.fingerprint(files),
             parts=[PARTS[part[0].lower()] for _, part in kept] if official else [],
         )
+        return FoundFiles(catalog, tree, files)

@@ -11,7 +11,8 @@ from dml.data.catalog import Reader
 from dml.data.sources.bounds import check_inside, damage_told
 from dml.data.sources.files import Folder, Tree, Zip, is_image_name
 from dml.data.sources.folder import PARTS
-from dml.data.sources.manifest import column, read_table
+from dml.data.sources.manifest import column
+from dml.data.sources.table import read_table
 from dml.errors import UserError
 
 _TABLES, _LISTS = (".csv", ".parquet"), (".txt", ".lst")
@@ -68,9 +69,9 @@ def list_images(path: str, labelled: bool = True, anywhere: bool = False) -> Lis
     if place.is_dir():
         return _of_tree(Folder(place), labelled, path)
     if suffix in _TABLES:
-        rows = read_table(place)
-        labels = [row.get("label", "") for row in rows] if labelled else []
-        return _of_names(place, column(rows, "path", place), labels, anywhere)
+        columns = read_table(place)
+        labels = list(columns.get("label", [])) if labelled else []
+        return _of_names(place, list(column(columns, "path", place)), labels, anywhere)
     if suffix in _LISTS:
         with damage_told(f"list '{path}'", "it is not text in UTF-8: save it as such"):
             lines = runs.read_bytes(place).decode("utf-8-sig").splitlines()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dml.data.catalog import Catalog, take
-from dml.data.splits.draw import Indices
+from dml.data.splits.draw import Indices, group_by_label
 from dml.data.splits.folds import DefaultSplit
 from dml.data.splits.splits import Parts, Split
 from dml.errors import UserError
@@ -81,8 +81,8 @@ def draw_labelled(
     if not 0 < share <= 1:
         raise UserError(f"data.labelled_share={share}: give a share in (0, 1]")
     drawn = [pool[:0]]  # a source may have no training images at all
-    for label in np.unique(labels[pool]):
-        members = pool[labels[pool] == label]
+    for members in group_by_label(labels, pool):
+        label = labels[members[0]]
         count = _count(per_class, share, len(members), class_names[label])
         drawn.append(np.random.default_rng([_STREAM, seed, label]).permutation(members)[:count])
     return np.sort(np.concatenate(drawn))

@@ -51,6 +51,19 @@ def stratified_counts(sizes: Indices, total: int) -> Indices:
     return counts
 
 
+def group_by_label(labels: Indices, pool: Indices) -> list[Indices]:
+    """Return the samples of each class, classes ascending, each in the order of the pool; one sort for all of them.
+
+    Example:
+        >>> group_by_label(np.array([1, 0, 1, 5]), np.array([3, 2, 0]))
+        [array([2, 0]), array([3])]
+    """
+    if not len(pool):
+        return []
+    ordered = pool[np.argsort(labels[pool], kind="stable")]
+    return np.split(ordered, np.flatnonzero(np.diff(labels[ordered])) + 1)
+
+
 def draw_stratified(labels: Indices, pool: Indices, total: int, rng: np.random.Generator) -> tuple[Indices, Indices]:
     """Draw `total` of `pool`, each class in proportion.
 
@@ -65,7 +78,7 @@ def draw_stratified(labels: Indices, pool: Indices, total: int, rng: np.random.G
     """
     if total == 0:
         return pool, pool[:0]
-    members = [pool[labels[pool] == label] for label in np.unique(labels[pool])]
+    members = group_by_label(labels, pool)
     counts = stratified_counts(np.array([len(group) for group in members]), total)
     drawn = [rng.permutation(group)[:count] for group, count in zip(members, counts, strict=True)]
     taken = np.isin(pool, np.concatenate(drawn))

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from dml.data.catalog import Catalog
 from dml.data.splits.draw import Indices, draw_groups, draw_stratified, resolve_size
+from dml.data.texts import texts_at
 from dml.errors import UserError
+
+_TOGETHER = 65_536  # names hashed at once
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,12 @@ def split_hash(catalog: Catalog, parts: Parts) -> str:
     digest = hashlib.sha256()
     for part in ("train", "val", "test"):
         digest.update(f"[{part}]\n".encode())
-        for i in getattr(parts, part):
-            line = f"{catalog.names[i]}\t{catalog.class_names[catalog.labels[i]]}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))
+        places = getattr(parts, part)
+        for start in range(0, len(places), _TOGETHER):
+            some = places[start : start + _TOGETHER]
+            classes = (catalog.class_names[label] for label in catalog.labels[some].tolist())
+            lines = [f"{name}\t{own}\n" for name, own in zip(texts_at(catalog.names, some), classes, strict=True)]
+            digest.update("".join(lines).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
 

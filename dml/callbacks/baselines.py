@@ -1,0 +1,101 @@
+"""What an evaluation is compared with: raw pixels and the untrained encoder, on a sample where a set is large."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dml.callbacks.collector import Collector
+from dml.data import Batch, LabelledData
+from dml.data.loader import BatchLoader
+from dml.embeddings import EmbeddingSet
+from dml.encoders import Encoder
+from dml.functional.distributed import rank, world_size
+
+Ints = NDArray[np.int64]
+_LEAST = 64  # images in a sample, whatever they take
+
+
+class Sample(NamedTuple):
+    """Some of the images of an evaluation.
+
+    Attributes:
+        sides: ids of queries and, where they are searched among others, of references.
+        total: images there are.
+    """
+
+    sides: list[Ints]
+    total: int
+
+    @property
+    def size(self) -> dict[str, float]:
+        """How many images of how many, as `scores.json` has it."""
+        return {"images": sum(map(len, self.sides)), "of": self.total}
+
+
+def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int) -> Sample | None:
+    """Choose the images that baselines are scored on; None where the raw pixels of all take no more than `most` bytes.
+
+    A sample takes half of that: the same classes of every side, as many as there is room for with two images of each,
+    evenly over all of them, and of each class as many images as there is room for, evenly over all of its own.
+
+    Args:
+        loaders: of queries and, where they are searched among others, of references.
+        shape: of one image; a pixel takes 4 bytes.
+        most: bytes.
+    """
+    labels = [loader.labels.numpy()[loader.ids] for loader in loaders]
+    total, each = sum(map(len, labels)), 4 * math.prod(shape)
+    if total * each <= most:
+        return None
+    room = max(_LEAST, most // 2 // each)
+    counts = [max(2, room * len(own) // total) for own in labels]
+    classes = np.unique(labels[0]) if len(labels) == 1 else np.intersect1d(*labels)
+    fitting = min(len(classes), max(1, min(counts) // 2))
+    chosen = classes[np.rint(np.linspace(0, len(classes) - 1, fitting)).astype(np.int64)]
+    sides = []
+    for loader, own, count in zip(loaders, labels, counts, strict=True):
+        sides.append(np.sort(loader.ids[take_evenly(own, chosen, max(2, count // max(1, fitting)))]))
+    return Sample(sides, total)
+
+
+def take_evenly(labels: Ints, chosen: Ints, each: int) -> Ints:
+    """Return positions of at most `each` samples of each chosen class, evenly over its own.
+
+    Example:
+        >>> take_evenly(np.array([0, 1, 0, 1, 0, 2]), np.array([0, 2]), 2)
+        array([0, 4, 5])
+    """
+    order = np.argsort(labels, kind="stable")
+    starts, ends = (np.searchsorted(labels[order], chosen, side) for side in ("left", "right"))
+    taken = [
+        order[start + np.rint(np.linspace(0, end - start - 1, min(each, end - start))).astype(np.int64)]
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
+    return np.concatenate([np.empty(0, np.int64), *taken])
+
+
+def embed_sides(
+    encoder: Encoder, data: LabelledData, loaders: Sequence[BatchLoader], sample: Sample | None, device: torch.device
+) -> list[EmbeddingSet]:
+    """Return the embeddings of the loaders' images, or of a sample of them; each process computes its share."""
+    if sample is not None:
+        loaders = [data.ordered_dataloader(ids[rank() :: world_size()]) for ids in sample.sides]
+    return [embed(encoder, loader, device) for loader in loaders]
+
+
+@torch.no_grad()
+def embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> EmbeddingSet:
+    """Return the embeddings of a loader's samples, computed in evaluation mode."""
+    training = encoder.training
+    encoder.eval()
+    collector = Collector()
+    for batch in loader:
+        images: Tensor = batch.images.to(device)
+        collector.add(encoder(images), batch)
+    encoder.train(training)
+    return collector.collect(device)
