@@ -2,7 +2,7 @@
 
 Each figure comes from a process of its own, so that peaks of memory are told apart; both sides get the same embeddings.
 
-Usage: python benchmarks/triplets.py [--classes 10] [--sizes 50 128 ...] [--limit-gib 16] [--threads 2]
+Usage: python benchmarks/triplets.py [--classes 10 | --per-class 4] [--dim 64] [--sizes 50 128 ...] [--limit-gib 16]
 """
 
 import argparse
@@ -25,7 +25,7 @@ from torch import Tensor
 
 CPU_SIZES = (50, 128, 256, 512, 1024, 2048, 4096, 8192)
 GPU_SIZES = (16384, 65536)
-DIM, MARGIN, GIB = 64, 0.7, 2**30
+MARGIN, GIB = 0.7, 2**30
 EXACT_UP_TO = 1024  # above, looping over the anchors takes minutes
 
 
@@ -43,10 +43,10 @@ def losses(side: str) -> Callable[[Tensor, Tensor], Tensor]:
     return TripletMarginLoss(margin=MARGIN, distance=distance, reducer=MeanReducer())
 
 
-def batch(size: int, classes: int) -> tuple[Tensor, Tensor]:
+def batch(size: int, classes: int, dim: int) -> tuple[Tensor, Tensor]:
     """Return random unit embeddings and balanced labels in random order."""
     generator = torch.Generator().manual_seed(size)
-    embeddings = torch.nn.functional.normalize(torch.randn(size, DIM, generator=generator))
+    embeddings = torch.nn.functional.normalize(torch.randn(size, dim, generator=generator))
     return embeddings, torch.randperm(size, generator=generator) % classes
 
 
@@ -65,9 +65,9 @@ def exact(embeddings: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     return total / count, points.grad / count
 
 
-def measure(side: str, size: int, classes: int, device: str, out: Path) -> dict[str, Any]:
+def measure(side: str, size: int, classes: int, dim: int, device: str, out: Path) -> dict[str, Any]:
     """Run forward and backward for 3 s or 300 times; return value, gradient, the least time and the peak of memory."""
-    embeddings, labels = (tensor.to(device) for tensor in batch(size, classes))
+    embeddings, labels = (tensor.to(device) for tensor in batch(size, classes, dim))
     embeddings.requires_grad_()
     loss, times = losses(side), []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -88,12 +88,12 @@ def measure(side: str, size: int, classes: int, device: str, out: Path) -> dict[
 
 def work(arguments: list[str]) -> None:
     """Measure one side at one size in this process, under a limit of memory; print JSON."""
-    side, size, classes, device, out, limit, threads = arguments
+    side, size, classes, dim, device, out, limit, threads = arguments
     torch.set_num_threads(int(threads))
     if device == "cpu":
         resource.setrlimit(resource.RLIMIT_DATA, (int(float(limit) * GIB),) * 2)
     try:
-        result = measure(side, int(size), int(classes), device, Path(out))
+        result = measure(side, int(size), int(classes), int(dim), device, Path(out))
     except (RuntimeError, MemoryError) as error:
         result = {"failure": failure(str(error), limit)}
     print(json.dumps(result))
@@ -108,7 +108,8 @@ def run(side: str, size: int, device: str, options: argparse.Namespace, out: Pat
     arguments = [
         side,
         str(size),
-        str(options.classes),
+        str(classes_in(size, options)),
+        str(options.dim),
         device,
         str(out),
         f"{options.limit_gib:g}",
@@ -122,9 +123,14 @@ def run(side: str, size: int, device: str, options: argparse.Namespace, out: Pat
     return result
 
 
+def classes_in(size: int, options: argparse.Namespace) -> int:
+    """Return how many classes a batch of that size has."""
+    return int(size // options.per_class if options.per_class else options.classes)
+
+
 def row(size: int, device: str, options: argparse.Namespace) -> str:
     """Measure both sides at one size, as a row of the table."""
-    truth = exact(*batch(size, options.classes)) if size <= EXACT_UP_TO else None
+    truth = exact(*batch(size, classes_in(size, options), options.dim)) if size <= EXACT_UP_TO else None
     cells, results = [str(size), device], []
     for side in ("dml", "peer"):
         with tempfile.TemporaryDirectory() as folder:
@@ -153,6 +159,8 @@ def show(seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--per-class", type=int, help="images of a class, instead of a number of classes")
+    parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--sizes", type=int, nargs="+", default=CPU_SIZES)
     parser.add_argument("--limit-gib", type=float, default=16, help="memory that either side may take on the CPU")
     parser.add_argument("--threads", type=int, default=2)
@@ -166,7 +174,8 @@ def main() -> None:
     )
     print(f" load of the machine before: {load:.1f};")
     print(f"torch {version('torch')}; peer: TripletMarginLoss of pytorch-metric-learning {peer}.")
-    print(f"{options.classes} classes, D={DIM}, unit embeddings, margin {MARGIN}, squared distances, mean over all.")
+    classes = f"{options.per_class} images a class" if options.per_class else f"{options.classes} classes"
+    print(f"{classes}, D={options.dim}, unit embeddings, margin {MARGIN}, squared distances, mean over all.")
     print("Time: the least of forward and backward. Memory: peak of the process in GiB, above its start in brackets;")
     print(f"at most {options.limit_gib:g} GiB. Error: relative, of value and gradient, from a float64 loop.\n")
     print("| B | device | dml | memory | error | peer | memory | error | time ratio |")

@@ -99,8 +99,10 @@ def triplet_loss(
     No triplet is listed. A sum of hinges is linear in the distances with whole-number weights: each positive counts the
     negatives below d_ap + margin, each negative the positives above d_an − margin, and both counts come from sorting
     the positives alone; a sum of squared hinges follows in the same way from sums beside the counts. Both take O(B² log
-    P) time for P positives per anchor. `softplus`, and `squared_hinge` of semi-hard triplets, visit every triplet: O(B²
-    P). Memory is O(B·(D + P)) beside a few rows of the distance matrix, always.
+    P) time for P positives per anchor. Where no class has more than 32 members, hinges are counted without sorting, in
+    tiles of distances that serve the anchors of both sides (`dml.functional.triplet_tiles`). `softplus`, and
+    `squared_hinge` of semi-hard triplets, visit every triplet: O(B² P). Memory is O(B·(D + P)) beside a few rows of the
+    distance matrix, always.
 
     Args:
         embeddings: (B,D).

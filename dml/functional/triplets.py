@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from dml.functional.counting import counts_below, excess_below
 from dml.functional.pairwise import Term, fake_sums, sum_over_anchors
+from dml.functional.triplet_tiles import SMALL_UP_TO, Margins, classes_of, tiled_hinge_sums
 
 Sums = tuple[Tensor, Tensor, Tensor, Tensor]
 Mining = Literal["all", "semihard", "hard"]
@@ -72,6 +73,13 @@ def _triplet_sums(
     penalty: str,
     num_anchors: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if mining != "hard" and penalty == "hinge" and num_anchors == len(labels):
+        classes = classes_of(labels)
+        if int(classes.sizes.max()) <= SMALL_UP_TO:
+            sums = tiled_hinge_sums(embeddings, classes, Margins(margin, mining == "semihard", squared, include_self))
+            partners = classes.sizes - 1 + include_self
+            triplets = (partners * (len(labels) - classes.sizes)).sum().to(sums.active.dtype)[None]
+            return sums.values, sums.active, sums.active.clone() if mining == "semihard" else triplets, sums.gradients
     ordered, order = labels.sort(stable=True)
     starts, ends = (torch.searchsorted(ordered, labels[:num_anchors], right=right) for right in (False, True))
     positives = positives_of(order, starts, ends - starts, include_self)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dml.errors import UserError
-from dml.functional import counting, pairwise
+from dml.functional import counting, pairwise, triplet_tiles, triplets
 from dml.functional.losses import contrastive_loss, pull_loss, triplet_loss
 
 REDUCTIONS = ["mean", "mean_nonzero", "sum", "mean_all"]
@@ -54,15 +54,22 @@ PENALTIES = {
 }
 
 
-@pytest.mark.parametrize("direct_up_to", [0, 99])
+def choose_way(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tiles, comparisons or sorting count."""
+    monkeypatch.setattr(triplets, "SMALL_UP_TO", 99 if way == "tiles" else 0)
+    monkeypatch.setattr(triplet_tiles, "TILE_ROWS", 6)  # no more than a class
+    monkeypatch.setattr(counting, "DIRECT_UP_TO", 99 if way == "comparisons" else 0)
+    monkeypatch.setattr(pairwise, "CHUNK_ENTRIES", 60)  # four anchors at a time
+
+
+@pytest.mark.parametrize("way", ["tiles", "comparisons", "sorting"])
 @pytest.mark.parametrize("mining", ["all", "semihard", "hard"])
 @pytest.mark.parametrize("squared", [True, False])
 @pytest.mark.parametrize("own", [True, False])
 def test_triplet_loss_is_the_triple_loop(
-    mining: str, squared: bool, own: bool, direct_up_to: int, monkeypatch: pytest.MonkeyPatch
+    mining: str, squared: bool, own: bool, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "DIRECT_UP_TO", direct_up_to)
-    monkeypatch.setattr(pairwise, "CHUNK_ENTRIES", 60)  # four anchors at a time
+    choose_way(way, monkeypatch)
     embeddings, labels = batch()
     excesses = triplet_excesses(embeddings, labels, 1.5, mining, squared, own)
     for (penalty, costs), reduction in product(PENALTIES.items(), REDUCTIONS):
@@ -100,8 +107,10 @@ def test_triplet_loss_is_torchs_on_its_triplets() -> None:
 
 
 @pytest.mark.parametrize("margin", [-1.5, 0.0, 1e-18])
-@pytest.mark.parametrize("size", [4, 12])  # compared one by one, and sorted
-def test_without_a_margin_nothing_is_semihard(size: int, margin: float) -> None:
+@pytest.mark.parametrize("way", ["tiles", "comparisons", "sorting"])
+def test_without_a_margin_nothing_is_semihard(way: str, margin: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_way(way, monkeypatch)
+    size = 12
     places, _ = batch(size // 2)
     embeddings = torch.cat([places, places])  # every positive ties with a negative
     labels = torch.arange(size) // (size // 2)
