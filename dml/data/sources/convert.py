@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -76,8 +76,12 @@ def convert_files(
             if rows.failed is not None:
                 raise rows.failed
         table = open_table(place)
-        table.update_config({FINISHED: "true"})
-        table.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)  # what stopped attempts left
+        try:
+            table.update_config({FINISHED: "true"})
+        except Exception as error:  # stores fail in many ways
+            raise unreachable(to, error, "written") from error
+        with suppress(Exception):  # it may not be allowed, and costs nothing but space
+            table.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)  # what stopped attempts left
     return Converted(len(found.files), before, rows.unreadable)
 
 

@@ -186,7 +186,7 @@ def _one(column: Any) -> Any:
 
 def _fingerprint(table: Any, columns: Any, names: Sequence[str]) -> str:
     """Hash what tells of every image's content: the hashes that `dml convert` kept, else the table's version."""
-    if "hash" in columns.column_names and isinstance(names, Texts):
+    if "hash" in columns.column_names and isinstance(names, Texts) and not columns["hash"].null_count:
         return fold(names, columns["hash"].to_pylist())
     made = f"{table.uri} {table.version} {table.versions()[-1]['timestamp']}"
     return hashlib.blake2b(made.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,226 @@
+"""What `fit` holds in memory as images grow in number, and one million images under a limit of 2 GiB.
+
+`growth` trains one epoch on N files of 224×224 pixels beyond `data.memory_limit` and notes the largest memory of all
+processes together: N must not matter. `million` writes one million images of 64×64 pixels into a Lance table, trains
+200 steps and starts again. Each training is a process of its own; its memory is the sum over it and its workers of what
+they hold (the proportional set size, where a page that several share counts once), looked at five times a second, or
+the group's own count where a control group can be made.
+Usage: python benchmarks/memory.py growth|million [--folder DIR] [--images N ...] [--code DIR] [--write FILE]
+"""
+
+import argparse
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+MANY, CLASSES, SIDE, STEPS = 1_000_000, 1000, 64, 200
+_CHILD = """
+import sys, time
+from dml.modules.embedding import EmbeddingModule
+step = EmbeddingModule.training_step
+def timed(self, *values, **more):
+    if not hasattr(EmbeddingModule, "begun"):
+        EmbeddingModule.begun = True
+        print("first step after", time.time() - float(sys.argv[1]), flush=True)
+    return step(self, *values, **more)
+EmbeddingModule.training_step = timed
+from dml.cli import main
+code = main(sys.argv[2:])
+print("ended after", time.time() - float(sys.argv[1]), flush=True)
+sys.exit(code)
+"""
+
+
+class Training(NamedTuple):
+    """What one training took: its exit code, seconds to the first step and to the end, and the most memory (MiB)."""
+
+    code: int
+    first: float
+    end: float
+    peak: float
+    output: str
+
+
+def held(pid: int) -> int:
+    """Return the bytes that a process and all it has started hold; pages that several share count once."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (path / "stat").read_text()
+            if int(path.name) != pid and pid not in ancestors(path):
+                continue
+            found = re.search(r"^Pss:\s+(\d+)", (path / "smaps_rollup").read_text(), re.MULTILINE)
+        except (OSError, ValueError):
+            continue
+        total += 1024 * int(found[1]) if found and stat else 0
+    return total
+
+
+def ancestors(path: Path) -> list[int]:
+    found, pid = [], int(path.name)
+    while pid > 1:
+        pid = int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+        found.append(pid)
+    return found
+
+
+def train(words: Sequence[str], code: Path) -> Training:
+    """Run `dml fit` of some source tree in a process of its own and watch it."""
+    environment = os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, "-c", _CHILD, str(time.time()), "fit", *words]
+    child = subprocess.Popen(
+        command, env=environment, cwd=code, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    peak = 0
+    os.set_blocking(child.stdout.fileno(), False)  # type: ignore[union-attr]
+    output = ""
+    while child.poll() is None:
+        peak = max(peak, held(child.pid))
+        output += child.stdout.read() or ""  # type: ignore[union-attr]
+        time.sleep(0.2)
+    output += child.stdout.read() or ""  # type: ignore[union-attr]
+    seconds = [re.search(rf"^{what} after ([\d.]+)", output, re.MULTILINE) for what in ("first step", "ended")]
+    first, end = (float(found[1]) if found else float("nan") for found in seconds)
+    return Training(child.returncode, first, end, peak / 2**20, output)
+
+
+def write_photos(root: Path, count: int, side: int = 224) -> None:
+    """Write smooth random JPEG files in ten class folders, each with a tint of its class; what is there stays."""
+    for i in range(count):
+        path = root / f"class{i % 10}" / f"{i:06d}.jpg"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            smooth_image(i, i % 10, side).save(path, quality=80)
+
+
+def smooth_image(seed: int, label: int, side: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    tint = np.random.default_rng([7, label]).integers(0, 160, (1, 1, 3))
+    small = Image.fromarray((rng.integers(0, 96, (4, 4, 3)) + tint).astype(np.uint8))
+    return small.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def encoded(numbers: Sequence[int]) -> Iterator[bytes]:
+    for i in numbers:
+        buffer = io.BytesIO()
+        smooth_image(i, i % CLASSES, SIDE).save(buffer, "JPEG", quality=80)
+        yield buffer.getvalue()
+
+
+def write_million(place: Path, count: int) -> None:
+    """Write images of 64×64 pixels as `dml convert` would, without a file for each."""
+    import hashlib
+
+    import lance
+    import pyarrow as arrow
+
+    names = {"name": arrow.string(), "label": arrow.string(), "image": arrow.large_binary(), "hash": arrow.binary()}
+    schema = arrow.schema(list(names.items()))
+
+    def batches() -> Iterator[Any]:
+        for start in range(0, count, 2000):
+            numbers = range(start, min(start + 2000, count))
+            images = list(encoded(numbers))
+            labels = [f"class{i % CLASSES:04d}" for i in numbers]
+            columns = {
+                "name": [f"{label}/{i:07d}.jpg" for label, i in zip(labels, numbers, strict=True)],
+                "label": labels,
+                "image": images,
+                "hash": [hashlib.blake2b(each, digest_size=16).digest() for each in images],
+            }
+            yield arrow.record_batch(columns, schema=schema)
+
+    lance.write_dataset(arrow.RecordBatchReader.from_batches(schema, batches()), str(place))
+
+
+def recipe(folder: Path, name: str, *more: str) -> list[str]:
+    """Return the words of a small training on the CPU."""
+    return [
+        "--name",
+        name,
+        f"--runs_dir={folder / 'runs'}",
+        "--model.encoder=dml.encoders.ConvEncoder",
+        "--model.encoder.embedding_dim=64",
+        "--trainer.accelerator=cpu",
+        "--pictures.projection=none",
+        *more,
+    ]
+
+
+def growth(folder: Path, counts: Sequence[int], code: Path) -> list[str]:
+    """Measure memory over the number of images."""
+    lines = ["| images of 224×224 | decoded, GiB | largest memory, MiB | seconds |", "|---:|---:|---:|---:|"]
+    for count in counts:
+        root = folder / f"photos{count}"
+        write_photos(root, count)
+        keys = [f"--data.root={root}", "--data.image_size=224", "--data.memory_limit=0.1", "--data.workers=2"]
+        keys += ["--data.batch_size=32", "--data.eval_batch_size=32", "--trainer.max_epochs=1"]
+        keys += ["--model.encoder.channels=[8,16]", "--model.encoder.first_stride=4"]
+        found = train(recipe(folder, f"growth-{count}-{time.time():.0f}", *keys), code)
+        print(found.output[-1500:], file=sys.stderr)
+        lines.append(f"| {count:,} | {count * 224 * 224 * 3 / 2**30:.2f} | {found.peak:,.0f} | {found.end:.0f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def million(folder: Path, count: int, code: Path) -> list[str]:
+    """Train on one million images, twice."""
+    place = folder / "million.lance"
+    if not place.exists():
+        begun = time.perf_counter()
+        write_million(place, count)
+        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        print(f"written in {time.perf_counter() - begun:.0f} s, {size / 2**30:.2f} GiB", flush=True)
+    lines = ["| start | seconds to the first step | seconds in all | largest memory, MiB |", "|---|---:|---:|---:|"]
+    keys = [f"--data.root={place}", f"--data.image_size={SIDE}", "--data.memory_limit=0.25", "--data.workers=2"]
+    keys += ["--data.split=dml.data.ClassDisjointSplit", "--data.split.val=10", "--data.split.test=10"]
+    keys += ["--data.batch_size=128", "--data.classes_per_batch=32", f"--trainer.max_steps={STEPS}"]
+    keys += ["--evaluation.baseline_memory=128MiB"]
+    for number in ("first", "second"):
+        found = train(recipe(folder, f"million-{time.time():.0f}", *keys), code)
+        print(found.output[-3000:], file=sys.stderr)
+        lines.append(f"| {number} | {found.first:.1f} | {found.end:.0f} | {found.peak:,.0f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("growth", "million"))
+    parser.add_argument("--folder", type=Path, default=Path("memory"), help="for images, tables and runs")
+    parser.add_argument("--images", type=int, nargs="*", help="how many (1000 2000 4000; 1,000,000)")
+    parser.add_argument("--code", type=Path, default=Path(__file__).parents[1], help="the source tree that is measured")
+    parser.add_argument("--write", type=Path, help="add the table to this file")
+    parser.add_argument("--remove", action="store_true", help="remove the images and runs afterwards")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    folder, code = options.folder.resolve(), options.code.resolve()
+    if options.what == "growth":
+        lines = growth(folder, options.images or (1000, 2000, 4000), code)
+    else:
+        lines = million(folder, (options.images or [MANY])[0], code)
+    about = f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, "
+    about += ", ".join(f"{name} {version(name)}" for name in ("torch", "pylance", "pyarrow", "pillow"))
+    if options.write:
+        with options.write.open("a", encoding="utf-8") as file:
+            file.write("\n".join(["", about + ".", "", *lines, ""]))
+    if options.remove:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
