@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, final
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
 
 from dml.callbacks.collector import Collector, encoder_of
@@ -141,7 +142,8 @@ class KNNEvaluation(Callback):
         if not self.with_baselines or self.baselines:
             return
         compared: dict[str, Encoder] = {"pixels": FlattenEncoder()}
-        if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one is the same at the end
+        shared = isinstance(trainer.strategy, FSDPStrategy)  # no process holds the weights
+        if not shared and any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one stays so
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
             sets = [self.grouped(embed(encoder, loader, pl_module.device), data) for loader in loaders]
