@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, final
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import nn
 
 from dml.callbacks.baselines import Sample, draw_sample, embed_sides
@@ -154,7 +155,8 @@ class KNNEvaluation(Callback):
         if self.baselines:
             return
         compared: dict[str, Encoder] = {"pixels": FlattenEncoder()}
-        if any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one is the same at the end
+        shared = isinstance(trainer.strategy, FSDPStrategy)  # no process holds the weights
+        if not shared and any(p.requires_grad for p in encoder_of(pl_module).parameters()):  # a frozen one stays so
             compared["untrained"] = encoder_of(pl_module)
         for name, encoder in compared.items():
             found = embed_sides(encoder, data, loaders, self._sample, pl_module.device)

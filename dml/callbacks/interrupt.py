@@ -1,4 +1,4 @@
-"""Ctrl-C or SIGTERM while training: finish the batch at hand, save a checkpoint, end; the second one ends at once."""
+"""Ctrl-C, SIGTERM or SIGUSR1 while training: finish the batch, save a checkpoint, end; the second one ends at once."""
 
 import signal
 import sys
@@ -12,12 +12,14 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from dml.callbacks.resumable import is_resumable, save_resumable
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what a cluster or `docker stop` sends before it kills
+# Ctrl-C; what a cluster or `docker stop` sends before it kills; what Slurm is often asked to send before. The last one
+# Lightning would answer amid a step, by a checkpoint in the current folder that any later training there takes up.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
 
 @final
 class GracefulInterrupt(Checkpoint):  # as such it is called last, when all state agrees
-    """Turn the first Ctrl-C or SIGTERM into a checkpoint between two batches from which training goes on exactly.
+    """Turn the first of these signals into a checkpoint between two batches from which training goes on exactly.
 
     Args:
         checkpoint: The file that is written.
@@ -34,7 +36,7 @@ class GracefulInterrupt(Checkpoint):  # as such it is called last, when all stat
         self._previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over both signals, which reach the main thread alone."""
+        """Take over the signals, which reach the main thread alone."""
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._request) for number in _SIGNALS}
 

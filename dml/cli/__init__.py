@@ -19,6 +19,7 @@ VERBS = {
     "compress": "tell what fewer dimensions and fewer bits cost a run's retrieval, with intervals",
     "list": "list what there is to choose from: encoders, losses, data, scores, recipes",
     "runs": "list all runs of a folder with their data, recipe and scores, the best first",
+    "plan": "tell what a training will take before it is started: memory, time, evaluation",
     "sweep": "try values of any keys of a recipe: grid, random or Bayesian search, over several seeds",
     "report": "write one self-contained HTML page of a run",
     "probe": "tell what a run's encoder is worth with few and with many labels, beside no training",

@@ -14,10 +14,12 @@ from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.experiments.jobs import Start
-    from dml.experiments.sweep.objective import Objective
+    from dml.experiments.sweep.objective import Objective, Recipe
+    from dml.experiments.sweep.pruning import Pruning
+    from dml.experiments.sweep.records import Sweep
     from dml.experiments.sweep.search import Configuration, Mode, Search
+    from dml.experiments.sweep.settings import SweepSettings
     from dml.experiments.sweep.space import Dimension
-    from dml.experiments.sweep.sweep import Sweep, SweepSettings
 
 SOME_FAILED, INTERRUPTED = 1, 130  # exit codes
 TRIALS = 20
@@ -33,7 +35,11 @@ examples:
   dml sweep --over model.loss.margin=0.1:2.0:15 --seeds 0,1,2 --name margins
   dml sweep --config recipe.yaml --over model.optimizer.lr=1e-4:1e-1:log --over data.batch_size=60,120 \\
             --search bayes --trials 30
+  dml sweep --over model.optimizer.lr=1e-4:1e-1:log --search random --trials 100 --prune asha --name rates \
+            --storage journal:/shared/sweeps --runs_dir /shared/runs      the same line on every machine: one sweep
 
+With --storage any number of workers on any machines share a sweep: each trial is run by one of them, recorded once, and
+taken over where its worker dies. The workers see the same runs_dir. --prune asha ends trials that are behind.
 The same command with the same --name goes on where it was stopped, and may add values, seeds or trials.
 Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mistake to mend, 130 interrupted.
 
@@ -54,19 +60,24 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--over: {error}") from error
     if options.search == "grid" and options.trials is not None:
         raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
+    if options.prune is None and (options.prune_from, options.prune_factor) != (None, None):
+        raise UserError("--prune_from and --prune_factor say how --prune asha prunes: give that too")
+    if options.storage is not None and options.name is None:
+        raise UserError("--storage is shared by workers that give one --name: give it")
 
     from dml.experiments.sweep.objective import check_space, complete_recipe, default_objective
-    from dml.experiments.sweep.sweep import Sweep, SweepSettings
+    from dml.experiments.sweep.settings import SweepSettings
 
     recipe = complete_recipe(cli.main, words)  # loads torch, which --help must not
     objective = default_objective(recipe, options.score, options.mode)
-    sweep = Sweep(folder, recipe, [dimension.key for dimension in space])
+    sweep = _sweep(folder, recipe, [dimension.key for dimension in space], options.storage)
     search = _search(options, space, objective.mode)
     check_space(cli.main, words, space)
     if options.retry_failed:
         sweep.forget_failed()
     count = len(search) if isinstance(search, list) else options.trials or TRIALS
-    settings = SweepSettings(words, options.seeds or (int(recipe["seed_everything"]),), search, count, objective)
+    seeds = options.seeds or (int(recipe["seed_everything"]),)
+    settings = SweepSettings(words, seeds, search, count, objective, _pruning(options))
     start, slots = _start(options.parallel, alone=str(recipe["trainer"]["devices"]) in {"auto", "1"})
     return _run(sweep, settings, start, slots)
 
@@ -80,12 +91,14 @@ def _run(sweep: "Sweep", settings: "SweepSettings", start: "Start", slots: int) 
         left = len(sweep.left(settings.seeds, settings.search))
     else:
         left = settings.count * len(settings.seeds) - ended
-    code = 0
+    code = elsewhere = 0
     with SweepProgress(ended, ended + max(0, left), settings.objective.score) as progress:
         try:
-            run_sweep(sweep, settings, start, slots, progress.tell)
+            elsewhere = run_sweep(sweep, settings, start, slots, progress.tell)
         except KeyboardInterrupt:
             code = INTERRUPTED
+    if elsewhere:
+        print(f"{elsewhere} more trials are being run by other workers; the last one to end writes the whole table")
     return _finish(sweep, settings.objective, code) if sweep.outcomes else code
 
 
@@ -96,7 +109,8 @@ def _finish(sweep: "Sweep", objective: "Objective", code: int) -> int:
     best = write_results(sweep, objective)
     failed = [outcome for outcome in sweep.outcomes if outcome.status == "failed"]
     if best is None and not code:
-        raise UserError(f"all {len(failed)} trials failed, the first by: {failed[0].reason}")
+        first = failed[0] if failed else sweep.outcomes[0]
+        raise UserError(f"all {len(sweep.outcomes)} trials {first.status}, the first by: {first.reason}")
     print(f"\ntable    {sweep.folder / 'sweep.csv'}\nplot     {sweep.folder / 'sweep.png'}")
     print(f"compare  tensorboard --logdir {sweep.folder / 'hparams'}")
     if best is not None:
@@ -134,6 +148,12 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--parallel", type=whole(least=1), metavar="N", help="trials at once (the number of GPUs, or 1)"
     )
+    parser.add_argument("--storage", metavar="ADDRESS", help="journal:DIR or a database's URL, shared by many workers")
+    parser.add_argument("--prune", choices=("asha",), help="end trials early that are behind the others (none)")
+    parser.add_argument("--prune_from", type=whole(least=1), metavar="N", help="epochs that every trial has (1)")
+    parser.add_argument(
+        "--prune_factor", type=whole(least=2), metavar="N", help="one of N goes on, at N times the epochs each (3)"
+    )
     parser.add_argument("--retry_failed", action="store_true", help="run failed trials again")
     parser.add_argument("--name", help="the sweep's folder in runs_dir (date and time)")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
@@ -148,13 +168,25 @@ def _folder(options: argparse.Namespace) -> Path:
 
 
 def _search(options: argparse.Namespace, space: "list[Dimension]", mode: "Mode") -> "Search | list[Configuration]":
-    from dml.experiments.sweep.search import BayesSearch, RandomSearch, grid
+    from dml.experiments.sweep.search import Search, grid
 
-    if options.search == "grid":
-        return grid(space)
-    if options.search == "random":
-        return RandomSearch(space, options.search_seed)
-    return BayesSearch(space, options.search_seed, mode)
+    return grid(space) if options.search == "grid" else Search(options.search, space, options.search_seed, mode)
+
+
+def _pruning(options: argparse.Namespace) -> "Pruning | None":
+    from dml.experiments.sweep.pruning import Pruning
+
+    return None if options.prune is None else Pruning(options.prune_from or 1, options.prune_factor or 3)
+
+
+def _sweep(folder: Path, recipe: "Recipe", keys: list[str], storage: str | None) -> "Sweep":
+    from dml.experiments.sweep.records import Sweep
+
+    try:
+        return Sweep(folder, recipe, keys, storage)
+    except UserError as error:
+        told = str(error)
+        raise UserError(f"--{told}" if told.startswith("storage ") else told) from error
 
 
 def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":

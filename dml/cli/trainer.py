@@ -33,6 +33,7 @@ from dml.cli.processes import lost_processes
 from dml.cli.scoring import record_scores
 from dml.cli.settings import check_settings
 from dml.cli.sizes import fill_sizes
+from dml.cli.trial import trial_callbacks
 from dml.data import ImageData, LabelledData
 from dml.embeddings import EmbeddingSet
 from dml.errors import LostTrainingError, UserError
@@ -282,7 +283,8 @@ class TrainerCLI(LightningCLI):
             run, self.recipe, seed=int(self.config.seed_everything), monitor=monitor, metric=self.evaluation.metric
         )
         scores = LambdaCallback(on_validation_end=self._record_scores)  # first: before pictures
-        return [folder, scores, NeighborRecord(run), RandomState(), self.best, last, periodic, self.interrupt]
+        trial = trial_callbacks()
+        return [folder, scores, NeighborRecord(run), RandomState(), *trial, self.best, last, periodic, self.interrupt]
 
 
 def _listed(value: Any) -> list[Any]:

@@ -12,9 +12,11 @@ import signal
 import subprocess
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import final
 
 from dml.errors import UserError
@@ -26,7 +28,11 @@ INTERRUPTED = 130  # the exit code after Ctrl-C
 
 
 class JobError(UserError):
-    """A job that failed; the message is its own last line."""
+    """A job that failed; the message is its own last line, `code` its exit code, negative for a signal's."""
+
+    def __init__(self, reason: str, code: int) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 def run_job(words: Sequence[str], log: Path, start: Start) -> None:
@@ -57,7 +63,7 @@ def run_job(words: Sequence[str], log: Path, start: Start) -> None:
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:
-        raise JobError(_reason(log, earlier, code))
+        raise JobError(_reason(log, earlier, code), code)
 
 
 def run_fit(run: Path, recipe: Sequence[str], log: Path, start: Start) -> None:
@@ -106,6 +112,36 @@ def run_here(front_door: FrontDoor) -> Start:
     return start
 
 
+def with_variables(start: Start, variables: Mapping[str, str]) -> Start:
+    """Return a start whose jobs see some more variables in their environment.
+
+    Args:
+        start: `run_here(...)` or `RunApart(...)`.
+        variables: Their names and values.
+
+    Example:
+        >>> import tempfile
+        >>> log = Path(tempfile.mkdtemp()) / "log.txt"
+        >>> with_variables(run_here(lambda words: int(os.environ["CODE"])), {"CODE": "7"})([], log)
+        7
+    """
+    if isinstance(start, RunApart):
+        return partial(start, variables=variables)
+
+    def started(words: list[str], log: Path) -> int:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            return start(words, log)
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
+    return started
+
+
 @final
 class RunApart:
     """A start that runs in a process of its own, on the next free device.
@@ -124,8 +160,8 @@ class RunApart:
         self._stopped = False
         self._starting = threading.Lock()  # an interrupt must not miss a process that has just begun
 
-    def __call__(self, words: list[str], log: Path) -> int:
-        """Run, and return the exit code; that of a killed process is negative."""
+    def __call__(self, words: list[str], log: Path, variables: Mapping[str, str] = MappingProxyType({})) -> int:
+        """Run with these variables added to the environment; return the exit code, negative for a killed process."""
         device = self._free.get()
         try:
             with self._starting, log.open("ab") as file:
@@ -136,7 +172,7 @@ class RunApart:
                     [*self._command, *words],
                     stdout=file,
                     stderr=subprocess.STDOUT,
-                    env=os.environ | device,
+                    env={**os.environ, **device, **variables},
                     start_new_session=True,
                 )
                 self._running.add(process)

@@ -1,5 +1,6 @@
 """`dml sweep` from the outside."""
 
+import csv
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,12 @@ import torch
 
 from dml import runs
 from dml.callbacks import GracefulInterrupt
+
+
+def _rows():
+    with Path("runs/s/sweep.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
 
 SWEEP = ("--over", "model.loss.margin=0.2,0.5", "--name", "s")
 
@@ -21,16 +28,11 @@ def test_a_trial_is_the_run_that_fit_makes_and_the_best_recipe_makes_it_again(dm
     trial = next(Path("runs/s").glob("margin=0.5_seed=1_*"))
     assert runs.read_json(trial / "scores.json") == runs.read_json(Path("runs/alone/scores.json"))
     assert "monitor   tensorboard" in next(Path("runs/s/logs").glob("margin=0.5_seed=1_*")).read_text()
-    trials = runs.read_json(Path("runs/s/sweep.json"))["trials"]
-    means = {
-        m: sum(t["scores"]["val/map_at_r"] for t in trials if t["values"]["model.loss.margin"] == m)
-        for m in ("0.2", "0.5")
-    }
+    trials = _rows()
+    means = {m: sum(float(t["val/map_at_r"]) for t in trials if t["model.loss.margin"] == m) for m in ("0.2", "0.5")}
     assert dml("fit", "--name", "best", "--config", "runs/s/best.yaml")[0] == 0
     best = runs.read_json(Path("runs/best/scores.json"))["val"]["map_at_r"]
-    of_best = [
-        t["scores"]["val/map_at_r"] for t in trials if t["values"]["model.loss.margin"] == max(means, key=means.get)
-    ]
+    of_best = [float(t["val/map_at_r"]) for t in trials if t["model.loss.margin"] == max(means, key=means.get)]
     assert best == of_best[0]
 
 
@@ -46,7 +48,7 @@ def test_ctrl_c_stops_it_and_the_same_command_ends_where_the_whole_ends(dml, sma
         code, out, _ = dml("sweep", *SWEEP, *small)
     assert code == 130
     assert "go on with the same command and --name s" in out
-    assert len(runs.read_json(Path("runs/s/sweep.json"))["trials"]) == 1
+    assert len(_rows()) == 1
     assert dml("sweep", *SWEEP, *small)[0] == 0
     for whole in Path("runs/whole").glob("margin=*"):
         one, other = (
@@ -63,6 +65,17 @@ def test_a_trial_that_diverges_does_not_end_it(dml, small):
     assert "training diverged" in Path("runs/s/sweep.csv").read_text()
     assert "1 of 2 trials failed" in out
     assert "lr=0.001" in out
+
+
+def test_a_trial_that_is_behind_is_pruned(dml, small):
+    over = ("--over", "model.optimizer.lr=0.001,1e-9", "--name", "s", "--prune", "asha", "--prune_factor", "2")
+    code, out, err = dml("sweep", *over, *small)
+    assert code == 0, err
+    assert "lr=1e-9 seed=0  pruned: val/map_at_r 0." in out
+    assert "after 1 epochs is behind the other trials'" in out
+    assert [row["status"] for row in _rows()] == ["done", "pruned"]
+    assert "lr: 0.001" in Path("runs/s/best.yaml").read_text()
+    assert "DML_SWEEP" not in str(os.environ)
 
 
 @pytest.mark.slow
@@ -85,6 +98,12 @@ def test_in_parallel_each_trial_is_a_process(dml, small):
         (("--over", "model.loss.margin=1:2"), "give the number of values"),
         (("--over", "model.loss.margin=1,2", "--score", "accuracy"), "give one that a trial writes"),
         (("--over", "model.loss.margin=1,2", "--trials", "3"), "--trials"),
+        (("--over", "model.loss.margin=1,2", "--prune_from", "3"), "give that too"),
+        (("--over", "model.loss.margin=1,2", "--storage", "journal:x"), "--name"),
+        (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "x"), "--storage 'x' is neither"),
+        (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "journal:no/sweeps"), "cannot be reached"),
+        (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "sqlite:////no/x.db"), "cannot be reached"),
+        (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "postgresql://h/x"), "needs a driver"),
         (("--over", "model.loss.margin=1,2", "--seeds", "a"), "--seeds"),
         (("--over", "model.loss.margin=1,2", "--seeds", "1,1"), "--seeds"),
         (("--over", "model.loss.margin=1,2", "--parallel", "0"), "--parallel"),

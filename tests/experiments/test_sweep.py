@@ -16,10 +16,12 @@ from dml import runs
 from dml.errors import UserError
 from dml.experiments.jobs import RunApart, run_here
 from dml.experiments.sweep.objective import Objective, default_objective
+from dml.experiments.sweep.records import Sweep
 from dml.experiments.sweep.results import draw, find_best, write_results
-from dml.experiments.sweep.search import RandomSearch, grid
+from dml.experiments.sweep.search import Search, grid
+from dml.experiments.sweep.settings import SweepSettings
 from dml.experiments.sweep.space import read_space
-from dml.experiments.sweep.sweep import Sweep, SweepSettings, run_sweep
+from dml.experiments.sweep.sweep import run_sweep
 
 RECIPE = {"seed_everything": 0, "model": {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.1}}}
 OBJECTIVE = Objective("val/knn_accuracy", "max")
@@ -108,7 +110,7 @@ def test_the_same_call_runs_nothing_again_and_more_values_and_seeds_are_added(tm
 def test_an_interrupted_trial_goes_on_from_its_checkpoint(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path / "s", FrontDoor(stop_at=3))
-    assert len(runs.read_json(tmp_path / "s" / "sweep.json")["trials"]) == 2
+    assert len(_sweep(tmp_path / "s")[0].outcomes) == 2
     door = FrontDoor()
     _run(tmp_path / "s", door)
     assert door.calls[0] == (None, None, True)  # the recipe is in its folder
@@ -118,8 +120,9 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint(tmp_path):
 def test_a_trial_killed_before_its_first_checkpoint_begins_anew(tmp_path):
     sweep, configurations = _sweep(tmp_path / "sweep")
     name = sweep.trial(configurations[0], 0).name
+    sweep.folder.mkdir()
+    sweep.begin(OBJECTIVE)
     runs.write_bytes(sweep.folder / name / "config.yaml", b"left by the killed trial")
-    sweep.add([])
 
     class Refusing(FrontDoor):
         def __call__(self, words):
@@ -239,7 +242,7 @@ def test_random_search_stops_when_a_small_space_is_exhausted(tmp_path):
     space = read_space(["margin=0.1,0.5"], ranges=True)
     sweep = Sweep(tmp_path / "s", RECIPE, ["margin"])
     door = FrontDoor()
-    settings = SweepSettings([], (0,), RandomSearch(space, 0), 5, OBJECTIVE)
+    settings = SweepSettings([], (0,), Search("random", space, 0, "max"), 5, OBJECTIVE)
     run_sweep(sweep, settings, run_here(door), 1, lambda outcome: None)
     assert sorted(call[0] for call in door.calls) == ["0.1", "0.5"]
 
@@ -247,9 +250,9 @@ def test_random_search_stops_when_a_small_space_is_exhausted(tmp_path):
 def test_random_search_goes_on_where_it_stopped(tmp_path):
     def run(folder, door):
         space = read_space(["margin=0:1"], ranges=True)
-        settings = SweepSettings([], (0,), RandomSearch(space, 0), 6, OBJECTIVE)
+        settings = SweepSettings([], (0,), Search("random", space, 0, "max"), 6, OBJECTIVE)
         run_sweep(Sweep(folder, RECIPE, ["margin"]), settings, run_here(door), 1, lambda outcome: None)
-        return [c["margin"] for c in runs.read_json(folder / "sweep.json")["configurations"]]
+        return [c["margin"] for c in Sweep(folder, RECIPE, ["margin"]).configurations]
 
     whole = run(tmp_path / "whole", FrontDoor())
     with pytest.raises(KeyboardInterrupt):
@@ -337,3 +340,46 @@ def test_the_objective_is_what_the_recipe_is_judged_by(named, score, mode, objec
 def test_a_score_without_a_section_is_told():
     with pytest.raises(UserError, match="val/knn_accuracy"):
         default_objective(RECIPE, "knn_accuracy", None)
+
+
+OLD = {
+    "recipe": {"model": {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.1}}},
+    "keys": ["margin"],
+    "configurations": [{"margin": "0.1"}, {"margin": "0.5"}],
+    "trials": [
+        {"values": {"margin": "0.1"}, "seed": 0, "run": "margin=0.1_seed=0_a", "status": "failed", "seconds": 1.0,
+         "reason": "diverged", "scores": {}},
+        {"values": {"margin": "0.5"}, "seed": 0, "run": "", "status": "done", "seconds": 2.0,
+         "reason": "", "scores": {"val/knn_accuracy": 0.875}},
+    ],
+}  # fmt: skip
+
+
+def test_a_sweep_folder_of_an_earlier_version_goes_on(tmp_path):
+    sweep, _ = _sweep(tmp_path / "elsewhere")
+    names = [sweep.trial({"margin": margin}, 0).name for margin in ("0.1", "0.5")]
+    trials = [trial | {"run": name} for trial, name in zip(OLD["trials"], names, strict=True)]
+    runs.write_json(tmp_path / "s" / "sweep.json", OLD | {"trials": trials})
+    assert [outcome.status for outcome in _sweep(tmp_path / "s")[0].outcomes] == ["failed", "done"]
+    door = FrontDoor()
+    sweep, _ = _run(tmp_path / "s", door, seeds=(0,))
+    assert [call[:2] for call in door.calls] == [("0.9", "0")]
+    assert _sweep(tmp_path / "s")[0].scores({"margin": "0.5"}, "val/knn_accuracy") == [0.875]
+    with pytest.raises(UserError, match=r"lr: 0.1 there, 0.2 here"):
+        _sweep(tmp_path / "s", recipe={"model": {"init_args": {"lr": 0.2}}})
+
+
+def test_a_recipe_file_that_changes_under_a_sweep_ends_it_and_the_trial_is_not_recorded(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("margin: 1")
+    door = FrontDoor()
+
+    def editing(words):
+        file.write_text(f"margin: {len(door.calls)}")
+        return door(words)
+
+    sweep, configurations = _sweep(tmp_path / "s")
+    settings = SweepSettings(["--config", str(file)], (0,), configurations, 3, OBJECTIVE)
+    with pytest.raises(UserError, match=r"recipe.yaml was changed while it is swept: .* is not recorded"):
+        run_sweep(sweep, settings, run_here(editing), 1, lambda outcome: None)
+    assert (len(door.calls), _sweep(tmp_path / "s")[0].outcomes) == (1, [])

@@ -59,7 +59,7 @@ class SweepProgress:
         self._done += 1
         words = " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in outcome.values.items())
         score = outcome.scores.get(self._score)
-        told = f"{self._score} {score:.4f}" if score is not None else f"failed: {outcome.reason}"
+        told = f"{self._score} {score:.4f}" if score is not None else f"{outcome.status}: {outcome.reason}"
         line = f"[{self._done}/{self._total}] {words} seed={outcome.seed}  {told}  {outcome.seconds:.0f} s"
         self._console.print(line, markup=False)
         self._bar.update(self._task, completed=self._done)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from dml import runs
 from dml.experiments.mean_sd import mean_sd
 from dml.experiments.sweep.objective import Objective
+from dml.experiments.sweep.records import Sweep
 from dml.experiments.sweep.search import Configuration
 from dml.experiments.sweep.space import value_of
-from dml.experiments.sweep.sweep import Sweep
 from dml.experiments.sweep.trials import Outcome
 from dml.reports import png
 from dml.reports.curves import swept_curves, swept_heatmap, swept_points

@@ -1,14 +1,17 @@
-"""Runs the trials of a sweep as `dml fit`, several at once, and says what became of each."""
+"""Runs a trial of a sweep as `dml fit`, and says what became of it."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, final
 
 from dml import runs
-from dml.experiments.jobs import JobError, RunApart, Start, run_fit
+from dml.errors import UserError
+from dml.experiments.jobs import JobError, Start, run_fit, with_variables
+from dml.experiments.sweep.pruning import PrunedError, Report
 
 LOGS = "logs"
 
@@ -26,12 +29,12 @@ class Trial:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: its scores by `section/score`, or in one line why it failed."""
+    """What became of a trial: its scores by `section/score`, or in one line why it failed or was pruned."""
 
     values: dict[str, str]
     seed: int
     run: str
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "pruned"]
     seconds: float
     reason: str = ""
     scores: dict[str, float] = field(default_factory=dict)
@@ -41,49 +44,65 @@ class Outcome:
         return asdict(self)
 
 
-def run_trials(
-    folder: Path, recipe: Sequence[str], trials: Iterable[Trial], start: Start, slots: int
-) -> Iterator[Outcome]:
-    """Yield the outcome of every trial as it ends, `slots` of them at a time.
+def run_trial(folder: Path, recipe: Sequence[str], trial: Trial, start: Start, report: Report | None) -> Outcome:
+    """Run a trial to its end, from its checkpoint where it was cut off.
 
     Args:
         folder: The sweep's folder, which holds the trials' runs.
         recipe: `--config FILE` and `--KEY VALUE` that all trials share.
-        trials: What is to be run.
+        trial: What is to be run.
         start: Runs `dml` with these words and gives its exit code.
-        slots: How many run at once; 1 runs them one after another in this thread.
+        report: Where it tells its score after each epoch; None: nowhere.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C ended a trial; one that had begun goes on from its checkpoint another time.
+        KeyboardInterrupt: Ctrl-C ended it.
     """
-    if slots == 1:
-        yield from (_run(folder, recipe, trial, start) for trial in trials)
-        return
-    with ThreadPoolExecutor(slots) as pool:
-        futures = [pool.submit(_run, folder, recipe, trial, start) for trial in trials]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:  # Ctrl-C, or the reader of the outcomes stopped
-            for future in futures:
-                future.cancel()
-            if isinstance(start, RunApart):
-                start.interrupt()
-            raise
-
-
-def _run(folder: Path, recipe: Sequence[str], trial: Trial, start: Start) -> Outcome:
     keys = [*(f"--{key}={value}" for key, value in trial.values.items()), f"--seed_everything={trial.seed}"]
     log = folder / LOGS / f"{trial.name}.txt"
+    if report is not None:
+        start = with_variables(start, report.variables())
     began = perf_counter()
+    status: Literal["done", "failed", "pruned"] = "done"
     reason, scores = "", {}
     try:
         run_fit(folder / trial.name, [*recipe, *keys], log, start)
         scores = _flat(runs.read_json(folder / trial.name / runs.SCORES))
     except JobError as error:
         reason = str(error)
-    seconds = round(perf_counter() - began, 2)
-    return Outcome(trial.values, trial.seed, trial.name, "failed" if reason else "done", seconds, reason, scores)
+        status = "pruned" if error.code == PrunedError.exit_code else "failed"
+    return Outcome(trial.values, trial.seed, trial.name, status, round(perf_counter() - began, 2), reason, scores)
+
+
+@final
+class RecipeFiles:
+    """The recipe files of a sweep, as they were when this worker read them.
+
+    Args:
+        recipe: `--config FILE` and `--KEY VALUE`.
+
+    Example:
+        >>> RecipeFiles(["--data.batch_size", "60"]).check()
+    """
+
+    def __init__(self, recipe: Sequence[str]) -> None:
+        files = [Path(value) for word, value in pairwise(recipe) if word == "--config"]
+        self._digests = {file: _digest(file) for file in files}
+
+    def check(self) -> None:
+        """Refuse to go on where one was changed since.
+
+        Raises:
+            UserError: It names the file.
+        """
+        for file, digest in self._digests.items():
+            if _digest(file) != digest:
+                mend = "undo that, or give the sweep another name; the trial at hand is not recorded"
+                raise UserError(f"{file} was changed while it is swept: {mend}")
+
+
+def _digest(file: Path) -> str | None:
+    is_text = "\n" in str(file)  # a recipe itself, not the name of one
+    return None if is_text or not file.is_file() else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float]:
