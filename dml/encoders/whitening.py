@@ -56,7 +56,7 @@ class WhitenedPatches(nn.Module):
     """Convolve with filters that whiten the images' patches, each with both signs, and a learnt bias.
 
     Gives 2·C·patch_size² channels. The filters are taken once from training images (`take_patches`, which a training
-    does before its first step) and kept with the weights; until then they are the unit vectors.
+    calls before its first step where it has a datamodule) and kept with the weights; until then they are unit vectors.
 
     Args:
         patch_size: Side of the patches in pixels; images shrink by patch_size − 1.

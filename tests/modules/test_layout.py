@@ -28,10 +28,13 @@ def built(kind, encoder, **keys):
     network = encoder()
     keys = {"optimizer": lambda learnt: torch.optim.SGD(learnt, lr=0.1)} | keys  # Adam would blow rounding up
     if kind is EmbeddingModule:
-        return EmbeddingModule(network, TripletLoss(0.2), **keys)
-    if kind is ClassifierModule:
-        return ClassifierModule(network, LinearHead(10), **keys)
-    return AutoencoderModule(network, ConvDecoder(channels=[4]), **keys)
+        module = EmbeddingModule(network, TripletLoss(0.2), **keys)
+    elif kind is ClassifierModule:
+        module = ClassifierModule(network, LinearHead(10), **keys)
+    else:
+        module = AutoencoderModule(network, ConvDecoder(channels=[4]), **keys)
+    module.build((1, 8, 8))  # draws the weights
+    return module
 
 
 @pytest.mark.parametrize("kind", [EmbeddingModule, ClassifierModule, AutoencoderModule])

@@ -19,7 +19,8 @@ class RotationClasses(ViewTransform):
     """Shows every image turned by 0, 90, 180 and 270 degrees, each turn of a class as a class of its own.
 
     A batch of B images of labels y becomes one of 4·B, of labels 4·y + turn, so that a loss tells four times as many
-    classes apart. Losses with proxies need four times as many (`num_classes`). Evaluation sees images as they are.
+    classes apart: a loss of tuples, or one with proxies for four times as many (`num_classes`), whose `val/loss` then
+    says nothing; a head would have too many. Evaluation sees images as they are.
 
     Args:
         transform: what is then done to each view, with noise of its own; None: nothing.
