@@ -17,7 +17,7 @@ def test_it_tells_steps_triplets_and_costs_and_leaves_nothing(dml, small):
     rows = dict(
         re.split(" +", line, maxsplit=1) for line in out.splitlines() if re.match("step|memory|time|eval", line)
     )
-    assert rows["step"].startswith("60 images, 16,200 triplets; 18 steps an epoch, 2 epochs")  # 60 · 5 · 54
+    assert rows["step"].startswith("60 images, 16,200 triplets; 19 steps an epoch, 2 epochs")  # 60 · 5 · 54
     assert re.fullmatch(r"\d.* estimated, \d.* measured", rows["memory"])
     assert re.fullmatch(r"\d.* a step estimated, \d.* measured", rows["time"])
     assert rows["evaluation"].endswith("2 while training and 3 beside it")
