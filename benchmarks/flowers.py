@@ -8,6 +8,7 @@ below benchmarks/results, with the curves of training.
 """
 
 import argparse
+import csv
 import io
 import json
 import shutil
@@ -15,7 +16,6 @@ import statistics
 import time
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -125,14 +125,14 @@ def sweep_margins(root: str, seeds: list[int], runs_dir: Path) -> None:
 def keep_sweep(folder: Path) -> None:
     """Keep the table of a sweep over margins, and the scores of its best margin (the mean over all seeds)."""
     runs.write_bytes(RESULTS / "sweeps" / "A5.csv", (folder / "sweep.csv").read_bytes())
-    margins: dict[str, list[dict[str, Any]]] = {}
-    for trial in runs.read_json(folder / "sweep.json")["trials"]:
-        margins.setdefault(trial["values"]["model.loss.margin"], []).append(trial)
+    margins: dict[str, list[dict[str, str]]] = {}
+    for trial in csv.DictReader(io.StringIO((folder / "sweep.csv").read_text(encoding="utf-8"))):
+        margins.setdefault(trial["model.loss.margin"], []).append(trial)
     most = max(map(len, margins.values()))
     whole = {m: trials for m, trials in margins.items() if len(trials) == most}
-    best = max(whole, key=lambda m: statistics.mean(trial["scores"]["val/knn_accuracy"] for trial in whole[m]))
+    best = max(whole, key=lambda m: statistics.mean(float(trial["val/knn_accuracy"]) for trial in whole[m]))
     for trial in whole[best]:
-        keep(folder / trial["run"], "A5", trial["seed"])
+        keep(folder / trial["run"], "A5", int(trial["seed"]))
     print(f"best margin {best} over {most} seeds")
 
 

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     limit = None if options.memory is None else parse_memory(options.memory)
     whole = TrainerCLI(words, None)  # refuses a device that is not there
     processes = max(1, whole.trainer.world_size)
-    share = ()
+    share: tuple[str, ...] = ()
     if processes > 1 and (size := getattr(whole.datamodule, "batch_size", None)):
         share = (f"--data.batch_size={-(-size // processes)}",)  # one of them is measured
     with tempfile.TemporaryDirectory() as folder, user_errors():
@@ -69,7 +69,7 @@ def _measure(cli: "TrainerCLI", processes: int, limit: int | None) -> None:
     expected = images * found.image_flops / plan.speed(device)
 
     clock = plan.StepClock()
-    trainer.limit_train_batches = min(steps, plan.STEPS)  # type: ignore[assignment]
+    trainer.limit_train_batches = min(steps, plan.STEPS)
     epochs = plan.epochs_of(trainer.fit_loop.max_epochs, trainer.max_steps, steps)
     every = trainer.check_val_every_n_epoch or 1
     trainer.fit_loop.max_epochs = 3

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import multiprocessing
+import os
 import signal
 import time
 from collections import Counter
@@ -41,12 +42,13 @@ class Training:
         run = Path(named["--runs_dir"]) / named["--name"]
         with runs.held(run):
             time.sleep(self.seconds)
+            callbacks = trial_callbacks()
             for epoch in range(self.epochs):
                 score = self.score(float(keys["margin"]), epoch + 1)
                 try:
                     with self.counted.open("a") as file:
                         file.write(f"{run.name}\n")
-                    self.tell(epoch, score)
+                    self.tell(callbacks, epoch, score)
                 except PrunedError as error:
                     log.write_text(f"dml: {error}")
                     return error.exit_code
@@ -56,8 +58,8 @@ class Training:
     def score(self, margin, epoch):
         return (1 - abs(margin - 0.62)) * (1 - math.exp(-epoch / (3 + 4 * margin)))  # the slow ones end higher
 
-    def tell(self, epoch, score):
-        for callback in trial_callbacks():
+    def tell(self, callbacks, epoch, score):
+        for callback in callbacks:
             trainer = SimpleNamespace(
                 current_epoch=epoch,
                 callback_metrics={"val/knn_accuracy": score},
@@ -125,7 +127,8 @@ def test_a_worker_draws_what_the_others_have_not(tmp_path):
     assert len(sweep.outcomes) == len({outcome.values["margin"] for outcome in sweep.outcomes}) == 14
 
 
-def test_asha_finds_the_same_best_in_less_than_two_fifths_of_the_epochs(tmp_path):
+def test_asha_finds_the_same_best_in_less_than_two_fifths_of_the_epochs(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # some hundred reports, and the disk may be slow
     whole = _work(tmp_path / "whole", None, Training(tmp_path / "all", epochs=27), _grid(27), 27)
     pruned = _work(tmp_path / "s", None, Training(tmp_path / "some", epochs=27), _grid(27), 27, Pruning(1, 3))
     best = [max((o for o in sweep.outcomes if o.status == "done"), key=lambda o: o.scores["val/knn_accuracy"])

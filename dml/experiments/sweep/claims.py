@@ -153,7 +153,7 @@ class Claims:
     def _find_next(self, trials: list[FrozenTrial]) -> Trial | None:
         settings, sweep = self._settings, self._sweep
         begun = {trial.user_attrs[studies.RUN] for trial in trials}
-        known = sweep.configurations if isinstance(settings.search, Search) else settings.search
+        known = sweep.configurations if isinstance(settings.search, Search) else settings.listed()
         for values in known:
             for seed in settings.seeds:
                 if (trial := sweep.trial(values, seed)).name not in begun:

@@ -48,10 +48,11 @@ class Sweep:
         self._forgotten = 0  # trials before this number that failed are run again
         self._old: list[Outcome] = []
         self._mended = False
-        mark = studies.read_mark(folder)
-        if mark is None and (folder / studies.OLD).exists():
+        inside = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        mark = studies.read_mark(folder)  # after the look: another worker may begin now, and writes it first
+        if mark is None and studies.OLD in inside:
             self._read_old()
-        elif mark is None and folder.exists() and any(path.name not in {".lock", LOCKS} for path in folder.iterdir()):
+        elif mark is None and inside - {".lock", LOCKS}:
             raise UserError(f"{folder} exists and is not a sweep: choose another folder")
         self._find(mark)
 

@@ -1,5 +1,6 @@
 """What a sweep runs."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -31,6 +32,19 @@ class SweepSettings:
     count: int
     objective: Objective
     pruning: Pruning | None = None
+
+    def listed(self) -> Sequence[Configuration]:
+        """Return the configurations of a grid in the order they are tried; none of a search that draws them.
+
+        Where trials are pruned the order is drawn: along a key a grid often gets better and better, and the next trial
+        would always be ahead.
+        """
+        if isinstance(self.search, Search):
+            return ()
+        listed = list(self.search)
+        if self.pruning is not None:
+            random.Random(0).shuffle(listed)
+        return listed
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return the distributions under which configurations stand in the study."""

@@ -67,6 +67,7 @@ def find_study(folder: Path, storage: str, mark: Mark | None) -> optuna.Study | 
     if mark is None and storage == own_storage(folder):
         return None
     study, identity = _load(folder.name, storage)
+    mark = mark or read_mark(folder)  # written before the study, by a worker that began since this one looked
     if identity is not None and mark is None:
         raise UserError(
             f"storage {without_password(storage)} has a sweep {folder.name} of another folder than {folder}: "

@@ -1,0 +1,72 @@
+"""`dml plan`: what it tells of a small recipe, and what it refuses."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dml.encoders import ConvEncoder
+from dml.experiments.plan import Estimate, check_fits, estimate, triplets
+
+
+def test_it_tells_steps_triplets_and_costs_and_leaves_nothing(dml, small):
+    code, out, err = dml("plan", *small, "--data.batch_size=60", "--data.classes_per_batch=10")
+    assert code == 0, err
+    rows = dict(
+        re.split(" +", line, maxsplit=1) for line in out.splitlines() if re.match("step|memory|time|eval", line)
+    )
+    assert rows["step"].startswith("60 images, 16,200 triplets; 19 steps an epoch, 2 epochs")  # 60 · 5 · 54
+    assert re.fullmatch(r"\d.* estimated, \d.* measured", rows["memory"])
+    assert re.fullmatch(r"\d.* a step estimated, \d.* measured", rows["time"])
+    assert rows["evaluation"].endswith("2 while training and 3 beside it")
+    assert "in all" in out
+    assert not list(Path().glob("runs*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--memory", "1MiB"), "which is below a step of one image: give more memory"),
+        (("--memory", "much"), "--memory"),
+        (("--trainer.accelerator", "cuda"), "cuda|CUDA|GPU"),
+        (("--data.root", "missing"), "missing"),
+    ],
+)
+def test_a_mistake_is_one_line(dml, words, told):
+    if words[-1] == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is such a device")
+    code, _, err = dml("plan", *words)
+    lines = [line for line in err.splitlines() if line.startswith("dml: ")]
+    assert (code, len(lines)) == (2, 1)
+    assert re.search(told, lines[0])
+
+
+def test_the_estimate_counts_weights_activations_and_operations():
+    layers = nn.Sequential(nn.Linear(8, 16, bias=False), nn.ReLU(), nn.Linear(16, 4, bias=False))
+    found = estimate(layers, (8,))
+    assert found.fixed_bytes == 4 * 4 * (8 * 16 + 16 * 4)
+    assert found.image_bytes == 4 * (8 + 16)  # the first layer's input; what ReLU gives, kept once for both
+    assert found.image_flops == 3 * 2 * (8 * 16 + 16 * 4)
+    conv = ConvEncoder(embedding_dim=8, channels=[4, 8])
+    conv(torch.zeros(2, 1, 8, 8))
+    assert estimate(conv, (1, 8, 8)).image_bytes > 4 * 4 * 8 * 8
+
+
+def test_what_does_not_fit_names_the_key_and_the_size_that_does():
+    found = Estimate(fixed_bytes=100, image_bytes=10, image_flops=0)
+    check_fits(found, 50, 20, 20, 350, chunks=False)
+    with pytest.raises(ValueError, match=r"a step of 20 images .*: give --data.batch_size 19$"):
+        check_fits(found, 50, 20, 20, 349, chunks=False)
+    with pytest.raises(ValueError, match=r"--model.chunk_size 19 \(the same gradient\) or --data.batch_size 19$"):
+        check_fits(found, 50, 20, 20, 349, chunks=True)
+
+
+def test_triplets_are_those_of_a_loop():
+    labels = torch.tensor([0, 1, 1, 2, 0, 0, 1])
+    at = range(len(labels))
+    counted = sum(
+        bool(labels[a] == labels[p] and a != p and labels[a] != labels[n]) for a in at for p in at for n in at
+    )
+    assert triplets(labels) == counted
