@@ -16,6 +16,7 @@ from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
 from dml.evaluation import Evaluation, Neighborhoods, find_neighborhoods, score_queries
+from dml.evaluation.wanted import want
 from dml.functional.distributed import world_size
 from dml.losses.pml import compares_unit_rows
 from dml.neighbors.memory import parse_memory
@@ -61,9 +62,11 @@ class KNNEvaluation(Callback):
         groups: Which references a query is compared with: `any`; `same`: those of its own group only; `other`: of other
             groups only; `cross`: all but those of its own group and class. None: as the data say, which is `any` but
             for benchmarks with a rule of their own.
+        scores: The scores wanted, e.g. `[recall_at_1, map_at_r, knn_accuracy]`; None: all. Without `map`, `mrr` and
+            `ndcg` the nearest references are searched for instead of ranking all.
 
     Raises:
-        UserError: k is larger than the reference set.
+        UserError: k is larger than the reference set, or there is no such score.
         LostTrainingError: The embeddings are not finite: training diverged.
 
     Example:
@@ -80,6 +83,7 @@ class KNNEvaluation(Callback):
         metric: Literal["l2", "cosine"] = "l2",
         max_memory: str = "2GiB",
         groups: GroupRule | None = None,
+        scores: Sequence[str] | None = None,
     ) -> None:
         check_number("evaluation.k", k, least=1)
         for each in ks:
@@ -87,6 +91,7 @@ class KNNEvaluation(Callback):
         if not len(ks):
             raise UserError("evaluation.ks=[]: give at least one k, e.g. [1, 5, 10]")
         parse_memory(max_memory)
+        want(scores, tuple(ks), (k,), "evaluation.scores")
         self.k = k
         self.knn_ks: tuple[int, ...] = (k,)
         self.ks = tuple(ks)
@@ -95,6 +100,7 @@ class KNNEvaluation(Callback):
         self.metric = metric
         self.max_memory = max_memory
         self.groups = groups
+        self.scores = None if scores is None else tuple(scores)
         self.rule = groups or "any"  # of the data at hand
         self.baselines: dict[str, dict[str, Scores]] = {}
         self.queries: EmbeddingSet | None = None  # of the latest evaluation
@@ -215,21 +221,27 @@ class KNNEvaluation(Callback):
 
     def _score(self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device) -> _Scored:
         """Score the queries and, where references are apart, the k-NN accuracy of these."""
-        found = self._evaluate(queries, references, device, self.rule)
+        found = self._evaluate(queries, references, device, self.rule, self.scores)
         watched = references.take(slice(None, None, max(1, len(references) // _WATCHED)))
         labels, counts = torch.from_numpy(references.labels).unique(return_counts=True)
         lone = labels[counts == 1].tolist()
         train: Scores = {}
-        if references is not queries and not set(watched.labels.tolist()) <= set(lone):
-            own = self._evaluate(watched, references, device, "any")
+        voted = "knn_accuracy" in found.scores
+        if voted and references is not queries and not set(watched.labels.tolist()) <= set(lone):
+            own = self._evaluate(watched, references, device, "any", ("knn_accuracy",))
             train = {"knn_accuracy": own.scores["knn_accuracy"]}
         return _Scored(queries, references, found, train)
 
     def _evaluate(
-        self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, rule: GroupRule
+        self,
+        queries: EmbeddingSet,
+        references: EmbeddingSet,
+        device: torch.device,
+        rule: GroupRule,
+        scores: Sequence[str] | None,
     ) -> Evaluation:
         group = dist.group.WORLD if world_size() > 1 else None
-        settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric, rule)
+        settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric, rule, scores)
         return Evaluation.of(score_queries(queries, references, *settings))
 
 
