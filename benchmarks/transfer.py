@@ -24,7 +24,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from dml import runs
-from dml.callbacks.evaluation import embed
+from dml.callbacks.baselines import embed
 from dml.cli import main
 from dml.cli.trainer import TrainerCLI
 from dml.data import ImageData, StratifiedSplit

@@ -18,6 +18,7 @@ from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
 from dml.evaluation import Evaluation, Neighborhoods, find_neighborhoods, score_queries
+from dml.evaluation.wanted import want
 from dml.functional.distributed import world_size
 from dml.losses.pml import compares_unit_rows
 from dml.neighbors.memory import parse_memory
@@ -65,9 +66,11 @@ class KNNEvaluation(Callback):
         groups: Which references a query is compared with: `any`; `same`: those of its own group only; `other`: of other
             groups only; `cross`: all but those of its own group and class. None: as the data say, which is `any` but
             for benchmarks with a rule of their own.
+        scores: The scores wanted, e.g. `[recall_at_1, map_at_r, knn_accuracy]`; None: all. Without `map`, `mrr` and
+            `ndcg` the nearest references are searched for instead of ranking all.
 
     Raises:
-        UserError: k is larger than the reference set.
+        UserError: k is larger than the reference set, or there is no such score.
         LostTrainingError: The embeddings are not finite: training diverged.
 
     Example:
@@ -85,6 +88,7 @@ class KNNEvaluation(Callback):
         max_memory: str = "2GiB",
         baseline_memory: str = "1GiB",
         groups: GroupRule | None = None,
+        scores: Sequence[str] | None = None,
     ) -> None:
         check_number("evaluation.k", k, least=1)
         for each in ks:
@@ -96,6 +100,7 @@ class KNNEvaluation(Callback):
             parse_memory(baseline_memory)
         except UserError as error:
             raise UserError(str(error).replace("max_memory", "evaluation.baseline_memory")) from error
+        want(scores, tuple(ks), (k,), "evaluation.scores")
         self.k = k
         self.knn_ks: tuple[int, ...] = (k,)
         self.ks = tuple(ks)
@@ -105,6 +110,7 @@ class KNNEvaluation(Callback):
         self.max_memory = max_memory
         self.baseline_memory = baseline_memory
         self.groups = groups
+        self.scores = None if scores is None else tuple(scores)
         self.rule = groups or "any"  # of the data at hand
         self.baselines: dict[str, dict[str, Scores]] = {}
         self.queries: EmbeddingSet | None = None  # of the latest evaluation
@@ -250,19 +256,26 @@ class KNNEvaluation(Callback):
         self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, alone: bool = False
     ) -> _Scored:
         """Score the queries and, where references are apart, the k-NN accuracy of these."""
-        found = self._evaluate(queries, references, device, self.rule, alone)
+        found = self._evaluate(queries, references, device, self.rule, self.scores, alone)
         watched = references.take(slice(None, None, max(1, len(references) // _WATCHED)))
         labels, counts = torch.from_numpy(references.labels).unique(return_counts=True)
         lone = labels[counts == 1].tolist()
         train: Scores = {}
-        if references is not queries and not set(watched.labels.tolist()) <= set(lone):
-            own = self._evaluate(watched, references, device, "any", alone)
+        voted = "knn_accuracy" in found.scores
+        if voted and references is not queries and not set(watched.labels.tolist()) <= set(lone):
+            own = self._evaluate(watched, references, device, "any", ("knn_accuracy",), alone)
             train = {"knn_accuracy": own.scores["knn_accuracy"]}
         return _Scored(queries, references, found, train)
 
     def _evaluate(
-        self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, rule: GroupRule, alone: bool
+        self,
+        queries: EmbeddingSet,
+        references: EmbeddingSet,
+        device: torch.device,
+        rule: GroupRule,
+        scores: Sequence[str] | None,
+        alone: bool,
     ) -> Evaluation:
         group = dist.group.WORLD if world_size() > 1 and not alone else None
-        settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric, rule)
+        settings = (self.ks, self.knn_ks, self.max_memory, device, group, self.metric, rule, scores)
         return Evaluation.of(score_queries(queries, references, *settings))

@@ -104,8 +104,8 @@ def _score_folds(folder: Path) -> dict[str, Any]:
         print(f"no concatenated embedding: {error}")
     else:
         query, reference = joined
-        settings = own.ks, own.knn_ks, own.max_memory
-        found = Evaluation.of(score_queries(query, reference, *settings, metric=own.metric, groups=own.rule))
+        settings = own.ks, own.knn_ks, own.max_memory, None, None, own.metric, own.rule, own.scores
+        found = Evaluation.of(score_queries(query, reference, *settings))
         scores = found.scores
         record_evaluation(folder / runs.SCORES, "test", found, {}, joined[0].class_names)
     means = fold_means(folds.scores("test"))

@@ -6,10 +6,10 @@ from difflib import get_close_matches
 from dml.callbacks import KNNEvaluation
 from dml.errors import UserError
 from dml.evaluation.classification import MACRO
+from dml.evaluation.wanted import score_names, want
 from dml.modules import AutoencoderModule, ClassifierModule
 from dml.modules.base import TrainableModule
 
-_RANKED = ("r_precision", "map_at_r", "map", "mrr", "ndcg", "knn_accuracy", "num_lone_queries")
 _WATCHED = ("spread", "effective_rank", "dead_dimensions")
 _TRAINED = ("loss", "grad_norm", "spread", "active_tuples", "loss_if_collapsed")
 
@@ -35,8 +35,13 @@ def logged_scores(module: TrainableModule, evaluation: KNNEvaluation) -> list[st
         names += ["val/accuracy", "train/accuracy", *(f"val/{name}" for name in MACRO)]
     names += [f"val/{name}" for name in _WATCHED] + [f"train/{name}" for name in _TRAINED]
     if evaluation.retrieval:
-        names += [f"val/{kind}_at_{k}" for kind in ("recall", "precision") for k in evaluation.ks]
-        names += [f"val/{name}" for name in _RANKED] + [f"val/knn_{name}" for name in MACRO] + ["train/knn_accuracy"]
+        wanted = want(evaluation.scores, evaluation.ks, evaluation.knn_ks)
+        votes = [f"val/knn_{name}" for name in MACRO] + ["train/knn_accuracy"]
+        names += [
+            *(f"val/{name}" for name in wanted.columns),
+            "val/num_lone_queries",
+            *(votes if wanted.voters else []),
+        ]
     return names
 
 
@@ -66,6 +71,8 @@ def check_monitors(module: TrainableModule, evaluation: KNNEvaluation, wanted: M
     known = logged_scores(module, evaluation)
     for key, name in wanted.items():
         if isinstance(name, str) and name not in known:
+            if evaluation.retrieval and name.removeprefix("val/") in score_names(evaluation.ks, evaluation.knn_ks):
+                raise UserError(f"{key}={name!r} is not logged by this run: name it in evaluation.scores too")
             near = get_close_matches(name, known, n=1)
             mend = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
             raise UserError(f"{key}={name!r} is not logged by this run: {mend}")

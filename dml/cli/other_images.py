@@ -60,7 +60,7 @@ def score_images(
         own = cli.evaluation
         rule = own.groups or data.group_rule
         sets = [own.grouped(embed(encoder, loader, device), data) for loader in data.test_dataloader()]
-        settings = (own.ks, options.knn_ks or own.knn_ks, own.max_memory, device, None, own.metric, rule)
+        settings = (own.ks, options.knn_ks or own.knn_ks, own.max_memory, device, None, own.metric, rule, own.scores)
         found = Evaluation.of(score_queries(sets[0], sets[-1], *settings))
     return sets[0], sets[-1], found, data.class_names, (own.metric, own.max_memory, rule)
 

@@ -1,6 +1,6 @@
 """Retrieval scores of embeddings: one number per query and score, and their means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,11 +13,16 @@ from dml.errors import UserError
 from dml.evaluation.classification import ClassCounts
 from dml.evaluation.knn_vote import VoteTally, own_class_chances, vote_chances
 from dml.evaluation.per_query import QueryScores, mean_scores
-from dml.functional import retrieval
+from dml.evaluation.wanted import Wanted, score_ranks, want
 from dml.functional.retrieval import Ranks
+from dml.neighbors.memory import parse_memory
 from dml.neighbors.ranking import (
+    MOST,
     Block,
+    Candidates,
+    NearestSearch,
     RankingTask,
+    Tiling,
     find_device,
     make_tiling,
     rank_block,
@@ -46,6 +51,7 @@ def retrieval_scores(
     query_groups: ArrayLike | Tensor | None = None,
     reference_groups: ArrayLike | Tensor | None = None,
     groups: str = "any",
+    scores: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Return the mean retrieval scores of embeddings: exact, in bounded memory.
 
@@ -74,9 +80,13 @@ def retrieval_scores(
         reference_groups: Whole numbers (R,).
         groups: `any`: groups don't matter; `same`: a query is compared with references of its own group only; `other`:
             with those of other groups only; `cross`: with all but those of its own group and class.
+        scores: Names of the scores that are wanted; None: all. Those that need the nearest references only (recall,
+            precision, the vote; R-precision and MAP@R where classes are small) come from a nearest-neighbour search,
+            certified and equal to the last bit, unless others are wanted that need the whole ranking.
 
     Raises:
-        UserError: NaN, counts that differ, nothing to score, k out of range, too little memory for one tile.
+        UserError: NaN, counts that differ, nothing to score, k out of range, an unknown score, too little memory for
+            one tile.
 
     Example:
         >>> retrieval_scores([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1], ks=(1,), knn_ks=(1,))["map_at_r"]
@@ -84,7 +94,7 @@ def retrieval_scores(
     """
     samples = query, query_labels, reference, reference_labels, query_ids, reference_ids
     pair = query_and_reference(*samples, query_groups, reference_groups)
-    return mean_scores(score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups))
+    return mean_scores(score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups, scores))
 
 
 def query_scores(
@@ -103,6 +113,7 @@ def query_scores(
     query_groups: ArrayLike | Tensor | None = None,
     reference_groups: ArrayLike | Tensor | None = None,
     groups: str = "any",
+    scores: Sequence[str] | None = None,
 ) -> QueryScores:
     """Return every score of every single query; arguments and errors are those of `retrieval_scores`.
 
@@ -112,7 +123,7 @@ def query_scores(
     """
     samples = query, query_labels, reference, reference_labels, query_ids, reference_ids
     pair = query_and_reference(*samples, query_groups, reference_groups)
-    return score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups)
+    return score_queries(*pair, ks, knn_ks, max_memory, device, group, metric, groups, scores)
 
 
 def score_queries(
@@ -125,6 +136,7 @@ def score_queries(
     group: dist.ProcessGroup | None = None,
     metric: str = "l2",
     groups: str = "any",
+    scores: Sequence[str] | None = None,
 ) -> QueryScores:
     """Return every score of every single query of a set; see `retrieval_scores`.
 
@@ -138,6 +150,7 @@ def score_queries(
         group: Processes that share the ranking.
         metric: `l2` or `cosine`.
         groups: Who is compared with whom, by the groups of the sets.
+        scores: Names of the scores that are wanted; None: all.
 
     Example:
         >>> pairs = EmbeddingSet([[0.0], [0.1], [1.0], [1.2]], [0, 0, 1, 1])
@@ -150,29 +163,56 @@ def score_queries(
     task = RankingTask(query, query if same else reference.in_metric(metric), groups)
     _check_ks(task, ks, knn_ks)
     accelerator = find_device(device)
-    tiling = make_tiling(task, max_memory, accelerated=accelerator is not None)
-    names = _score_names(ks, knn_ks)
+    wanted = want(scores, ks, knn_ks)
+    rank, tiling = _ranking(task, wanted, max_memory, accelerator)
     tally = VoteTally(len(task.layout.labels))
 
     def score(block: Block) -> list[Floats]:
-        if accelerator is None:
-            ranks, near = rank_block(task, block, max(knn_ks))
-        else:
-            ranks, near = rank_block_on(task, block, max(knn_ks), accelerator)
+        ranks, near = rank(block)
+        columns = [values.numpy() for values in score_ranks(ranks, wanted.names)]
+        if not wanted.voters:
+            return columns
         own = task.layout.query_class[block.low : block.high]
-        votes = vote_chances(own, near, knn_ks[0])
+        votes = vote_chances(own, near, wanted.voters[0])
         tally.add(votes, own)
-        more = [own_class_chances(own, near, k) for k in knn_ks[1:]]
-        return [*_score_ranks(ranks, ks), *([votes.of(own)] * (2 if more else 1)), *more]
+        more = [own_class_chances(own, near, k) for k in wanted.voters[1:]]
+        return [*columns, *([votes.of(own)] * (2 if more else 1)), *more]
 
-    table = run_blocks(task, tiling, score, len(names), group, accelerator or "cpu")
-    layout, scored = task.layout, np.flatnonzero(task.layout.positives > 0)
-    kept = layout.query_order[scored]
-    scores = dict(zip(names, table[:, scored], strict=True))
-    actual = np.bincount(layout.query_class[scored], minlength=len(layout.labels)).astype(np.float64)
-    votes = ClassCounts(layout.labels, actual, *tally.result(group, accelerator or "cpu")).ascending()
-    lone = len(layout.positives) - len(scored)
-    return QueryScores(scores, task.query.labels[kept], task.query.ids[kept], lone, votes)
+    table = run_blocks(task, tiling, score, len(wanted.columns), group, accelerator or "cpu")
+    layout, with_positives = task.layout, np.flatnonzero(task.layout.positives > 0)
+    kept = layout.query_order[with_positives]
+    found = dict(zip(wanted.columns, table[:, with_positives], strict=True))
+    lone, votes = len(layout.positives) - len(with_positives), None
+    if wanted.voters:
+        actual = np.bincount(layout.query_class[with_positives], minlength=len(layout.labels)).astype(np.float64)
+        votes = ClassCounts(layout.labels, actual, *tally.result(group, accelerator or "cpu")).ascending()
+    return QueryScores(found, task.query.labels[kept], task.query.ids[kept], lone, votes)
+
+
+def _ranking(
+    task: RankingTask, wanted: Wanted, max_memory: str | int, accelerator: torch.device | None
+) -> tuple[Callable[[Block], tuple[Ranks, Candidates]], Tiling]:
+    """Return what ranks a block of the tiling as far as the wanted scores need it."""
+    layout, voters = task.layout, max(wanted.voters, default=1)
+
+    def whole(block: Block) -> tuple[Ranks, Candidates]:
+        if accelerator is None:
+            return rank_block(task, block, voters)
+        return rank_block_on(task, block, voters, accelerator)
+
+    available, least = parse_memory(max_memory), wanted.nearest(1)
+    held = 4 * layout.reference_order.size * task.query.embeddings.shape[1]  # bytes of the references searched
+    if least is None or least > MOST or layout.groups is not None or held > available // 2:
+        return whole, make_tiling(task, max_memory, accelerated=accelerator is not None)
+    tiling = make_tiling(task, available - held, accelerated=accelerator is not None, products=True)
+    search = NearestSearch(task, accelerator)
+
+    def nearest(block: Block) -> tuple[Ranks, Candidates]:
+        k = wanted.nearest(int(layout.positives[block.low : block.high].max()))
+        found = search.rank(block, k, voters) if k is not None and k <= MOST else None
+        return whole(block) if found is None else found
+
+    return nearest, tiling._replace(keep=False)
 
 
 def _whole_numbers(name: str, values: ArrayLike) -> tuple[int, ...]:
@@ -190,22 +230,3 @@ def _check_ks(task: RankingTask, ks: Sequence[int], knn_ks: Sequence[int]) -> No
             if k > available:
                 left = "" if task.layout.groups is None else " that groups leave a query"
                 raise UserError(f"k={k} in {name} is larger than the {available} references{left}: give a smaller k")
-
-
-def _score_names(ks: Sequence[int], knn_ks: Sequence[int]) -> list[str]:
-    """Return the names of the columns of scores, in their order."""
-    names = [*(f"recall_at_{k}" for k in ks), *(f"precision_at_{k}" for k in ks)]
-    names += ["r_precision", "map_at_r", "map", "mrr", "ndcg", "knn_accuracy"]
-    return names + ([f"knn_accuracy_at_{k}" for k in knn_ks] if len(knn_ks) > 1 else [])
-
-
-def _score_ranks(ranks: Ranks, ks: Sequence[int]) -> list[Floats]:
-    scores = [retrieval.recall_at_k(ranks, k) for k in ks] + [retrieval.precision_at_k(ranks, k) for k in ks]
-    scores += [
-        retrieval.r_precision(ranks),
-        retrieval.map_at_r(ranks),
-        retrieval.average_precision(ranks),
-        retrieval.reciprocal_rank(ranks),
-        retrieval.ndcg(ranks),
-    ]
-    return [values.numpy() for values in scores]

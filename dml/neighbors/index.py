@@ -176,6 +176,38 @@ def load_faiss() -> Any:
     return faiss
 
 
+def search_nearest(query: Keys, reference: Keys, k: int, device: str) -> tuple[Keys, Positions]:
+    """Return rough squared distances and positions (Q,k) of the nearest references; `error_bound` says how rough.
+
+    FAISS searches where it is installed, on a GPU with its GPU build; torch otherwise. On the CPU one thread searches:
+    the caller shares out the queries.
+
+    Args:
+        query: (Q,D).
+        reference: (R,D), R ≥ k.
+        k: Number of neighbours.
+        device: `cpu`, or a torch device.
+
+    Example:
+        >>> rows = np.array([[2.0], [1.0]], dtype=np.float32)
+        >>> search_nearest(np.zeros((1, 1), dtype=np.float32), rows, 1, "cpu")[1]
+        array([[1]])
+    """
+    if importlib.util.find_spec("faiss") is not None:
+        import faiss
+
+        if device == "cpu" or (device.startswith("cuda") and hasattr(faiss, "StandardGpuResources")):
+            threads = faiss.omp_get_max_threads()  # of this thread, not of the process
+            faiss.omp_set_num_threads(1)
+            try:
+                return _search_faiss(query, reference, k, "l2", device)
+            finally:
+                faiss.omp_set_num_threads(threads)
+    from dml.neighbors.torch_search import search_tiles
+
+    return search_tiles(query, reference, k, "l2", device)
+
+
 def _need_gpu_build(device: str) -> None:
     import faiss
 

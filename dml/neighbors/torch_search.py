@@ -29,12 +29,12 @@ def search_tiles(
         >>> search_tiles(np.array([[0.0]]), np.array([[2.0], [1.0]]), 1, "l1", "cpu")[1]
         array([[1]])
     """
-    with _full_precision():
+    with full_precision():
         return _search(query, reference, k, metric, device)
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Round no matrix product to bfloat16 or TF32, whatever the user allows: the error bound would not hold."""
     allowed = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

@@ -58,6 +58,14 @@ def _one_line(dml, *words):
         (("fit", "--model.encoder", "dml.encoders.FlattenEncoder"), "nothing to learn"),
         (("fit", "--checkpoint.monitor", "val/recal_at_1"), "is not logged by this run: did you mean val/recall_at_1?"),
         (
+            ("fit", "--evaluation.scores", "[map_at_t]"),
+            "evaluation.scores: there is no 'map_at_t': did you mean map_at_r?",
+        ),
+        (
+            ("fit", "--evaluation.scores", "[recall_at_1]"),
+            "'val/map_at_r' is not logged by this run: name it in evaluation.scores",
+        ),
+        (
             ("fit", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/accuracy"),
             "EarlyStopping.monitor='val/accuracy' is not logged by this run",
         ),

@@ -4,16 +4,20 @@ from dml.neighbors.ranking.device import find_device, rank_block_on
 from dml.neighbors.ranking.groups import GROUP_RULES, GroupRule
 from dml.neighbors.ranking.layout import RankingTask
 from dml.neighbors.ranking.nearest import Candidates
+from dml.neighbors.ranking.nearest_search import MOST, NearestSearch
 from dml.neighbors.ranking.parallel import run_blocks
 from dml.neighbors.ranking.rank import rank_block
-from dml.neighbors.ranking.tiles import Block, make_tiling
+from dml.neighbors.ranking.tiles import Block, Tiling, make_tiling
 
 __all__ = [
     "GROUP_RULES",
+    "MOST",
     "Block",
     "Candidates",
     "GroupRule",
+    "NearestSearch",
     "RankingTask",
+    "Tiling",
     "find_device",
     "make_tiling",
     "rank_block",

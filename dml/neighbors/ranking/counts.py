@@ -7,6 +7,7 @@ may be closer than the farthest positive: only those within rounding error of a 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dml.neighbors.ranking.layout import Ints
@@ -25,6 +26,7 @@ class RankCounts:
     """
 
     def __init__(self, positives: Distances, number: Ints, error: NDArray[np.float64] | None = None) -> None:
+        self._positives = positives
         self.filled = np.arange(positives.shape[1]) < number[:, None]
         self.ends = np.cumsum(number)
         self.starts = self.ends - number
@@ -51,15 +53,14 @@ class RankCounts:
 
     def add_sorted(self, ordered: Distances) -> None:
         """Count a tile (B,T) of exact distances, each row sorted."""
-        last = ordered.shape[1] - 1
-        for row, start, end in zip(ordered, self.starts, self.ends, strict=True):
-            wanted = self._exact[start:end]
-            left = np.searchsorted(row, wanted)
-            right = left.copy()
-            here = np.flatnonzero(row[np.minimum(left, last)] == wanted)  # elsewhere there is no tie in this tile
-            right[here] = np.searchsorted(row, wanted[here], side="right")
-            self.closer[start:end] += left
-            self.not_farther[start:end] += right
+        tile, wanted = torch.from_numpy(ordered), torch.from_numpy(self._positives)
+        left = torch.searchsorted(tile, wanted)
+        tied = tile.gather(1, left.clamp(max=tile.shape[1] - 1)) == wanted
+        tied &= torch.from_numpy(self.filled)
+        rows = tied.any(dim=1).nonzero()[:, 0]  # elsewhere there is no tie in this tile
+        right = left.index_copy(0, rows, torch.searchsorted(tile[rows], wanted[rows], right=True))
+        self.closer += left.numpy()[self.filled]
+        self.not_farther += right.numpy()[self.filled]
 
     def add_products(self, row: Ints, product: Distances, exact: Exact) -> None:
         """Count references (n,) of queries `row` (n,) by their products (n,).

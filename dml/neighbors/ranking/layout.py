@@ -68,6 +68,20 @@ class RankingTask:
             return kept.part(low, high)
         return prepare_reference(self.reference.embeddings[self.layout.reference_order[low:high]], self._center, dtype)
 
+    def centred_queries(self, low: int, high: int) -> NDArray[np.float32]:
+        """Return the queries `low` to `high` in class order (n,D), to search with: centred, which moves no distance."""
+        rows = self.query.embeddings[self.layout.query_order[low:high]]
+        return np.ascontiguousarray(rows - self._center.mean, dtype=np.float32)
+
+    def centred_references(self) -> NDArray[np.float32]:
+        """Return all references in class order (R,D), to be searched: centred likewise."""
+        rows = np.empty(self.reference.embeddings.shape, dtype=np.float32)
+        step = 1 << 14
+        for start in range(0, len(rows), step):
+            order = self.layout.reference_order[start : start + step]
+            rows[start : start + step] = self.reference.embeddings[order] - self._center.mean
+        return rows
+
     def excluded(self, low: int, high: int, start: int, stop: int) -> NDArray[np.bool_] | None:
         """Return which of a tile's references its queries are not compared with, (B,T); None: with all."""
         layout = self.layout

@@ -1,19 +1,22 @@
 """Works through independent blocks of queries on several threads, and on several processes."""
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from dml.functional.distributed import gather_rows
 from dml.neighbors.ranking.layout import RankingTask
 from dml.neighbors.ranking.tiles import Block, Tiling
 
 Table = NDArray[np.float64]
+_THREADED = ("faiss", "sklearn", "scipy.linalg")  # bring libraries with threads of their own
 
 
 def run_blocks(
@@ -48,11 +51,22 @@ def run_blocks(
         for row, values in zip(table, score(block), strict=True):
             row[block.low : block.high] = values
 
-    with threadpool_limits(1), ThreadPoolExecutor(tiling.workers) as pool:  # one product per thread, not all on one
-        list(pool.map(fill, mine))
+    with _libraries(tuple(name in sys.modules for name in _THREADED)).limit(limits=1):  # one product per thread
+        if tiling.workers == 1:
+            for block in mine:
+                fill(block)
+        else:
+            with ThreadPoolExecutor(tiling.workers) as pool:
+                list(pool.map(fill, mine))
     if group is not None:
         _exchange(table, tiling.blocks, group, device)
     return table
+
+
+@lru_cache(maxsize=1)
+def _libraries(loaded: tuple[bool, ...]) -> ThreadpoolController:
+    """Return what limits the threads of the libraries at hand; looking for them takes as long as 300 queries."""
+    return ThreadpoolController()
 
 
 def _first_of(tiling: Tiling, group: dist.ProcessGroup, device: torch.device | str) -> Tiling:

@@ -33,13 +33,16 @@ class Tiling(NamedTuple):
     keep: bool
 
 
-def make_tiling(task: RankingTask, memory: str | int, accelerated: bool = False) -> Tiling:
+def make_tiling(
+    task: RankingTask, memory: str | int, accelerated: bool = False, products: bool | None = None
+) -> Tiling:
     """Return blocks whose working memory, for all workers together, stays within `memory`.
 
     Args:
         task: Queries and references.
         memory: Bytes, or text like "2GiB".
         accelerated: Whether an accelerator computes the tiles: larger ones, one at a time, all of exact distances.
+        products: Whether to count by products; None: where that is cheaper.
 
     Raises:
         UserError: Not even one query against one reference fits.
@@ -48,7 +51,8 @@ def make_tiling(task: RankingTask, memory: str | int, accelerated: bool = False)
     num_queries, num_references = len(layout.query_order), len(layout.reference_order)
     available = parse_memory(memory) - 200 * (num_queries + num_references)  # orders, codes, and one number per score
     scored = np.flatnonzero(layout.positives > 0)
-    products = not accelerated and takes_products(task, scored)
+    if products is None:
+        products = not accelerated and takes_products(task, scored)
     kept = num_references * dim * (8 if products else 12)
     keep = kept < available // 2
     available -= kept if keep else 0
