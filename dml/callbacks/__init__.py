@@ -9,6 +9,7 @@ from dml.callbacks.pictures import Pictures
 from dml.callbacks.random_state import RandomState
 from dml.callbacks.reconstructions import Reconstructions
 from dml.callbacks.run_folder import RunFolder
+from dml.callbacks.run_logger import RunLogger
 from dml.callbacks.training_watch import TrainingWatch
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RandomState",
     "Reconstructions",
     "RunFolder",
+    "RunLogger",
     "TrainingWatch",
     "run_checkpoints",
 ]

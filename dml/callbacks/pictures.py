@@ -65,7 +65,7 @@ class Pictures(Callback):
             for name, parameter in pl_module.named_parameters():
                 if bool(torch.isfinite(parameter).all()):  # a diverged run is seen in its loss
                     with drawing(f"weights/{name}"):
-                        writer.add_histogram(f"weights/{name}", parameter.detach().cpu(), trainer.current_epoch)
+                        writer.add_histogram(f"weights/{name}", parameter.detach().cpu(), trainer.global_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, at the end or when an epoch is due."""
@@ -107,6 +107,8 @@ class Pictures(Callback):
             near.neighbor_labels[shown],
             near.distances[shown],
             data.class_names,
+            list(map(str, data.names_of(near.ids[shown]))),
+            [list(map(str, data.names_of(row))) for row in found],
         )
 
     def _map(self, data: LabelledData, shown: EmbeddingSet) -> Figure | None:

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dml import __version__, reports, runs
+from dml.callbacks.run_logger import RunLogger
 from dml.data import datamodule_of
 from dml.errors import printable
 
@@ -54,6 +55,12 @@ class RunFolder(Callback):
         """Take the seconds of the training that is resumed."""
         wall, processor = state_dict["spent"]
         self._spent = (wall, processor)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the run's logger the trainer whose steps it counts."""
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.follow(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add to the protocol what training cost."""

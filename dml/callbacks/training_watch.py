@@ -15,6 +15,7 @@ from dml.modules import EmbeddingModule
 
 _DIVERGED, _HOPELESS = 1e4, 1e8  # times the loss at the start
 _LARGEST = torch.finfo(torch.float32).max
+_POINTS = 20  # of each curve at least, where the training has as many steps
 _LONG, _WANTED = 3, 0.02  # validations in a row; of the loss at the start
 _MENDS = "lower model.optimizer.lr, or set trainer.gradient_clip_val"
 
@@ -22,6 +23,9 @@ _MENDS = "lower model.optimizer.lr, or set trainer.gradient_clip_val"
 @final
 class TrainingWatch(Callback):
     """End a lost training, and log what shows one early.
+
+    Curves have at least 20 points: the first 20 steps are logged one by one, and further ones no more than a 20th of
+    the training apart, where `log_every_n_steps` is larger.
 
     Logged with every validation: `val/spread`, `val/effective_rank` and `val/dead_dimensions` of its first batch; in
     training, of the batch, `train/grad_norm` (before clipping), `train/spread`, `train/active_tuples`, the share of
@@ -52,6 +56,7 @@ class TrainingWatch(Callback):
         self.collapsed = 0  # validations in a row
         self._first: tuple[float, float, int, int] | None = None  # of the first batch of queries
         self._told = False
+        self._every = 0  # steps between two points of a curve; 0 logs none
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was seen so far."""
@@ -63,10 +68,21 @@ class TrainingWatch(Callback):
         self.largest = dict(largest) if isinstance(largest, dict) else {"train": 0.0, "val": largest}  # of version 0.1
         self.began, self.collapsed = state_dict.get("began"), state_dict.get("collapsed", 0)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose how often is logged."""
+        total = trainer.estimated_stepping_batches  # of an endless training infinite, or -1
+        every = int(total) // _POINTS if 0 < total < math.inf else math.inf
+        self._every = int(min(_interval(trainer), max(1, every)))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Log each of the first steps: a training may end early."""
+        if self._every:
+            trainer.log_every_n_steps = 1 if trainer.global_step < _POINTS else self._every  # type: ignore[attr-defined]
+
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         """Measure the gradient every `log_every_n_steps` steps, and end a training where it is not finite."""
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None  # which skips such steps by itself
-        if (trainer.global_step + 1) % _interval(trainer) or scaled:
+        if scaled or not _due(trainer, trainer.global_step + 1):
             return
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients))
@@ -82,7 +98,7 @@ class TrainingWatch(Callback):
         """Keep the first loss; look at the batch's tuples every `log_every_n_steps` steps."""
         if self.began is None:
             self.began = float(outputs["loss"])
-        if isinstance(pl_module, EmbeddingModule) and trainer.global_step % _interval(trainer) == 0:
+        if isinstance(pl_module, EmbeddingModule) and _due(trainer, trainer.global_step):
             for name, value in pl_module.measure_latest().items():
                 pl_module.log(f"train/{name}", value)
                 if name == "spread":
@@ -158,6 +174,11 @@ class TrainingWatch(Callback):
 def _interval(trainer: Trainer) -> int:
     steps: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
     return steps
+
+
+def _due(trainer: Trainer, step: int) -> bool:
+    every = _interval(trainer)
+    return every > 0 and step % every == 0
 
 
 def _ranks_better(trainer: Trainer) -> bool:

@@ -1,19 +1,30 @@
-"""`dml report`: one self-contained HTML page of a run, from the files it left."""
+"""`dml report`: one self-contained HTML page of a run, of several beside each other, or of a sweep."""
 
 from pathlib import Path
 
 from dml import runs
 from dml.cli.options import Parser
 
+_PAGE = "report.html"
+
 
 def main(arguments: list[str]) -> int:
     """Write the page and say where it lies; return 0."""
     options = build_parser().parse_args(arguments)
-    run = runs.find_run(options.run, options.runs_dir)
+    names, runs_dir = options.run or ["latest"], Path(options.runs_dir)
 
     from dml.experiments.report import write_report  # loads matplotlib, which --help must not
+    from dml.experiments.report_runs import find_sweep, write_runs_report, write_sweep_report
 
-    path = write_report(run, Path(options.output) if options.output else None)
+    sweep = find_sweep(names[0], runs_dir) if len(names) == 1 else None
+    folders = [] if sweep else [runs.find_run(name, runs_dir) for name in names]
+    output = Path(options.output) if options.output else None
+    if sweep:
+        path = write_sweep_report(sweep, output or sweep / _PAGE)
+    elif len(folders) == 1:
+        path = write_report(folders[0], output)
+    else:
+        path = write_runs_report(folders, output or runs_dir / _PAGE)
     print(f"{path}: open it in a browser")
     return 0
 
@@ -22,10 +33,15 @@ def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml report",
-        description="Write one HTML page of a run: scores, curves, pictures, confusion, suspects, protocol, recipe.",
+        description="Write one HTML page of a run: scores, curves, pictures, confusion, suspects, protocol, recipe. Of "
+        "several runs, or of a sweep: the ranking, all curves, what differs, the scores against each swept key.",
         allow_abbrev=False,
     )
-    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="a run's folder or name (the latest)")
+    parser.add_argument(
+        "run", nargs="*", metavar="RUN", help="folders or names of runs, or of one sweep (the latest run)"
+    )
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--output", metavar="FILE", help="the page (report.html in the run)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="the page (report.html in the run or sweep; of several runs in runs_dir)"
+    )
     return parser

@@ -10,7 +10,6 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from dml.callbacks import (
     Collector,
@@ -22,6 +21,7 @@ from dml.callbacks import (
     RandomState,
     Reconstructions,
     RunFolder,
+    RunLogger,
     TrainingWatch,
     run_checkpoints,
 )
@@ -261,7 +261,7 @@ class TrainerCLI(LightningCLI):
         else:
             ours += self._run_callbacks(self.run)
             if keys["logger"] in (None, True):
-                kwargs["logger"] = TensorBoardLogger(self.run, name="", version="")
+                kwargs["logger"] = RunLogger(self.run)
             if keys["logger"] is not False:
                 ours.append(LearningRateMonitor())
         if keys["sync_batchnorm"]:  # Lightning's own works on GPUs alone

@@ -1,5 +1,6 @@
 """Writes the page of a run: reads the files it left, computes what they don't hold, and composes the sections."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,20 @@ from numpy.typing import NDArray
 
 from dml import __version__, runs
 from dml.errors import UserError, reason_of
-from dml.evaluation import Neighborhoods, confusion_matrix, find_suspects, occurrences
+from dml.evaluation import (
+    Evaluation,
+    Neighborhoods,
+    QueryScores,
+    confusion_matrix,
+    find_suspects,
+    occurrences,
+)
 from dml.evaluation.hubs import read_neighborhoods
 from dml.reports import html, run_page
-from dml.reports.events import read_curves
+from dml.reports.events import Curve, read_curves
 from dml.reports.neighbors_page import Suspect, confusion_section, hubness_section, suspects_section
-from dml.reports.run_page import Run
+from dml.reports.run import Run
+from dml.reports.scores_section import lead, scores_section
 
 REPORT = "report.html"
 _K = 10  # neighbours asked for hubs and suspects
@@ -35,7 +44,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
     run = read_run(folder)
     about = [run_page.subtitle(run), f"written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by dml {__version__}"]
     sections = {
-        "Scores": run_page.scores_section(run),
+        "Scores": scores_section(run),
         "Curves": run_page.curves_section(run),
         "Gallery and projection": run_page.pictures_section(run),
         "Classes": run_page.classes_section(run),
@@ -45,7 +54,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
         "Recipe": run_page.recipe_section(run),
     }
     path = output or folder / REPORT
-    page = html.page(f"Run {folder.resolve().name}", "; ".join(filter(None, about)), sections)
+    page = html.page(f"Run {folder.resolve().name}", "; ".join(filter(None, about)), sections, lead(run))
     runs.write_bytes(path, page.encode())
     return path
 
@@ -64,16 +73,44 @@ def read_run(folder: Path) -> Run:
     if protocol and (readings := runs.read_readings(folder)):
         told = ", ".join(f"{line.get('time', '?')} by {line.get('verb', '?')}" for line in readings[-3:])
         protocol |= {"test_part_scored": f"{len(readings)} times, at last {told}"}
-    scores = runs.read_scores(folder / runs.SCORES) if (folder / runs.SCORES).exists() else {}
-    try:
-        curves = read_curves(folder)
-    except Exception as error:  # whatever a broken event file makes TensorBoard stumble over
-        raise UserError(f"the events in {folder} cannot be read ({error}): move them away") from error
+    scores = read_scores(folder)
+    curves = read_curves_of(folder)
     try:
         pictures = {path.stem: runs.read_bytes(path) for path in sorted((folder / runs.PICTURES).glob("*.png"))}
     except OSError as error:
         raise UserError(f"picture {error.filename} cannot be read ({reason_of(error)}): move it away") from error
     return Run(folder, recipe, protocol, scores, curves, pictures, _read_classes(runs.classes_path(folder, "val")))
+
+
+def read_curves_of(folder: Path) -> dict[str, Curve]:
+    """Read what a run logged over training.
+
+    Raises:
+        UserError: Its events are broken.
+    """
+    try:
+        return read_curves(folder)
+    except Exception as error:  # whatever a broken event file makes TensorBoard stumble over
+        raise UserError(f"the events in {folder} cannot be read ({error}): move them away") from error
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read a run's scores, with the intervals that only the records of its queries hold; the file stays as it is.
+
+    Raises:
+        UserError: A file is broken.
+    """
+    if not (folder / runs.SCORES).exists():
+        return {}
+    scores = runs.read_scores(folder / runs.SCORES)
+    intervals = dict(scores.get("intervals", {}))
+    for part in ("val", "test"):
+        record = runs.queries_path(folder, part)
+        if part in scores and part not in intervals and record.exists():
+            found = Evaluation.of(QueryScores.load(record))
+            if all(math.isclose(value, scores[part].get(name, value)) for name, value in found.scores.items()):
+                intervals[part] = found.intervals()  # the record is of these very scores
+    return scores | ({"intervals": intervals} if intervals else {})
 
 
 def _neighbor_sections(folder: Path) -> dict[str, list[str]]:

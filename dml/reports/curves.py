@@ -7,15 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dml.reports.lettering import fitted, lettering, width_of, without_formulas
 from dml.reports.style import COLOURS, MARKERS
 
 Series = tuple[Sequence[float], Sequence[float]]  # where, what
 _LINES = ("-", "--", "-.", ":")
-_TICKS = 16  # more values of one axis are not all written
+_INSIDE = 5  # curves up to which the legend has room among them
 
 
 def training_curves(
-    curves: Mapping[str, Series], ylabel: str, xlabel: str = "training step", log: bool = False
+    curves: Mapping[str, Series], ylabel: str, xlabel: str = "optimiser steps", log: bool = False
 ) -> Figure:
     """Draw curves over training, each with its colour, line style and marker.
 
@@ -30,18 +31,20 @@ def training_curves(
         >>> [line.get_label() for line in figure.axes[0].lines]
         ['train', 'val']
     """
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for i, (name, (steps, values)) in enumerate(curves.items()):
-        x, y = np.asarray(steps, float), np.asarray(values, float)
-        keep = np.isfinite(y) & ((y > 0) | (not log))
-        x, y = x[keep], y[keep]
-        few = len(x) <= 30  # a marker at every point would hide a longer curve
-        every = 1 if few else max(1, len(x) // 12)
-        colour, line, marker = COLOURS[i % len(COLOURS)], _LINES[i % len(_LINES)], MARKERS[i % len(MARKERS)]
-        axes.plot(x, y, color=colour, ls=line, lw=1.6, marker=marker, markevery=every, markersize=4, label=name)
-    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
-    _finish(axes, len(curves))
+    with lettering():
+        figure = Figure(figsize=(6.5, 4 + 0.1 * max(0, len(curves) - _INSIDE)), layout="constrained")
+        axes = figure.add_subplot()
+        for i, (name, (steps, values)) in enumerate(curves.items()):
+            x, y = np.asarray(steps, float), np.asarray(values, float)
+            keep = np.isfinite(y) & ((y > 0) | (not log))
+            x, y = x[keep], y[keep]
+            few = len(x) <= 30  # a marker at every point would hide a longer curve
+            every = 1 if few else max(1, len(x) // 12)
+            colour, line, marker = COLOURS[i % len(COLOURS)], _LINES[i % len(_LINES)], MARKERS[i % len(MARKERS)]
+            name = fitted(name, 190, 8)
+            axes.plot(x, y, color=colour, ls=line, lw=1.6, marker=marker, markevery=every, markersize=4, label=name)
+        axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+        _finish(figure, axes, len(curves))
     return figure
 
 
@@ -67,33 +70,36 @@ def swept_curves(
         >>> figure.axes[0].get_ylabel().splitlines()
         ['val/knn_accuracy', '(mean ± sd over 2 seeds)']
     """
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
-    axes = figure.add_subplot()
-    places, ticks = _places(values)
-    name, others = lines or ("", [None] * len(values))
-    groups = list(dict.fromkeys(others))
-    drawn = [(score, group) for score in scores for group in groups]
-    for i, (score, group) in enumerate(drawn):
-        rows = sorted((at for at in range(len(values)) if others[at] == group), key=lambda at: places[at])
-        samples = [np.asarray(scores[score][at], float) for at in rows]
-        label = score if lines is None else f"{name} = {group}" if len(scores) == 1 else f"{score}, {name} = {group}"
-        axes.errorbar(
-            places[rows],
-            [sample.mean() for sample in samples],
-            [sample.std(ddof=1) if len(sample) > 1 else 0.0 for sample in samples],
-            color=COLOURS[i % len(COLOURS)],
-            linestyle="none" if ticks else _LINES[i % len(_LINES)],  # between names there is nothing
-            marker=MARKERS[i % len(MARKERS)],
-            markersize=5,
-            linewidth=1.5,
-            capsize=3,
-            label=label,
+    with lettering():
+        figure = Figure(figsize=(6.5, 4), layout="constrained")
+        axes = figure.add_subplot()
+        places, ticks = _places(values)
+        name, others = lines or ("", [None] * len(values))
+        groups = list(dict.fromkeys(others))
+        drawn = [(score, group) for score in scores for group in groups]
+        for i, (score, group) in enumerate(drawn):
+            rows = sorted((at for at in range(len(values)) if others[at] == group), key=lambda at: places[at])
+            samples = [np.asarray(scores[score][at], float) for at in rows]
+            label = (
+                score if lines is None else f"{name} = {group}" if len(scores) == 1 else f"{score}, {name} = {group}"
+            )
+            axes.errorbar(
+                places[rows],
+                [sample.mean() for sample in samples],
+                [sample.std(ddof=1) if len(sample) > 1 else 0.0 for sample in samples],
+                color=COLOURS[i % len(COLOURS)],
+                linestyle="none" if ticks else _LINES[i % len(_LINES)],  # between names there is nothing
+                marker=MARKERS[i % len(MARKERS)],
+                markersize=5,
+                linewidth=1.5,
+                capsize=3,
+                label=fitted(label, 190, 8),
+            )
+        _label_x(axes, key, values, ticks)
+        axes.set_ylabel(
+            f"{ylabel or _common(list(scores))}{_seeds([len(row) for rows in scores.values() for row in rows])}"
         )
-    _label_x(axes, key, values, ticks)
-    axes.set_ylabel(
-        f"{ylabel or _common(list(scores))}{_seeds([len(row) for rows in scores.values() for row in rows])}"
-    )
-    _finish(axes, len(drawn))
+        _finish(figure, axes, len(drawn))
     return figure
 
 
@@ -121,17 +127,17 @@ def swept_heatmap(
     table = np.full((len(rows), len(columns)), np.nan)
     for value, other, samples in zip(values, others, scores, strict=True):
         table[rows.index(other), columns.index(value)] = np.mean(samples)
-    figure = Figure(figsize=(1.8 + 0.62 * len(columns), 1.4 + 0.42 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(max(1.8 + 0.62 * len(columns), 4), max(1.4 + 0.42 * len(rows), 3.6)), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(table, cmap="cividis", origin="lower", aspect="auto")
     middle = (np.nanmin(table) + np.nanmax(table)) / 2
     for (row, column), mean in np.ndenumerate(table):
         if np.isfinite(mean):
             axes.text(column, row, f"{mean:.3g}", ha="center", va="center", fontsize=7, color="wk"[int(mean > middle)])
-    axes.set_xticks(range(len(columns)), [str(value) for value in columns], rotation=45 if len(columns) > 8 else 0)
-    axes.set_yticks(range(len(rows)), [str(value) for value in rows])
-    axes.set(xlabel=keys[0], ylabel=keys[1])
-    figure.colorbar(image, label=f"{score} (mean over seeds)")
+    _name_x(axes, [str(value) for value in columns], 40 * max(1.0, 4 / len(columns)))
+    axes.set_yticks(range(len(rows)), [fitted(str(value), 90, 10) for value in rows], parse_math=False)
+    axes.set(xlabel=fitted(keys[0], 190, 10), ylabel=fitted(keys[1], 200, 10))
+    figure.colorbar(image, label=f"{fitted(score, 110, 10)} (mean over seeds)")
     return figure
 
 
@@ -159,7 +165,7 @@ def swept_points(columns: Mapping[str, Sequence[object]], scores: Sequence[Seque
             places, means, deviations, color=COLOURS[0], linestyle="none", marker="o", markersize=4, capsize=2
         )
         _label_x(axes, key, values, ticks)
-        axes.set_ylabel(score if i % across == 0 else "")
+        axes.set_ylabel(fitted(score, 190, 10) if i % across == 0 else "")
         axes.grid(alpha=0.3)
     return figure
 
@@ -186,9 +192,9 @@ def _places(values: Sequence[object]) -> tuple[NDArray[np.float64], list[str]]:
 
 
 def _label_x(axes: Axes, key: str, values: Sequence[object], ticks: Sequence[str]) -> None:
-    axes.set_xlabel(key)
+    axes.set_xlabel(fitted(key, 220, 10))
     if ticks:
-        axes.set_xticks(range(len(ticks)), list(ticks), rotation=20 if max(map(len, ticks)) > 8 else 0)
+        _name_x(axes, ticks, 220 / len(ticks))
         axes.set_xlim(-0.6, len(ticks) - 0.4)
         return
     places = np.unique(_places(values)[0])
@@ -196,12 +202,24 @@ def _label_x(axes: Axes, key: str, values: Sequence[object], ticks: Sequence[str
         axes.set_xscale("log")
 
 
+def _name_x(axes: Axes, names: Sequence[str], room: float) -> None:
+    """Name places along the axis, upright where a name is wider than its room in points."""
+    shown = [fitted(name, 110, 9) for name in names]
+    upright = max(width_of(name, 9) for name in shown) > room
+    axes.set_xticks(range(len(shown)), shown, rotation=90 if upright else 0, fontsize=9, parse_math=False)
+
+
 def _ordered(values: Mapping[object, None]) -> list[object]:
     numbers = all(isinstance(value, int | float) for value in values)
     return sorted(values, key=lambda value: float(str(value))) if numbers else list(values)
 
 
-def _finish(axes: Axes, curves: int) -> None:
+def _finish(figure: Figure, axes: Axes, curves: int) -> None:
     axes.grid(alpha=0.3)
-    if curves > 1:
-        axes.legend(frameon=False, fontsize=8, ncols=1 + curves // 9)
+    if curves > _INSIDE:  # a legend of more would hide them
+        legend = figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=2)
+    elif curves > 1:
+        legend = axes.legend(frameon=False, fontsize=8)
+    else:
+        return
+    without_formulas(legend.get_texts())

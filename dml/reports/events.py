@@ -49,7 +49,7 @@ def _read_events(run: Path) -> dict[str, Curve]:
 
 
 def _of_training(name: str) -> bool:
-    return name == "train/loss" or name.startswith("lr-")
+    return name == "train/loss" or name.removeprefix("train/").startswith("lr-")
 
 
 def _read_table(path: Path) -> dict[str, Curve]:

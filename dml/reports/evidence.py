@@ -7,7 +7,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dml.reports.style import COLOURS, MARKERS, plain
+from dml.reports.lettering import drawable, fitted, lettering, without_formulas
+from dml.reports.style import COLOURS, MARKERS
 
 _MOST_CLASSES = 30  # a confusion matrix of more shows the most confused
 _NUMBERED = 16  # classes up to which cells hold their numbers
@@ -21,7 +22,7 @@ def score_intervals(
     """Draw scores between 0 and 1, one row per score, with their intervals where they have one.
 
     Args:
-        scores: By encoder (trained, untrained, pixels): score by name.
+        scores: By encoder (trained, untrained, pixels) or run: score by name.
         intervals: The same, (low, high); encoders or scores may be missing.
         level: The intervals' level, for the axis.
 
@@ -31,7 +32,9 @@ def score_intervals(
         ['map_at_r']
     """
     names = list(dict.fromkeys(name for row in scores.values() for name in row))
-    figure = Figure(figsize=(6.5, 1.1 + 0.32 * len(names)), layout="constrained")
+    many = len(scores) > 3  # they stand in a column beside the axes, and need more height
+    height = max(1.1 + max(0.32, 0.11 * len(scores)) * len(names), 0.2 * len(scores) + 0.3 if many else 0)
+    figure = Figure(figsize=(8.5 if many else 6.5, height), layout="constrained")
     axes = figure.add_subplot()
     step = 0.6 / max(1, len(scores))
     for i, (encoder, row) in enumerate(scores.items()):
@@ -49,7 +52,7 @@ def score_intervals(
             marker=MARKERS[i % len(MARKERS)],
             markersize=5,
             capsize=3,
-            label=encoder,
+            label=fitted(encoder, 180, 8) if many else drawable(encoder),
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -59,7 +62,8 @@ def score_intervals(
     )
     axes.grid(axis="x", alpha=0.3)
     if len(scores) > 1:
-        figure.legend(loc="outside upper right", ncols=len(scores), frameon=False, fontsize=8)
+        place = {"loc": "outside right center"} if many else {"loc": "outside upper right", "ncols": len(scores)}
+        without_formulas(figure.legend(**place, frameon=False, fontsize=8).get_texts())
     return figure
 
 
@@ -82,22 +86,21 @@ def confusion_picture(shares: NDArray[np.floating], class_names: Sequence[str], 
     totals = counts.sum(axis=1, keepdims=True)
     rates = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)[np.ix_(shown, shown)]
     side = 1.9 + max(3.0, (0.36 if len(shown) <= _NUMBERED else 0.24) * len(shown))
-    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(rates, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # rare mistakes are seen too
-    if len(shown) <= _NUMBERED:
-        for (row, column), rate in np.ndenumerate(rates):
-            if rate > 0:
-                axes.text(
-                    column, row, f"{100 * rate:.0f}", ha="center", va="center", fontsize=7, color="kw"[int(rate > 0.4)]
-                )
-    names = [plain(str(class_names[i])) for i in shown]
-    names = [name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}" for name in names]  # ends often differ
     size = 8 if len(shown) <= _NUMBERED else 7
-    axes.set_xticks(range(len(shown)), names, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(range(len(shown)), names, fontsize=size, parse_math=False)
-    axes.set(xlabel="class the nearest references vote for", ylabel=f"class of the {what}", title=title)
-    figure.colorbar(image, label=f"share of the class's {what}", shrink=0.7)
+    with lettering():
+        figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+        axes = figure.add_subplot()
+        image = axes.imshow(rates, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # rare mistakes are seen too
+        if len(shown) <= _NUMBERED:
+            for (row, column), rate in np.ndenumerate(rates):
+                if rate > 0:
+                    colour = "kw"[int(rate > 0.4)]
+                    axes.text(column, row, f"{100 * rate:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        names = [fitted(str(class_names[i]), 110, size) for i in shown]  # ends often differ
+        axes.set_xticks(range(len(shown)), names, rotation=90, fontsize=size, parse_math=False)
+        axes.set_yticks(range(len(shown)), names, fontsize=size, parse_math=False)
+        axes.set(xlabel="class the nearest references vote for", ylabel=f"class of the {what}", title=title)
+        figure.colorbar(image, label=f"share of the class's {what}", shrink=0.7)
     return figure
 
 

@@ -26,7 +26,8 @@ $style</style>
 </head>
 <body>
 <header><h1>$title</h1>
-<p>$subtitle</p></header>
+<p>$subtitle</p>
+$lead</header>
 <nav aria-label="Sections"><ul>
 $links
 </ul></nav>
@@ -42,11 +43,16 @@ _STYLE = """:root { color-scheme: light dark; --ink: #1a1a1a; --soft: #595959; -
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8e6; --soft: #b0b0ae; --line: #4a4a4a; --paper: #1b1c1e; --tint: #27282b; --accent: #56B4E9; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 62rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 1.5rem 2rem; max-width: 120rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { margin: 0; overflow-wrap: anywhere; }
 h2 { margin: 2.5rem 0 .5rem; border-bottom: 1px solid var(--line); }
-header p, figcaption, .note { color: var(--soft); }
+header p, figcaption, .note, th small { color: var(--soft); }
+header p.lead { max-width: 80rem; margin: .8rem 0; font-size: 1.25rem; color: var(--ink); }
+p { max-width: 60rem; }
+th small { display: block; min-width: min(22rem, 50vw); max-width: 46rem; font-weight: normal; }
+.side-by-side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(32rem, 100%), 1fr)); gap: 0 2rem;
+  align-items: start; }
 .note { border-left: 4px solid var(--accent); padding: .2rem .8rem; }
 nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; list-style: none; }
 a { color: var(--accent); }
@@ -55,8 +61,10 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .
 th, td { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
   overflow-wrap: break-word; }
 td { max-width: 32rem; }
-td.number, th.number { text-align: right; white-space: nowrap; }
+td.number { text-align: right; white-space: nowrap; }
+th.number { text-align: right; max-width: 10rem; }
 figure { margin: 1rem 0; }
+.side-by-side > figure > img { width: 100%; max-width: 60rem; }
 img { max-width: 100%; height: auto; background: #ffffff; border-radius: 4px; }
 img.thumbnail { width: 72px; height: 72px; object-fit: contain; image-rendering: pixelated;
   border: 1px solid var(--line); }
@@ -74,13 +82,14 @@ code { background: var(--tint); padding: 0 .25rem; overflow-wrap: anywhere; }
 """
 
 
-def page(title: str, subtitle: str, sections: Mapping[str, Sequence[str]]) -> str:
+def page(title: str, subtitle: str, sections: Mapping[str, Sequence[str]], lead: str = "") -> str:
     """Return the page.
 
     Args:
         title: Its title, as text.
         subtitle: One line below it, as text.
         sections: By heading: pieces of HTML as the functions below make them.
+        lead: What the page says in a sentence or two, as text; it stands above all sections.
 
     Example:
         >>> "<h2>Scores</h2>" in page("first", "a run", {"Scores": [paragraph("none")]})
@@ -93,7 +102,12 @@ def page(title: str, subtitle: str, sections: Mapping[str, Sequence[str]]) -> st
         for name, heading in names.items()
     ]
     return _PAGE.substitute(
-        title=escape(title), subtitle=escape(subtitle), style=_STYLE, links=links, sections="\n".join(bodies)
+        title=escape(title),
+        subtitle=escape(subtitle),
+        lead=f'<p class="lead">{_with_code(lead)}</p>\n' if lead else "",
+        style=_STYLE,
+        links=links,
+        sections="\n".join(bodies),
     )
 
 
@@ -187,8 +201,28 @@ def picture(content: bytes, caption: str) -> str:
     return _figure(content, "image/png", caption)
 
 
+def side_by_side(pieces: Sequence[str]) -> str:
+    """Return pieces beside each other, as many as the window has room for.
+
+    Example:
+        >>> side_by_side(["<p>a</p>", "<p>b</p>"])
+        '<div class="side-by-side"><p>a</p><p>b</p></div>'
+    """
+    return f'<div class="side-by-side">{"".join(pieces)}</div>'
+
+
 class Thumbnail(str):
-    """HTML of a small picture, which a table's cell takes as it is."""
+    """HTML of a small picture or of an explained name, which a table's cell takes as it is."""
+
+
+def explained(name: str, meaning: str) -> Thumbnail:
+    """Return a name with a line below it that says what it means; "" says nothing.
+
+    Example:
+        >>> explained("mrr", "mean of 1/rank")
+        'mrr<small>mean of 1/rank</small>'
+    """
+    return Thumbnail(escape(name) + (f"<small>{escape(meaning)}</small>" if meaning else ""))
 
 
 def thumbnail(content: bytes, name: str) -> Thumbnail:

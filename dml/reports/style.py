@@ -8,23 +8,24 @@ from dml.errors import printable
 
 # Okabe and Ito's palette (2008), without yellow, which is too pale on white paper.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", "p", ">", "d")  # no two that share a colour are alike
 RIGHT, WRONG = COLOURS[2], COLOURS[3]
 
 
 def class_style(label: int) -> tuple[str, str]:
-    """Return the colour and the marker of a class; 49 classes differ, then they repeat.
+    """Return the colour and the marker of a class; of 12 classes each has its own marker, of 84 its own pair.
 
     Example:
         >>> class_style(0), class_style(7)
-        (('#0072B2', 'o'), ('#0072B2', 's'))
+        (('#0072B2', 'o'), ('#0072B2', '*'))
     """
-    colour, marker = label % len(COLOURS), (label // len(COLOURS)) % len(MARKERS)
-    return COLOURS[colour], MARKERS[marker]
+    return COLOURS[label % len(COLOURS)], MARKERS[label % len(MARKERS)]
 
 
 def plain(name: str) -> str:
-    r"""Return a name as a font can draw it: bytes that are not UTF-8 become question marks, control characters escapes.
+    r"""Return a name without what acts: bytes that are not UTF-8 become question marks, control characters escapes.
+
+    In a picture a font must know it, too: see `dml.reports.lettering.drawable`.
 
     Example:
         >>> plain("caf\udce9\x1b")

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from dml.callbacks import KNNEvaluation, TrainingWatch
 from dml.data import ImageData, StratifiedSplit
@@ -12,6 +13,7 @@ from dml.errors import LostTrainingError
 from dml.functional.collapse import dead_dimensions, effective_rank, spread
 from dml.losses import ContrastiveLoss, PullLoss, TripletLoss
 from dml.modules import EmbeddingModule
+from dml.reports.events import read_curves
 
 
 class Scaled(Encoder):
@@ -138,3 +140,32 @@ def test_a_loss_that_has_brought_the_training_images_together_is_told_once(tmp_p
     assert len([each for each in told if "collapses" in str(each.message)]) == 1
     assert trainer.current_epoch == 8
     assert float(trainer.callback_metrics["train/spread"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "last"),
+    [
+        ({"max_epochs": 1, "limit_train_batches": 60, "log_every_n_steps": 50}, 60),
+        ({"max_epochs": -1, "log_every_n_steps": 50}, 25),
+        ({"max_epochs": 1, "limit_train_batches": 8, "log_every_n_steps": 50}, 8),
+    ],
+    ids=["few steps", "ended early", "fewer steps than points"],
+)
+def test_every_curve_has_twenty_points_where_there_are_as_many_steps(tmp_path, keys, last):
+    images, labels = torch.randn(120, 1, 4, 4), torch.arange(120) % 2
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=2)
+    module = EmbeddingModule(MLPEncoder(embedding_dim=2, hidden_sizes=[4]), TripletLoss(margin=0.5))
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    ending = LambdaCallback(on_train_batch_end=lambda trainer, *_: setattr(trainer, "should_stop", _ends(trainer)))
+    trainer = Trainer(
+        callbacks=[TrainingWatch(), ending], logger=CSVLogger(tmp_path), accelerator="cpu", **quiet, **keys
+    )
+    trainer.fit(module, loader)
+    assert trainer.global_step == last
+    steps, _ = read_curves(tmp_path)["train/loss"]
+    assert len(steps) >= min(20, trainer.global_step)
+    assert steps[-1] + 1 == last  # CSVLogger counts from 0
+
+
+def _ends(trainer):
+    return trainer.max_epochs == -1 and trainer.global_step == 25  # as max_time or EarlyStopping would

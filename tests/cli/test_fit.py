@@ -40,7 +40,7 @@ def test_a_run_holds_what_the_contract_names(dml, small):
     assert {p.name for p in run.iterdir()} >= {"config.yaml", "checkpoints", "scores.json", "protocol.json", "pictures"}
     assert {p.name for p in (run / "pictures").iterdir()} == {"gallery.png", "pca.png", "weights.png"}
     events = EventAccumulator(str(run)).Reload()
-    assert {"train/loss", "val/loss", "val/map_at_r", "lr-Adam"} <= set(events.Tags()["scalars"])
+    assert {"train/loss", "val/loss", "val/map_at_r", "train/lr-Adam"} <= set(events.Tags()["scalars"])
     assert {"gallery", "pca", "weights"} <= set(events.Tags()["images"])
     assert "weights/encoder.projection.weight" in events.Tags()["histograms"]
     assert next(run.glob("*/val/sprite.png")).stat().st_size > 0  # the projector's thumbnails

@@ -45,7 +45,7 @@ def test_a_run_is_reported_and_evaluate_adds_what_was_missing(dml, small):
     [
         (("report", "nowhere"), "no run 'nowhere'"),
         (("report",), "no runs in runs"),
-        (("report", "first", "second"), "unrecognized arguments: second"),
+        (("report", "first", "second"), "no run 'first'"),
     ],
 )
 def test_a_mistake_is_one_line(dml, words, told):

@@ -7,6 +7,7 @@ from torch.utils.tensorboard import SummaryWriter
 from dml import runs
 from dml.embeddings import EmbeddingSet
 from dml.errors import UserError
+from dml.evaluation import Evaluation, QueryScores
 from dml.evaluation.hubs import find_neighborhoods, write_neighborhoods
 from dml.experiments.report import write_report
 from dml.reports.events import read_curves
@@ -90,7 +91,7 @@ def test_a_complete_run_has_every_section_and_is_safe(tmp_path, read_page):
     assert "0.3333" in text
     assert "0.9967" in text  # the macro F1 of 151 classes
     assert "The 100 classes with the lowest F1 of 151." in text
-    assert reader.tags.count("img") == 2 + 3 + 4 + 2 + 5  # scores, curves, pictures, confusion and hubs, one suspect
+    assert reader.tags.count("img") == 1 + 3 + 4 + 2 + 5  # scores, curves, pictures, confusion and hubs, one suspect
     assert "no intervals" not in text.replace("The test scores have no intervals", "")
 
 
@@ -107,6 +108,23 @@ def test_a_bare_run_says_what_is_missing_and_what_makes_it(tmp_path, read_page):
 def test_missing_intervals_are_told_with_the_command(tmp_path, read_page):
     folder = _full(tmp_path / "first", intervals=False)
     assert f"dml evaluate --run {folder} adds them" in "".join(_report(read_page, folder).text)
+
+
+def test_missing_intervals_are_computed_from_the_record_of_the_queries(tmp_path, read_page):
+    folder = _full(tmp_path / "first", intervals=False)
+    rng = np.random.default_rng(0)
+    queries = QueryScores({"knn_accuracy": rng.random(40)}, np.arange(40) % 4, np.arange(40), 0)
+    queries.save(runs.queries_path(folder, "val"))
+    assert f"dml evaluate --run {folder} adds them" in "".join(_report(read_page, folder).text)  # other queries'
+    scores = runs.read_json(folder / "scores.json")
+    scores["val"] |= Evaluation.of(queries).scores
+    runs.write_json(folder / "scores.json", scores)
+    before = (folder / "scores.json").read_bytes()
+    low, high = Evaluation.of(queries).intervals()["knn_accuracy"]
+    text = "".join(_report(read_page, folder).text)
+    assert f"[{low:.4f}, {high:.4f}]" in text
+    assert f"dml evaluate --run {folder} adds them" not in text
+    assert (folder / "scores.json").read_bytes() == before
 
 
 def test_the_same_files_give_the_same_page_but_for_the_time(tmp_path):

@@ -1,5 +1,7 @@
 """The page: well formed, self-contained, and safe whatever the text."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,3 +46,15 @@ def test_equal_figures_give_equal_pages():
 @pytest.mark.parametrize("text", ["$title", "${style}", "$$"])
 def test_a_dollar_is_a_dollar(read_page, text):
     assert text in "".join(read_page(html.page(text, "", {})).text)
+
+
+def test_the_page_opens_with_its_lead_and_takes_the_windows_width(read_page):
+    pictures = html.side_by_side([html.picture(b"", "one"), html.picture(b"", "two")])
+    text = html.page("a run", "digits", {"Curves": [pictures]}, lead="`x` is <better>. It is.")
+    read_page(text)
+    assert '<p class="lead"><code>x</code> is &lt;better&gt;. It is.</p>' in text
+    assert text.index('class="lead"') < text.index("<nav")
+    width = float(re.search(r"body \{[^}]*max-width: (\d+)rem", text)[1])
+    assert width >= 100  # 1,600 pixels
+    assert ".side-by-side { display: grid" in text
+    assert 'class="lead"' not in html.page("a run", "digits", {})

@@ -35,8 +35,34 @@ def test_a_legend_of_many_classes_is_left_out():
     assert figure.legends == []
 
 
-def test_forty_nine_classes_look_different():
-    assert len({class_style(label) for label in range(49)}) == len(COLOURS) * len(MARKERS)
+def test_twelve_classes_have_twelve_markers_and_eighty_four_look_different():
+    assert len({class_style(label)[1] for label in range(12)}) == 12
+    assert len({class_style(label) for label in range(84)}) == len(COLOURS) * len(MARKERS)
+
+
+def test_classes_are_named_at_their_middles_without_covering_each_other():
+    labels = np.arange(48) % 12
+    points = np.random.default_rng(0).normal(size=(12, 2))[labels] + 0.01 * np.arange(48)[:, None]
+    points[labels == 3] = points[labels == 2]  # of which one would hide the other
+    names = [f"class {label}" for label in range(12)]
+    figure = embedding_map(points, labels, names, "t-SNE")
+    axes = figure.axes[0]
+    png(figure)
+    assert [text.get_text() for text in axes.texts] == names
+    middles = np.array([np.median(points[labels == label], axis=0) for label in range(12)])
+    far = np.abs([text.xy for text in axes.texts] - middles)
+    assert far.max() < 1e-9
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.shrunk(0.95, 0.8).overlaps(other)]
+    assert "no unit" not in axes.get_xlabel() + axes.get_ylabel()
+
+
+def test_the_gallery_names_the_files():
+    images = np.zeros((1, 1, 4, 4), np.uint8)
+    figure = retrieval_gallery(
+        images, np.array([0]), images[None], np.array([[0]]), np.ones((1, 1)), ["a"], ["x/new.jpg"], [["x/old.jpg"]]
+    )
+    assert [axes.get_xlabel() for axes in figure.axes] == ["new.jpg", "old.jpg\nd = 1"]
 
 
 def test_histograms_count_every_weight_over_the_same_bins():

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dml.errors import UserError
-from dml.reports.style import plain
+from dml.reports.lettering import fitted, lettering
 
 
 def image_sheet(
@@ -35,10 +35,11 @@ def image_sheet(
         if len(chosen) < per_class:
             raise UserError(f"class {name} has {len(chosen)} images: give per_class={len(chosen)} or more images")
         columns.append(np.concatenate(chosen))  # (per_class·H, W[, 3])
-    figure = Figure(figsize=(0.85 * len(columns), 0.85 * per_class + 0.4), layout="constrained")
-    for i, (name, column) in enumerate(zip(class_names, columns, strict=True)):
-        axes = figure.add_subplot(1, len(columns), i + 1)
-        axes.imshow(column, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(plain(name), fontsize=8)
-        axes.set_axis_off()
+    with lettering():
+        figure = Figure(figsize=(0.85 * len(columns), 0.85 * per_class + 0.4), layout="constrained")
+        for i, (name, column) in enumerate(zip(class_names, columns, strict=True)):
+            axes = figure.add_subplot(1, len(columns), i + 1)
+            axes.imshow(column, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(fitted(name, 56, 8), fontsize=8, parse_math=False)
+            axes.set_axis_off()
     return figure
