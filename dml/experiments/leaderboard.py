@@ -49,16 +49,19 @@ def leaderboard(runs_dir: str | Path, part: Part = "val", score: str | None = No
     found = [path.parent for depth in ("*", "*/*") for path in sorted(folder.glob(f"{depth}/{runs.CONFIG}"))]
     if not found:
         raise UserError(f"{folder} holds no run: train one by `dml fit`, or name its folder by --runs_dir")
-    return ranked({run.relative_to(folder).as_posix(): run for run in found}, part, score)
+    return ranked({run.relative_to(folder).as_posix(): run for run in found}, part, score, str(folder))
 
 
-def ranked(found: Mapping[str, Path], part: Part = "val", score: str | None = None) -> list[LeaderboardRow]:
+def ranked(
+    found: Mapping[str, Path], part: Part = "val", score: str | None = None, where: str = "them"
+) -> list[LeaderboardRow]:
     """Return these runs, the best by a score first and those without it last.
 
     Args:
         found: The run folders, by the names they have on the board.
         part: Whose scores.
         score: What ranks them, as in `leaderboard`.
+        where: What holds them, for the error.
 
     Raises:
         UserError: None of them has that score.
@@ -70,7 +73,7 @@ def ranked(found: Mapping[str, Path], part: Part = "val", score: str | None = No
     rows = [_read(run, name, part) for name, run in found.items()]
     if score is not None and not any(score in row.scores for row in rows):
         known = ", ".join(sorted({name for row in rows for name in row.scores})) or "none"
-        raise UserError(f"none of these runs has the {part} score {score!r}: there are {known}")
+        raise UserError(f"no run in {where} has the {part} score {score!r}: there are {known}")
     return sorted(rows, key=lambda row: _rank(row, [score] if score else SCORES))
 
 

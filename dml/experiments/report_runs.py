@@ -110,9 +110,8 @@ def _lead(found: Sequence[RankedRun], names: Sequence[str]) -> str:
 def _write(output: Path, title: str, about: str, found: Sequence[RankedRun], first: Sections | None = None) -> Path:
     names = _shown([run.scores for run in found])
     told = f"{about}; written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by dml {__version__}"
-    sections = {**_sections(found, names), **(first or {})}
-    ordered = {heading: sections[heading] for heading in ("Leaderboard", *(first or {}), *sections)}
-    runs.write_bytes(output, html.page(title, told, ordered, _lead(found, names)).encode())
+    sections = {**(first or {}), **_sections(found, names)}
+    runs.write_bytes(output, html.page(title, told, sections, _lead(found, names)).encode())
     return output
 
 

@@ -62,8 +62,8 @@ def score_intervals(
     )
     axes.grid(axis="x", alpha=0.3)
     if len(scores) > 1:
-        place = {"loc": "outside right center"} if many else {"loc": "outside upper right", "ncols": len(scores)}
-        without_formulas(figure.legend(**place, frameon=False, fontsize=8).get_texts())
+        place, columns = ("outside right center", 1) if many else ("outside upper right", len(scores))
+        without_formulas(figure.legend(loc=place, ncols=columns, frameon=False, fontsize=8).get_texts())
     return figure
 
 

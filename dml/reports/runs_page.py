@@ -158,7 +158,7 @@ def _is_share(name: str, run: RankedRun) -> bool:
 
 
 def _best(shown: Mapping[str, Any], found: Sequence[RankedRun]) -> str:
-    return f"{len(shown)} best runs of {len(found)}" if len(found) > len(shown) else f"{len(shown)} runs"
+    return f"{len(shown)} best runs of {len(found)}" if len(found) > _DRAWN else f"{len(shown)} runs"
 
 
 def _mean(samples: Sequence[float]) -> str:

@@ -114,7 +114,7 @@ def _table(
         head += [what, "95 % interval"]
     rows = []
     for name in in_order({name for part in parts for name in scores[part]}):
-        row = [html.explained(name, describe_score(name))]
+        row: list[str] = [html.explained(name, describe_score(name))]
         for part in parts:
             row += [_number(name, scores[part].get(name)), interval_text(intervals[part].get(name))]
         rows.append([*row, *(_number(name, values.get(name)) for values in baselines.values())])

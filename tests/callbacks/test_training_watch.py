@@ -152,15 +152,16 @@ def test_a_loss_that_has_brought_the_training_images_together_is_told_once(tmp_p
     ids=["few steps", "ended early", "fewer steps than points"],
 )
 def test_every_curve_has_twenty_points_where_there_are_as_many_steps(tmp_path, keys, last):
-    images, labels = torch.randn(120, 1, 4, 4), torch.arange(120) % 2
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=2)
+    images, labels = torch.randn(240, 1, 4, 4), torch.arange(240) % 2
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=4)
     module = EmbeddingModule(MLPEncoder(embedding_dim=2, hidden_sizes=[4]), TripletLoss(margin=0.5))
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    quiet |= {"limit_val_batches": 1, "num_sanity_val_steps": 0}
     ending = LambdaCallback(on_train_batch_end=lambda trainer, *_: setattr(trainer, "should_stop", _ends(trainer)))
     trainer = Trainer(
         callbacks=[TrainingWatch(), ending], logger=CSVLogger(tmp_path), accelerator="cpu", **quiet, **keys
     )
-    trainer.fit(module, loader)
+    trainer.fit(module, loader, loader)
     assert trainer.global_step == last
     steps, _ = read_curves(tmp_path)["train/loss"]
     assert len(steps) >= min(20, trainer.global_step)

@@ -46,7 +46,7 @@ def test_curves_stand_over_optimiser_steps_and_a_resumed_run_goes_on_with_them(d
     assert not names & {"epoch", "hp_metric", "lr-Adam"}
     assert [step for step, _ in _points(files, "train/loss")] == list(range(1, 21))  # 2 epochs of 10 steps, all of them
     assert [step for step, _ in _points(files, "val/map_at_r")] == [10, 20]
-    assert [step for step, _ in _points(files, "train/lr-Adam")] == [0, 10]
+    assert {step for step, _ in _points(files, "train/lr-Adam")} == set(range(20))  # the rate of the step to come
     weight = "weights/encoder.projection.weight"
     assert [point.step for point in files[0].Histograms(weight)] == [10, 20]
     galleries = [events.Images("gallery") for events in files if "gallery" in events.Tags()["images"]]

@@ -9,6 +9,7 @@ from dml.errors import UserError
 from dml.experiments.report_runs import write_runs_report, write_sweep_report
 
 RECIPE = "seed_everything: 0\nmodel:\n  class_path: a.EmbeddingModule\n  init_args:\n    margin: {margin}\n"
+RECIPE += "data:\n  root: photos\n"
 
 
 def _run(folder, at, margin=0.5):
