@@ -210,7 +210,7 @@ def seconds(value: float) -> str:
 
     Example:
         >>> seconds(0.0123), seconds(75), seconds(9000)
-        ('12 ms', '75 s', '2.5 h')
+        ('12.3 ms', '75 s', '2.5 h')
     """
     if value < 1:
         return f"{1000 * value:.3g} ms"

@@ -103,7 +103,10 @@ def test_in_parallel_each_trial_is_a_process(dml, small):
         (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "x"), "--storage 'x' is neither"),
         (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "journal:no/sweeps"), "cannot be reached"),
         (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "sqlite:////no/x.db"), "cannot be reached"),
-        (("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "postgresql://h/x"), "needs a driver"),
+        (
+            ("--over", "model.loss.margin=1,2", "--name", "s", "--storage", "postgresql://h.invalid/x"),
+            "storage postgresql://h.invalid/x",
+        ),
         (("--over", "model.loss.margin=1,2", "--seeds", "a"), "--seeds"),
         (("--over", "model.loss.margin=1,2", "--seeds", "1,1"), "--seeds"),
         (("--over", "model.loss.margin=1,2", "--parallel", "0"), "--parallel"),

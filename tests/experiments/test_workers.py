@@ -88,7 +88,7 @@ def _lines(file):
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_of_four_workers_two_are_killed_and_each_trial_is_recorded_once(tmp_path, kind):
-    count = {"journal": 100, "sqlite": 12}[kind]
+    count = {"journal": 100, "sqlite": 8}[kind]
     storage = {"journal": f"journal:{tmp_path / 'j'}", "sqlite": f"sqlite:///{tmp_path / 'x.db'}"}[kind]
     training = Training(tmp_path / "counted", seconds=0.02)
     fork = multiprocessing.get_context("fork")
