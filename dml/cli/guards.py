@@ -198,6 +198,7 @@ def quiet() -> None:
         ".*LeafSpec.*",
         ".*Be aware that when using `ckpt_path`.*",
         ".*sync_dist=True.*",  # every process computes the same scores
+        ".*WeightAveraging callback, but loading a checkpoint.*",  # its weights are the averaged ones
     ):
         warnings.filterwarnings("ignore", hint)
     warnings.filterwarnings("ignore", module="PIL")  # a damaged image is told in our own line
