@@ -1,5 +1,6 @@
 """What an evaluation is compared with: raw pixels and the untrained encoder, on a sample where a set is large."""
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -54,7 +55,7 @@ def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int)
         return None
     room = max(_LEAST, most // 2 // each)
     counts = [max(2, room * len(own) // total) for own in labels]
-    classes = np.unique(labels[0]) if len(labels) == 1 else np.intersect1d(*labels)
+    classes = functools.reduce(np.intersect1d, labels, np.unique(labels[0]))
     fitting = min(len(classes), max(1, min(counts) // 2))
     chosen = classes[np.rint(np.linspace(0, len(classes) - 1, fitting)).astype(np.int64)]
     sides = []

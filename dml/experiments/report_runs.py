@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from dml import __version__, runs
-from dml.errors import UserError, reason_of
+from dml.errors import UserError
 from dml.experiments.leaderboard import SCORES, LeaderboardRow, ranked
 from dml.experiments.report import read_curves_of, read_scores
+from dml.experiments.sweep.results import TABLE, read_table
 from dml.experiments.sweep.space import value_of
-from dml.experiments.sweep.sweep import SWEEP
 from dml.experiments.sweep.trials import Outcome
 from dml.reports import html
 from dml.reports.runs_page import (
@@ -34,7 +34,7 @@ def find_sweep(sweep: str, runs_dir: Path) -> Path | None:
     Example:
         >>> find_sweep("margins", Path("no_runs_yet"))
     """
-    return next((place for place in (runs_dir / sweep, Path(sweep)) if sweep and (place / SWEEP).is_file()), None)
+    return next((place for place in (runs_dir / sweep, Path(sweep)) if sweep and (place / TABLE).is_file()), None)
 
 
 def write_runs_report(folders: Sequence[Path], output: Path) -> Path:
@@ -66,7 +66,7 @@ def write_sweep_report(folder: Path, output: Path) -> Path:
     Raises:
         UserError: No trial has come to an end, a file is broken, or the page cannot be written.
     """
-    keys, outcomes = _read_sweep(folder)
+    keys, outcomes = read_table(folder)
     done = [outcome for outcome in outcomes if outcome.status == "done"]
     if not done:
         raise UserError(f"no trial of the sweep {folder} has come to an end: go on with it by `dml sweep`")
@@ -140,15 +140,6 @@ def _recipe(folder: Path) -> dict[str, Any]:
         return runs.read_recipe(folder)
     except UserError:  # the row tells of it
         return {}
-
-
-def _read_sweep(folder: Path) -> tuple[list[str], list[Outcome]]:
-    content: Any = runs.read_json(folder / SWEEP)
-    try:
-        return [str(key) for key in content["keys"]], [Outcome(**trial) for trial in content["trials"]]
-    except (KeyError, TypeError) as error:
-        told = f"{folder / SWEEP} is not a sweep's record ({reason_of(error)})"
-        raise UserError(f"{told}: restore it or sweep again") from error
 
 
 def _swept(keys: Sequence[str], done: Sequence[Outcome]) -> SweptScores:

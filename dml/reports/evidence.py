@@ -62,8 +62,11 @@ def score_intervals(
     )
     axes.grid(axis="x", alpha=0.3)
     if len(scores) > 1:
-        place, columns = ("outside right center", 1) if many else ("outside upper right", len(scores))
-        without_formulas(figure.legend(loc=place, ncols=columns, frameon=False, fontsize=8).get_texts())
+        columns = 1 if many else len(scores)
+        legend = figure.legend(
+            loc="outside right center" if many else "outside upper right", ncols=columns, frameon=False, fontsize=8
+        )
+        without_formulas(legend.get_texts())
     return figure
 
 

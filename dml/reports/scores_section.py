@@ -11,8 +11,10 @@ from dml.reports.verdict import verdict
 from dml.runs import describe_score
 
 HEADLINE = ("knn_accuracy", "recall_at_1", "map_at_r", "r_precision", "accuracy", "loss")
-_FIRST = ("knn_accuracy", "accuracy", "map_at_r", "recall", "precision", "r_precision", "map", "mrr", "ndcg")
-_FIRST += ("knn_macro_precision", "knn_macro_recall", "knn_macro_f1", "macro_precision", "macro_recall", "macro_f1")
+_FIRST: tuple[str, ...] = (
+    *("knn_accuracy", "accuracy", "map_at_r", "recall", "precision", "r_precision", "map", "mrr", "ndcg"),
+    *("knn_macro_precision", "knn_macro_recall", "knn_macro_f1", "macro_precision", "macro_recall", "macro_f1"),
+)
 _LAST = ("mse", "elbo", "loss", "spread", "effective_rank", "dead_dimensions", "num_lone_queries")
 _PARTS = {"test": "test", "val": "validation"}
 _BASELINES = {"pixels": "raw pixels", "untrained": "untrained encoder", "trained_sample": "trained"}

@@ -24,14 +24,12 @@ def _run(folder, at, margin=0.5):
 
 def _sweep(folder, failed=1):
     trials = [(0.5, 0, 0.25), (0.5, 1, 0.5), (1.0, 0, 0.75)]
-    outcomes = []
+    rows = ["margin,seed,status,seconds,val/map_at_r,run,reason"]
     for margin, seed, at in trials:
         _run(folder / f"margin={margin}_seed={seed}", at, margin)
-        values = {"values": {"margin": str(margin)}, "seed": seed, "run": f"margin={margin}_seed={seed}"}
-        outcomes.append(values | {"status": "done", "seconds": 1.0, "scores": {"val/map_at_r": at}})
-    outcomes += [{**outcomes[0], "status": "failed", "run": "lost", "reason": "it diverged"}] * failed
-    content = {"recipe": {}, "keys": ["margin"], "configurations": [], "trials": outcomes}
-    runs.write_json(folder / "sweep.json", content)
+        rows.append(f"{margin},{seed},done,1.0,{at},margin={margin}_seed={seed},")
+    rows += ["0.5,2,failed,1.0,,lost,it diverged"] * failed
+    (folder / "sweep.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
 
@@ -75,10 +73,12 @@ def test_the_front_door_tells_runs_and_sweeps_apart(tmp_path, capsys):
 
 
 def test_a_sweep_without_an_ended_trial_and_a_broken_record_are_told(tmp_path):
-    runs.write_json(tmp_path / "sweep.json", {"recipe": {}, "keys": ["margin"], "configurations": [], "trials": []})
+    table = tmp_path / "sweep.csv"
+    table.write_text("margin,seed,status,seconds,run,reason\n", encoding="utf-8")
     with pytest.raises(UserError, match="no trial of the sweep"):
         write_sweep_report(tmp_path, tmp_path / "report.html")
-    runs.write_json(tmp_path / "sweep.json", {"trials": [1]})
-    with pytest.raises(UserError, match="is not a sweep's record"):
-        write_sweep_report(tmp_path, tmp_path / "report.html")
+    for broken in ("", "margin,run\n", "margin,seed,status,seconds,run,reason\n0.5,zero,done,1.0,first,\n"):
+        table.write_text(broken, encoding="utf-8")
+        with pytest.raises(UserError, match="is not a sweep's table"):
+            write_sweep_report(tmp_path, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

@@ -5,16 +5,18 @@ import io
 import math
 import statistics
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from dml import runs
+from dml.errors import UserError, reason_of
 from dml.experiments.mean_sd import mean_sd
 from dml.experiments.sweep.objective import Objective
 from dml.experiments.sweep.records import Sweep
 from dml.experiments.sweep.search import Configuration
 from dml.experiments.sweep.space import value_of
+from dml.experiments.sweep.study import STATES
 from dml.experiments.sweep.trials import Outcome
 from dml.reports import png
 from dml.reports.curves import swept_curves, swept_heatmap, swept_points
@@ -77,6 +79,35 @@ def write_table(sweep: Sweep) -> None:
         scores = [o.scores.get(name, "") for name in names]
         writer.writerow([*(o.values[k] for k in sweep.keys), o.seed, o.status, o.seconds, *scores, o.run, o.reason])
     runs.write_bytes(sweep.folder / TABLE, text.getvalue().encode())
+
+
+def read_table(folder: Path) -> tuple[list[str], list[Outcome]]:
+    """Return the keys of a sweep and what became of its trials, as `write_table` left them.
+
+    Args:
+        folder: The sweep's.
+
+    Raises:
+        UserError: The table is broken.
+    """
+    place = folder / TABLE
+    try:
+        with place.open(encoding="utf-8", newline="") as file:
+            head, *rows = csv.reader(file)
+        seed, run = head.index("seed"), head.index("run")
+        found = []
+        for row in rows:
+            named = zip(head[seed + 3 : run], row[seed + 3 : run], strict=True)
+            scores = {name: float(value) for name, value in named if value}
+            values = dict(zip(head[:seed], row[:seed], strict=True))
+            status: Any = row[seed + 1]
+            if status not in STATES:
+                raise ValueError(f"a status {status!r}")
+            found.append(Outcome(values, int(row[seed]), row[run], status, float(row[seed + 2]), row[run + 1], scores))
+    except (OSError, ValueError, IndexError) as error:
+        told = f"{place} is not a sweep's table ({reason_of(error)})"
+        raise UserError(f"{told}: the same `dml sweep` writes it again") from error
+    return head[:seed], found
 
 
 def draw(sweep: Sweep, objective: Objective) -> Figure:
