@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal, final
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -72,7 +73,7 @@ class WarmupDecay(LRScheduler):
                 group["lr"] = rate
             self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the rate of each group in the current step."""
         factor = 1.0 if self.length is None else self._factor(self.last_epoch, self.length)
         return [float(rate) * factor for rate in self.base_lrs]

@@ -31,7 +31,8 @@ def whitening_filters(covariance: Tensor, eps: float) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)  # ascending
     largest = vectors.abs().argmax(dim=0)  # an eigenvector's sign is free: its largest entry is made positive
     vectors = vectors * vectors[largest, torch.arange(len(largest))].sign()
-    return (vectors / (values.clamp(min=0) + eps).sqrt()).T.flip(0)
+    filters: Tensor = (vectors / (values.clamp(min=0) + eps).sqrt()).T.flip(0)
+    return filters
 
 
 def patch_covariance(batches: Iterable[Tensor], size: int) -> Tensor:
