@@ -22,18 +22,24 @@ def test_every_recipe_is_parsed(file, tmp_path, monkeypatch):
     assert TrainerCLI(["--config", str(file), *sizes], None).trainer.max_epochs > 1
 
 
-@pytest.mark.parametrize("name", ["cifar10_knn", "flowers_conv"])
-def test_a_recipe_runs_end_to_end(name, tmp_path, monkeypatch):
+@pytest.fixture
+def images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     np.savez("images.npz", images=rng.integers(0, 256, (120, 16, 16, 3), np.uint8), labels=np.arange(120) % 10)
-    encoder = (
-        "--model.encoder.encoder.channels=[8,8,8,8]"
-        if name == "flowers_conv"
-        else "--model.encoder.encoder.channels=[8,8]"
-    )
-    own = ("--data.batch_size=40", "--data.classes_per_batch=null", "--data.image_size=16", encoder, "--name", "run")
-    words = ["fit", "--config", str(FOLDER / f"{name}.yaml"), "--data.root", "images.npz", *own]
-    assert main([*words, *ARRAYS, *SMALL, "--evaluation.baselines=false", "--pictures.projection=none"]) == 0
+    return "images.npz"
+
+
+def test_the_cifar10_recipe_runs_end_to_end(images):
+    own = ("--data.batch_size=40", "--model.encoder.encoder.channels=[8,8]", "--name=run")
+    words = ["fit", "--config", str(FOLDER / "cifar10_knn.yaml"), "--data.root", images, *own]
+    assert main([*words, *ARRAYS, *SMALL, "--pictures.projection=none"]) == 0
     scores = read_scores(Path("runs/run/scores.json"))
     assert 0 <= scores["val"]["knn_accuracy"] <= 1
+
+
+def test_the_flowers_recipe_runs_two_batches(images):
+    own = ("--data.image_size=16", "--data.classes_per_batch=10", "--data.batch_size=40")
+    quick = ("--trainer.fast_dev_run=2", "--evaluation.baselines=false", "--model.encoder.encoder.channels=[8,8,8,8]")
+    words = ["fit", "--config", str(FOLDER / "flowers_conv.yaml"), "--data.root", images, *own, *quick]
+    assert main([*words, *ARRAYS, *SMALL]) == 0
