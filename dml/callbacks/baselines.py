@@ -49,10 +49,12 @@ def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int)
         shape: of one image; a pixel takes 4 bytes.
         most: bytes.
     """
-    labels = [loader.labels.numpy()[loader.ids] for loader in loaders]
-    total, each = sum(map(len, labels)), 4 * math.prod(shape)
+    if not all(hasattr(loader, "labels") for loader in loaders):
+        return None  # not images: what they take is not known
+    total, each = sum(len(loader.ids) for loader in loaders), 4 * math.prod(shape)
     if total * each <= most:
         return None
+    labels = [loader.labels.numpy()[loader.ids] for loader in loaders]
     room = max(_LEAST, most // 2 // each)
     counts = [max(2, room * len(own) // total) for own in labels]
     classes = functools.reduce(np.intersect1d, labels, np.unique(labels[0]))

@@ -38,7 +38,7 @@ class RunLogger(TensorBoardLogger):
         run: The run folder.
 
     Example:
-        >>> RunLogger(Path("runs/first")).log_dir
+        >>> RunLogger(Path("runs/first")).save_dir
         'runs/first'
     """
 

@@ -1,9 +1,11 @@
 """`dml plan`: what a training will take, before it is started."""
 
+import argparse
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dml.cli.json_output import add_json, json_alone
 from dml.cli.numbers import memory
 from dml.cli.options import Parser, as_keys, trainer_parser, with_default
 from dml.errors import UserError
@@ -18,6 +20,16 @@ _ALONE = ("devices=1", "num_nodes=1", "strategy=auto", "logger=false", "enable_p
 def main(arguments: list[str]) -> int:
     """Print what a step, an evaluation and the whole training take; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
+    with json_alone(options.json) as print_json:
+        rows, numbers = _plan(options, keys)
+        if options.json:
+            print_json(numbers)
+        else:
+            print("\n".join(f"{name:<11} {told}" for name, told in rows.items()))
+    return 0
+
+
+def _plan(options: argparse.Namespace, keys: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
     words = as_keys(with_default(options.config, keys), keys)
 
     from dml.cli.guards import user_errors
@@ -31,12 +43,8 @@ def main(arguments: list[str]) -> int:
     if processes > 1 and (size := getattr(whole.datamodule, "batch_size", None)):
         share = (f"--data.batch_size={-(-size // processes)}",)  # one of them is measured
     with tempfile.TemporaryDirectory() as folder, user_errors():
-        _measure(
-            TrainerCLI([*words, *(f"--trainer.{key}" for key in _ALONE), *share], Path(folder) / "run"),
-            processes,
-            limit,
-        )
-    return 0
+        alone = TrainerCLI([*words, *(f"--trainer.{key}" for key in _ALONE), *share], Path(folder) / "run")
+        return _measure(alone, processes, limit)
 
 
 def build_parser() -> Parser:
@@ -45,11 +53,12 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--memory", type=memory, metavar="SIZE", help="what the training may use, e.g. 8GiB (what the device has)"
     )
+    add_json(parser)
     return parser
 
 
-def _measure(cli: "TrainerCLI", processes: int, limit: int | None) -> None:
-    """Estimate, run a few steps and a validation, and print what they say."""
+def _measure(cli: "TrainerCLI", processes: int, limit: int | None) -> tuple[dict[str, str], dict[str, Any]]:
+    """Estimate, run a few steps and a validation; return what they say in words, and in numbers."""
     from dml.experiments import plan
 
     trainer, module, data = cli.trainer, cli.model, cli.datamodule
@@ -89,23 +98,33 @@ def _measure(cli: "TrainerCLI", processes: int, limit: int | None) -> None:
     total = epochs * steps * clock.step + (epochs // every) * clock.epoch_end
     whose = f", on one of {processes} processes" if processes > 1 else ""
     rows = {
-        "step": f"{images} images, {_tuples(clock)}; {steps} steps an epoch, {epochs} epochs{whose}",
+        "step": f"{images} images, {_tuples(clock):,} triplets; {steps} steps an epoch, {epochs} epochs{whose}",
         "memory": f"{plan.mib(held + found.memory(at_once))} estimated, {plan.mib(peak)} measured",
         "time": f"{plan.seconds(expected)} a step estimated, {plan.seconds(clock.step)} measured",
         "evaluation": f"{plan.seconds(clock.validation)} each, {epochs // every} while training and 3 beside it",
         "in all": f"{plan.seconds(total)} of training, evaluations included",
     }
-    print("\n".join(f"{name:<11} {told}" for name, told in rows.items()))
+    return rows, {
+        "images_per_step": images,
+        "triplets_per_step": _tuples(clock),
+        "steps_per_epoch": steps,
+        "epochs": epochs,
+        "processes": processes,
+        "memory_bytes": {"estimated": held + found.memory(at_once), "measured": peak},
+        "step_seconds": {"estimated": expected, "measured": clock.step},
+        "evaluation_seconds": clock.validation,
+        "training_seconds": total,
+    }
 
 
 _LESS = "lower --data.batch_size, --data.eval_batch_size or --evaluation.max_memory"
 
 
-def _tuples(clock: "StepClock") -> str:
+def _tuples(clock: "StepClock") -> int:
     from dml.experiments.plan import triplets
 
     counts = [triplets(labels) for labels in clock.labels]
-    return f"{round(sum(counts) / max(1, len(counts))):,} triplets"
+    return round(sum(counts) / max(1, len(counts)))
 
 
 def _limited(batches: int, limit: int | float | None) -> int:

@@ -111,9 +111,13 @@ class ClassifierModule(TrainableModule):
         Raises:
             UserError: The head does not fit the encoder.
         """
+        self._fix_sizes(image_shape)
+
+    def _fix_sizes(self, image_shape: ImageShape) -> tuple[int, ...]:
+        """Return the shape of the logits of one image."""
         embedding = materialize(self.encoder, image_shape)
         try:
-            materialize(self.head, embedding)
+            return materialize(self.head, embedding)
         except UserError as error:
             raise UserError(
                 f"the head does not fit the encoder, whose embeddings have shape {embedding} ({error.__cause__}): "
@@ -126,8 +130,7 @@ class ClassifierModule(TrainableModule):
         Raises:
             UserError: The head has another number of classes than the data.
         """
-        self.build(data.image_shape)
-        (num_classes,) = materialize(self.head, materialize(self.encoder, data.image_shape))
+        (num_classes,) = self._fix_sizes(data.image_shape)
         if num_classes != data.num_classes:
             raise UserError(
                 f"the head has {num_classes} classes and the data has {data.num_classes}: "

@@ -13,6 +13,7 @@ from dml.cli.json_output import json_alone, json_text
 CPU = ("--trainer.accelerator=cpu",)
 WITHOUT = {  # print no table
     "completion",
+    "convert",
     "export",
     "predict",
     "project",

@@ -14,7 +14,7 @@ from PIL import Image
 from dml.data import ArrayFile, ImageData, ImageFolder, Manifest, TorchvisionSet
 from dml.data.images.cache import read_cache
 from dml.data.images.open import decode_cached
-from dml.data.sources import bounds, files
+from dml.data.sources import bounds, readers
 from dml.errors import UserError
 
 
@@ -48,7 +48,7 @@ def test_three_gigabytes_named_png_are_not_read(folder):
 
 
 def test_members_of_a_zip_are_bounded_too(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_IMAGE_BYTES", 10_000)
+    monkeypatch.setattr(readers, "MAX_IMAGE_BYTES", 10_000)
     with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*.png")):
             archive.write(path, path.relative_to(folder))

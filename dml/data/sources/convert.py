@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import timedelta
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -99,7 +100,7 @@ def _alone(place: Path) -> AbstractContextManager[object]:
 
 def _schema(found: FoundFiles) -> Any:
     """Return the table's columns, and what tells that a table was begun from just these images."""
-    import pyarrow as arrow
+    arrow: Any = import_module("pyarrow")
 
     columns = {"name": arrow.string(), "label": arrow.string(), "image": arrow.large_binary(), "hash": arrow.binary()}
     catalog = found.catalog
@@ -156,7 +157,7 @@ class _Rows:
 
     def reader(self, most: int, step: Callable[..., None]) -> Any:
         """Return a reader of batches of about so many bytes together."""
-        import pyarrow as arrow
+        arrow: Any = import_module("pyarrow")
 
         batches = self._batches(most, step)
         try:
@@ -195,7 +196,7 @@ class _Rows:
             return error
 
     def _batch(self, places: Sequence[int], contents: list[bytes | None]) -> Any:
-        import pyarrow as arrow
+        arrow: Any = import_module("pyarrow")
 
         catalog = self._found.catalog
         hashes = [UNREADABLE if each is None else hashlib.blake2b(each, digest_size=16).digest() for each in contents]

@@ -101,7 +101,9 @@ def _read_parquet(table: Path) -> Columns:
         found: dict[str, Sequence[str]] = {}
         for name, column in zip(held.column_names, held.columns, strict=True):
             if str(column.type) in ("string", "large_string"):
-                found[name] = Texts(_whole(compute.fill_null(column, "")))
+                whole = _whole(compute.fill_null(column, ""))
+                whole.validate(full=True)  # text may hold bytes that are none
+                found[name] = Texts(whole)
             else:
                 found[name] = ["" if value is None else str(value) for value in column.to_pylist()]
     if not len(held):
