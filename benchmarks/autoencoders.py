@@ -8,6 +8,7 @@ that the notebook draws to benchmarks/results/autoencoders.json, pictures of ima
 
 import argparse
 import dataclasses
+import io
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.decomposition import PCA
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -123,7 +125,10 @@ def note(part: str, numbers: Any) -> None:
 
 
 def draw(name: str, figure: Figure) -> None:
-    runs.write_bytes(PICTURES / f"{name}.png", reports.png(figure))
+    """Keep a picture in 64 colours: the notebook holds a copy of each, and is to stay small."""
+    small = io.BytesIO()
+    Image.open(io.BytesIO(reports.png(figure))).convert("RGB").quantize(64).save(small, "PNG", optimize=True)
+    runs.write_bytes(PICTURES / f"{name}.png", small.getvalue())
 
 
 def pixels_of(data: ImageData, ids: NDArray[np.int64]) -> Tensor:
