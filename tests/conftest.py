@@ -119,7 +119,7 @@ def qdrant(monkeypatch):
             pass  # what it holds is to outlive a connection
 
     client = Kept(":memory:")
-    monkeypatch.setattr("dml.search.qdrant.connect", lambda address: client)
+    monkeypatch.setattr("dml.search.remote.qdrant.connect", lambda address: client)
     return "qdrant://somewhere:6333/photos"
 
 

@@ -11,7 +11,7 @@ from torchvision.models import get_model
 
 from dml import runs
 from dml.cli import main
-from dml.cli.options import as_keys, with_default
+from dml.cli.shared.options import as_keys, with_default
 from dml.cli.trainer import TrainerCLI
 from dml.encoders import LoRAEncoder, pretrained_encoder
 

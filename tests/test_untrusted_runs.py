@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dml import cli, runs
-from dml.cli.guards import check_checkpoint, disk_errors
+from dml.cli.running.guards import check_checkpoint, disk_errors
 from dml.embeddings import EmbeddingSet
 from dml.errors import UserError, printable
 from dml.reports import html

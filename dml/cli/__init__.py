@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from dml import __version__, runs
-from dml.cli.trust import take_trust
+from dml.cli.recipe.trust import take_trust
 from dml.errors import UserError, printable, without_password
 
 # verb -> what it does; its code is `module_of(verb)`: `build_parser()` and `main(arguments) -> exit code`

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import runs
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.messages import one_line
-from dml.cli.numbers import real
-from dml.cli.options import Parser, add_config, add_trust, check_aliases, with_split
+from dml.cli.recipe.messages import one_line
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.numbers import real
+from dml.cli.shared.options import Parser, add_config, add_trust, check_aliases, with_split
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     with json_alone(options.json) as print_json:
         data = read_data(configs, keys)
 
-        from dml.cli.guards import quiet
+        from dml.cli.running.guards import quiet
         from dml.data.audit import audit_data
 
         quiet()
@@ -93,7 +93,7 @@ def read_data(configs: Sequence[str], keys: Sequence[str]) -> "ImageData":
     """
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from dml.cli.guards import construction
+    from dml.cli.running.guards import construction
     from dml.data import ImageData
 
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.embedded import embed_run, is_own, run_parser
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.numbers import real, whole
-from dml.cli.options import Parser
+from dml.cli.shared.embedded import embed_run, is_own, run_parser
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.numbers import real, whole
+from dml.cli.shared.options import Parser
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dml.cli.json_output import json_text
-from dml.cli.options import Parser
+from dml.cli.shared.json_output import json_text
+from dml.cli.shared.options import Parser
 from dml.runs.score_names import score_names
 from dml.runs.shipped import shipped_recipes
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.json_output import add_json, json_alone, plain
-from dml.cli.numbers import real
-from dml.cli.options import Parser, add_trust
+from dml.cli.shared.json_output import add_json, json_alone, plain
+from dml.cli.shared.numbers import real
+from dml.cli.shared.options import Parser, add_trust
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
     from dml.experiments.compare import Comparison

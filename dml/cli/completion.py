@@ -5,7 +5,7 @@ import re
 from importlib import import_module
 
 from dml.cli import VERBS, module_of
-from dml.cli.options import Parser
+from dml.cli.shared.options import Parser
 
 SHELLS = ("bash", "zsh", "tcsh")
 

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dml.cli.embedded import embed_run, run_parser
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.numbers import wholes
-from dml.cli.options import Parser
+from dml.cli.shared.embedded import embed_run, run_parser
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.numbers import wholes
+from dml.cli.shared.options import Parser
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI

@@ -2,7 +2,7 @@
 
 import argparse
 
-from dml.cli.options import Parser
+from dml.cli.shared.options import Parser
 from dml.errors import UserError, printable
 
 EXAMPLES = """examples:

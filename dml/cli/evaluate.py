@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dml import runs
-from dml.cli.embedding_files import read_sets
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.numbers import memory, wholes
-from dml.cli.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
-from dml.cli.scoring import record_evaluation, record_scores, record_test_reading
-from dml.cli.told_scores import tell_recorded, tell_scores
+from dml.cli.shared.embedding_files import read_sets
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.numbers import memory, wholes
+from dml.cli.shared.options import Parser, as_keys, find_recipe, scored_parser, to_score, with_default
+from dml.cli.shared.scoring import record_evaluation, record_scores, record_test_reading
+from dml.cli.shared.told_scores import tell_recorded, tell_scores
 from dml.errors import UserError
 
 EXAMPLES = """examples:
@@ -147,7 +147,7 @@ def _score_images(options: argparse.Namespace, keys: list[str]) -> dict[str, Any
     if options.embeddings or options.split != "val":
         raise UserError("--queries are the images to score: leave --embeddings and --split out")
 
-    from dml.cli.other_images import score_images
+    from dml.cli.shared.other_images import score_images
     from dml.evaluation import further_scores
 
     keys = [*keys, *_evaluation_keys(options)]

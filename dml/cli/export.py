@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from dml.cli.embedded import run_parser
-from dml.cli.options import Parser, as_keys, find_recipe
+from dml.cli.shared.embedded import run_parser
+from dml.cli.shared.options import Parser, as_keys, find_recipe
 from dml.errors import UserError, printable
 
 EXAMPLES = """examples:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     checkpoint: Literal["best", "last"] = "best" if options.ckpt_path == "best" else "last"
     run, _, configs = find_recipe(options)
 
-    from dml.cli.guards import user_errors
+    from dml.cli.running.guards import user_errors
     from dml.cli.trainer import TrainerCLI
     from dml.data import ImageData
     from dml.export.write import check_output, export_run, need_packages

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.advice import advice
-from dml.cli.folds import fit_folds
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.numbers import whole
-from dml.cli.options import Parser, as_keys, trainer_parser, with_default
-from dml.cli.table import score_table
+from dml.cli.shared.advice import advice
+from dml.cli.shared.folds import fit_folds
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.numbers import whole
+from dml.cli.shared.options import Parser, as_keys, trainer_parser, with_default
+from dml.cli.shared.table import score_table
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import runs
-from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures, told_change
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.options import Parser, add_trust
-from dml.cli.threshold import kept_calibration, told_threshold
+from dml.cli.shared.embedding import add_listing_options, list_all, open_embedder, tell_failures, told_change
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.options import Parser, add_trust
+from dml.cli.shared.threshold import kept_calibration, told_threshold
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dml.search import Change
-    from dml.search.remote import RemoteStore
+    from dml.search.remote.searching import RemoteStore
     from dml.search.store import Store
     from dml.search.structure import Measured
 
@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
 
 def _index(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     """Do what is asked for, and return the exit code and what was told of an index in a file."""
-    from dml.cli.elsewhere import index_elsewhere
-    from dml.search.address import is_address
+    from dml.cli.shared.elsewhere import index_elsewhere
+    from dml.search.remote.address import is_address
 
     if is_address(options.run):
         if options.to:
@@ -121,7 +121,7 @@ def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path | st
         >>> find_index("my.npz", None, "runs")[0].as_posix()
         'my.npz'
     """
-    from dml.search.address import is_address
+    from dml.search.remote.address import is_address
 
     if is_address(given):
         return given, None

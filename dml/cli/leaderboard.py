@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from dml.cli.json_output import json_text
-from dml.cli.options import Parser
+from dml.cli.shared.json_output import json_text
+from dml.cli.shared.options import Parser
 from dml.experiments.leaderboard import SCORES, LeaderboardRow, leaderboard
 
 _COLUMNS = 4  # scores that a terminal has room for

@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.numbers import memory
-from dml.cli.options import Parser, as_keys, trainer_parser, with_default
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.numbers import memory
+from dml.cli.shared.options import Parser, as_keys, trainer_parser, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
 def _plan(options: argparse.Namespace, keys: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
     words = as_keys(with_default(options.config, keys), keys)
 
-    from dml.cli.guards import user_errors
+    from dml.cli.running.guards import user_errors
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
     from dml.neighbors.memory import parse_memory
 

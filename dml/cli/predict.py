@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from dml.cli.embedding import add_listing_options, leading_words, list_all, tell_failures
-from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
+from dml.cli.shared.embedding import add_listing_options, leading_words, list_all, tell_failures
+from dml.cli.shared.options import Parser, as_keys, find_recipe, scored_parser
 from dml.errors import UserError
 
 EXAMPLES = """examples:
@@ -45,7 +45,7 @@ def _options() -> Parser:
 
 
 def _embed(paths: list[str], output: Path, options: argparse.Namespace) -> int:
-    from dml.cli.embedding import open_embedder, told_change
+    from dml.cli.shared.embedding import open_embedder, told_change
     from dml.data.images.read import bar
     from dml.search.parquet import update_parquet
     from dml.search.update import update_store

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import cli, runs
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.numbers import real, whole, wholes
-from dml.cli.options import Parser, add_trust
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.numbers import real, whole, wholes
+from dml.cli.shared.options import Parser, add_trust
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from dml import runs
-from dml.cli.numbers import whole
-from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
+from dml.cli.shared.numbers import whole
+from dml.cli.shared.options import Parser, as_keys, find_recipe, scored_parser
 from dml.errors import UserError
 
 

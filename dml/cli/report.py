@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dml import runs
-from dml.cli.options import Parser
+from dml.cli.shared.options import Parser
 
 _PAGE = "report.html"
 

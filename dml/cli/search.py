@@ -5,12 +5,12 @@ import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from dml.cli.embedding import add_listing_options, list_all, open_embedder, tell_failures
 from dml.cli.index import find_index, run_of
-from dml.cli.json_output import add_json, json_text
-from dml.cli.numbers import memory, real, whole
-from dml.cli.options import Parser, add_trust
-from dml.cli.threshold import find_threshold
+from dml.cli.shared.embedding import add_listing_options, list_all, open_embedder, tell_failures
+from dml.cli.shared.json_output import add_json, json_text
+from dml.cli.shared.numbers import memory, real, whole
+from dml.cli.shared.options import Parser, add_trust
+from dml.cli.shared.threshold import find_threshold
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch or NumPy, which --help must not
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # importing them loads torch or NumPy, which --help must not
     from dml.search.embedder import RunEmbedder
     from dml.search.found import Found
     from dml.search.onnx_embedder import OnnxEmbedder
-    from dml.search.remote import RemoteStore
+    from dml.search.remote.searching import RemoteStore
     from dml.search.store import Store
 
     Embeds = RunEmbedder | OnnxEmbedder
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
 
     from dml.search.artefact import INDEX, Artefact, is_artefact
-    from dml.search.remote import RemoteStore
+    from dml.search.remote.searching import RemoteStore
     from dml.search.reranking import Reranking
     from dml.search.searcher import Searcher
     from dml.search.store import EXACT
@@ -185,7 +185,7 @@ def _as_json(names: list[tuple[str, int, int]], found: "Found", failures: list[t
 
 def _write_page(output: Path, names: list[tuple[str, int, int]], listings: "list[Listing]", found: "Found") -> None:
     from dml import runs
-    from dml.cli.thumbnails import Thumbnails
+    from dml.cli.shared.thumbnails import Thumbnails
     from dml.reports.search_page import Answer, Picture, search_page
 
     pictures, several = Thumbnails(), len(found.store.about.roots) > 1

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dml import cli, runs
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.options import Parser, add_trust
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.options import Parser, add_trust
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +25,7 @@ def _run_stages(options: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
     name = options.name or file.stem
     runs.check_name(name, "--name")
 
-    from dml.cli.table import score_table  # the rest loads torch, which --help must not
+    from dml.cli.shared.table import score_table  # the rest loads torch, which --help must not
     from dml.experiments.jobs import run_here
     from dml.experiments.stages import Stages, read_stages
 

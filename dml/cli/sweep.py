@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dml import cli, runs
-from dml.cli.numbers import whole, wholes
-from dml.cli.options import KEYS, Parser, add_config, add_trust, as_keys, with_default
+from dml.cli.shared.numbers import whole, wholes
+from dml.cli.shared.options import KEYS, Parser, add_config, add_trust, as_keys, with_default
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not

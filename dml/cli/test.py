@@ -1,8 +1,8 @@
 """`dml test`: score a run, or a recipe that needs no training, on its test images."""
 
-from dml.cli.folds import holds_folds, score_folds
-from dml.cli.options import Parser
-from dml.cli.scoring import score, score_parser
+from dml.cli.shared.folds import holds_folds, score_folds
+from dml.cli.shared.options import Parser
+from dml.cli.shared.scoring import score, score_parser
 
 
 def main(arguments: list[str]) -> int:

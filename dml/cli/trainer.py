@@ -25,15 +25,15 @@ from dml.callbacks import (
     TrainingWatch,
     run_checkpoints,
 )
-from dml.cli.finders import check_finders, drop_finders
-from dml.cli.guards import check_checkpoint, check_recipe, construction, disk_errors, quiet, user_errors
-from dml.cli.messages import one_line
-from dml.cli.monitors import check_monitors
-from dml.cli.processes import lost_processes
-from dml.cli.scoring import record_scores
-from dml.cli.settings import check_settings
-from dml.cli.sizes import fill_sizes
-from dml.cli.trial import trial_callbacks
+from dml.cli.recipe.messages import one_line
+from dml.cli.recipe.monitors import check_monitors
+from dml.cli.recipe.settings import check_settings
+from dml.cli.recipe.sizes import fill_sizes
+from dml.cli.running.finders import check_finders, drop_finders
+from dml.cli.running.guards import check_checkpoint, check_recipe, construction, disk_errors, quiet, user_errors
+from dml.cli.running.processes import lost_processes
+from dml.cli.running.trial import trial_callbacks
+from dml.cli.shared.scoring import record_scores
 from dml.data import ImageData, LabelledData
 from dml.embeddings import EmbeddingSet
 from dml.errors import LostTrainingError, UserError

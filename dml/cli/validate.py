@@ -1,7 +1,7 @@
 """`dml validate`: score a run, or a recipe that needs no training, on its validation images."""
 
-from dml.cli.options import Parser
-from dml.cli.scoring import score, score_parser
+from dml.cli.shared.options import Parser
+from dml.cli.shared.scoring import score, score_parser
 
 
 def main(arguments: list[str]) -> int:

@@ -1,8 +1,8 @@
 """Which of my images are most like this one: stores of embedded images and the search in them; needs no torch."""
 
 from dml.search.found import Found, Match
-from dml.search.remote import RemoteStore
-from dml.search.remote_update import remove_remote, update_remote
+from dml.search.remote.searching import RemoteStore
+from dml.search.remote.update import remove_remote, update_remote
 from dml.search.reranking import Reranking
 from dml.search.searcher import Searcher
 from dml.search.store import About, Store

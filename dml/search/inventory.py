@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dml.search.names import Key
-from dml.search.remote_client import Client, State
+from dml.search.remote.client import Client, State
 from dml.search.store import About, Row, Store
 
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from dml.embeddings import as_array, unit_rows
 from dml.errors import UserError
-from dml.search.address import is_address
 from dml.search.artefact import INDEX, is_artefact
 from dml.search.expansion import augment_rows, expand_queries
 from dml.search.found import Found
 from dml.search.local import LocalRows
-from dml.search.remote import RemoteStore
+from dml.search.remote.address import is_address
+from dml.search.remote.searching import RemoteStore
 from dml.search.reranking import Reranking, rerank
 from dml.search.store import Store
 

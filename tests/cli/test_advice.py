@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.models import get_model
 
 from dml import runs
-from dml.cli.advice import advice
+from dml.cli.shared.advice import advice
 
 
 class Data:

@@ -8,7 +8,7 @@ import pytest
 
 from dml import runs
 from dml.cli import VERBS, module_of
-from dml.cli.json_output import json_alone, json_text
+from dml.cli.shared.json_output import json_alone, json_text
 
 CPU = ("--trainer.accelerator=cpu",)
 WITHOUT = {  # print no table

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 import pytest
 
 from dml.cli import main
-from dml.cli.nested import nest_classes
-from dml.cli.options import as_keys, with_default
+from dml.cli.recipe.nested import nest_classes
+from dml.cli.shared.options import as_keys, with_default
 from dml.cli.trainer import TrainerCLI
 from dml.errors import UserError
 

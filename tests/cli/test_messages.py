@@ -2,7 +2,7 @@
 
 import pytest
 
-from dml.cli.messages import one_line, with_key
+from dml.cli.recipe.messages import one_line, with_key
 from dml.runs.trust import NAMED
 
 _NESTED = """Parser key "model":

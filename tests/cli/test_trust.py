@@ -9,7 +9,7 @@ import yaml
 
 from dml import runs
 from dml.cli import main
-from dml.cli.trust import take_trust
+from dml.cli.recipe.trust import take_trust
 from dml.encoders import pretrained_encoder
 from dml.errors import UserError
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonargparse import ArgumentError, ArgumentParser
 
-from dml.cli.messages import one_line
+from dml.cli.recipe.messages import one_line
 from dml.data import ClassDisjointSplit, ImageData, StratifiedSplit
 from dml.data.splits.assign import draw_labelled
 from dml.errors import UserError

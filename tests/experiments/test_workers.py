@@ -15,7 +15,7 @@ import optuna
 import pytest
 
 from dml import runs
-from dml.cli.trial import trial_callbacks
+from dml.cli.running.trial import trial_callbacks
 from dml.errors import UserError
 from dml.experiments.sweep.objective import Objective
 from dml.experiments.sweep.pruning import PrunedError, Pruning

@@ -12,13 +12,13 @@ from dml.search import (
     RemoteStore,
     Searcher,
     Store,
-    remote_update,
     remove_images,
     remove_remote,
     update_remote,
     update_store,
 )
 from dml.search.inventory import StoredMaker
+from dml.search.remote import update
 from dml.search.store import Row, write_store
 
 
@@ -180,14 +180,14 @@ def test_an_approximate_index_of_its_own_is_asked_for(tmp_path, address):
 def test_another_writer_meanwhile_is_noticed(tmp_path, address, monkeypatch):
     first, second = _write(tmp_path / "x.npz", count=120), _write(tmp_path / "y.npz", count=130)
     _copy(first, address)
-    plan, done = remote_update._plan, []
+    plan, done = update._plan, []
 
     def meanwhile(client, *rest):
         if not done:
             done.append(remove_remote(address, ["*/7.png"]))
         return plan(client, *rest)
 
-    monkeypatch.setattr(remote_update, "_plan", meanwhile)
+    monkeypatch.setattr(update, "_plan", meanwhile)
     with pytest.raises(UserError, match="another process has changed"):
         _copy(second, address)
     assert len(RemoteStore(address)) == 119

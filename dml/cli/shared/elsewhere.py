@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dml.cli.embedding import list_all, open_embedder, tell_failures, told_change
-from dml.cli.threshold import kept_calibration, told_threshold
+from dml.cli.shared.embedding import list_all, open_embedder, tell_failures, told_change
+from dml.cli.shared.threshold import kept_calibration, told_threshold
 from dml.errors import UserError, printable, without_password
-from dml.search.address import is_address
+from dml.search.remote.address import is_address
 
 if TYPE_CHECKING:  # importing them loads NumPy, which --help must not
-    from dml.search.remote import RemoteStore
+    from dml.search.remote.searching import RemoteStore
 
 
 def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None, run: str | None) -> int:
@@ -29,12 +29,12 @@ def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None
         name = "output" if options.output else "measure" if options.measure else "json"
         raise UserError(f"--{name} is of files: leave it out with a store elsewhere")
     if path is None and not (options.add or options.remove or options.factory):
-        from dml.search.remote import RemoteStore
+        from dml.search.remote.searching import RemoteStore
 
         _describe(RemoteStore(address))
         return 0
     if options.remove:
-        from dml.search.remote_update import remove_remote
+        from dml.search.remote.update import remove_remote
 
         print(f"{without_password(address)}: {remove_remote(address, options.remove)} images removed")
     copies = path is not None and not (options.add or options.remove)
@@ -49,8 +49,8 @@ def _update(
     from dml.cli.index import run_of
     from dml.data.images.read import bar
     from dml.search.inventory import StoredMaker
-    from dml.search.remote import RemoteStore
-    from dml.search.remote_update import update_remote
+    from dml.search.remote.searching import RemoteStore
+    from dml.search.remote.update import update_remote
     from dml.search.store import Store
 
     given = [path] if copies and path is not None else [name for name in options.add if name.endswith(".npz")]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dml import runs
-from dml.cli.json_output import add_json, json_alone
-from dml.cli.options import Parser, as_keys, find_recipe, scored_parser
-from dml.cli.table import score_table
+from dml.cli.shared.json_output import add_json, json_alone
+from dml.cli.shared.options import Parser, as_keys, find_recipe, scored_parser
+from dml.cli.shared.table import score_table
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
     from dml.cli.trainer import TrainerCLI

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from dml.errors import UserError, printable, reason_of, without_password
-from dml.search.address import Address
-from dml.search.remote_client import Floats, Ints, Proposed, State, Writing, load_package, parse_state, told_state
+from dml.search.remote.address import Address
+from dml.search.remote.client import Floats, Ints, Proposed, State, Writing, load_package, parse_state, told_state
 from dml.search.store import EXACT, Row
 
 _SAID = "dml"  # the key of the metadata
@@ -32,7 +32,7 @@ _LONG = 600  # seconds for an answer of one that is up
 
 @final
 class Qdrant:
-    """A collection of Qdrant; `dml.search.remote_client.Client` says what its methods do.
+    """A collection of Qdrant; `dml.search.remote.client.Client` says what its methods do.
 
     Args:
         address: Where; the password of it or QDRANT_API_KEY is the API key, which wants `tls=true`.

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from dml import runs
-from dml.cli.nested import nest_classes
-from dml.cli.replaced import without_replaced
+from dml.cli.recipe.nested import nest_classes
+from dml.cli.recipe.replaced import without_replaced
 from dml.errors import UserError
 
-DEFAULT = Path(__file__).with_name("default.yaml")
+DEFAULT = Path(__file__).parents[1] / "default.yaml"
 
 KEYS = """keys of the recipe, each given as --KEY VALUE or in a YAML file:
   --seed_everything N             seed of the split, the weights, the batches and the transform
@@ -123,7 +123,7 @@ def tell_choices(key: str) -> None:
         >>> tell_choices("--trainer.logger")
     """
     from dml.cli.choices import told
-    from dml.cli.suggestions import kind_of
+    from dml.cli.recipe.suggestions import kind_of
 
     if kind := kind_of(key):
         print(told(kind))

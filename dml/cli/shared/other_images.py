@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dml import runs
-from dml.cli.options import as_keys, find_recipe
+from dml.cli.shared.options import as_keys, find_recipe
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -42,7 +42,7 @@ def score_images(
     import torch
 
     from dml.callbacks.baselines import embed
-    from dml.cli.guards import user_errors
+    from dml.cli.running.guards import user_errors
     from dml.cli.trainer import TrainerCLI
     from dml.data import ImageData
     from dml.encoders import pretrained_encoder

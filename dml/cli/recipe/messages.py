@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from dml import runs
-from dml.cli.suggestions import kind_of, meant_by_word, nearest_argument, nearest_class, nearest_key
+from dml.cli.recipe.suggestions import kind_of, meant_by_word, nearest_argument, nearest_class, nearest_key
 
 _NOISE = (
     *("Does not validate", "- Does not validate", "Subtypes:", "Errors:", "Given value type:", "Subclass types expect"),

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dml import cli, runs
-from dml.cli.json_output import json_alone
-from dml.cli.options import as_keys
+from dml.cli.shared.json_output import json_alone
+from dml.cli.shared.options import as_keys
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing them loads torch, which --help must not
@@ -82,7 +82,7 @@ def score_folds(folder: Path, options: argparse.Namespace, keys: list[str]) -> i
 
 def _score_folds(folder: Path) -> dict[str, Any]:
     """Score, print the table and return what it holds."""
-    from dml.cli.scoring import record_evaluation
+    from dml.cli.shared.scoring import record_evaluation
     from dml.evaluation import Evaluation, concatenate, score_queries
     from dml.experiments.folds import Folds, fold_means
 
@@ -139,7 +139,7 @@ def mean_table(means: "Mapping[str, FoldMean]", concatenated: Mapping[str, float
 
 def _test_fold(folds: "Folds", run: Path) -> "KNNEvaluation":
     """Score one fold's test part, record it in its run, and return what scored it."""
-    from dml.cli.scoring import record_scores, record_test_reading
+    from dml.cli.shared.scoring import record_scores, record_test_reading
     from dml.cli.trainer import TrainerCLI
 
     checkpoint = runs.find_checkpoint(run, "best")

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from dml.errors import UserError, printable, reason_of, without_password
-from dml.search.address import Address
-from dml.search.remote_client import Floats, Ints, Proposed, Writing, load_package, told_state
+from dml.search.remote.address import Address
+from dml.search.remote.client import Floats, Ints, Proposed, Writing, load_package, told_state
 from dml.search.store import EXACT, Row
 
 _STORES = "dml_stores"
@@ -23,7 +23,7 @@ _TYPES = ["int8", "text", "text", "text", "text", "int4", "int4", "int8", "vecto
 
 @final
 class PgVector:
-    """A table of PostgreSQL; `dml.search.remote_client.Client` says what its methods do.
+    """A table of PostgreSQL; `dml.search.remote.client.Client` says what its methods do.
 
     Args:
         address: Where; `table` of its query is the table, passwords may come from PGPASSWORD or ~/.pgpass too.

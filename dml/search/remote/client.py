@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dml.errors import UserError
-from dml.search.address import Address, parse_address
+from dml.search.remote.address import Address, parse_address
 from dml.search.store import About, Row, read_about
 
 Floats = NDArray[np.float32]
@@ -112,10 +112,10 @@ def open_client(url: str) -> Client:
     """
     address: Address = parse_address(url)
     if address.kind == "qdrant":
-        from dml.search.qdrant import Qdrant
+        from dml.search.remote.qdrant import Qdrant
 
         return Qdrant(address)
-    from dml.search.pgvector import PgVector
+    from dml.search.remote.pgvector import PgVector
 
     return PgVector(address)
 

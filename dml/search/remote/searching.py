@@ -9,7 +9,7 @@ from dml.embeddings import unit_rows
 from dml.errors import UserError
 from dml.neighbors.distances import get_metric
 from dml.search.names import misnamed
-from dml.search.remote_client import Floats, Ints, Proposed, open_client, read_state
+from dml.search.remote.client import Floats, Ints, Proposed, open_client, read_state
 from dml.search.store import EXACT, Row
 from dml.search.structure import num_candidates
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dml.cli.options import Parser, as_keys, find_recipe, trainer_parser
+from dml.cli.shared.options import Parser, as_keys, find_recipe, trainer_parser
 from dml.errors import UserError
 
 if TYPE_CHECKING:  # importing it loads torch, which --help must not

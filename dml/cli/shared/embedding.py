@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dml.cli.options import Parser
+from dml.cli.shared.options import Parser
 from dml.errors import UserError, printable
 
 if TYPE_CHECKING:  # importing them loads torch or NumPy, which --help must not
@@ -39,7 +39,7 @@ def add_listing_options(parser: Parser) -> None:
 
 def open_embedder(run: str, options: argparse.Namespace) -> "RunEmbedder":
     """Return the encoder of a run."""
-    from dml.cli.guards import quiet
+    from dml.cli.running.guards import quiet
     from dml.search.embedder import RunEmbedder
 
     quiet()

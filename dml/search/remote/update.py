@@ -15,7 +15,7 @@ from dml.errors import UserError, printable
 from dml.search.inventory import Inventory, as_images
 from dml.search.journal import Embedder, Images, Journal, Maker, Progress, held_store, no_progress
 from dml.search.names import chosen
-from dml.search.remote_client import Client, State, Writing, open_client, read_state
+from dml.search.remote.client import Client, State, Writing, open_client, read_state
 from dml.search.store import EXACT, About, Row, Store
 from dml.search.update import Change, check_belongs, merge, with_ids
 

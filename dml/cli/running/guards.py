@@ -16,7 +16,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from dml import runs
-from dml.cli.messages import one_line, with_key
+from dml.cli.recipe.messages import one_line, with_key
 from dml.errors import UserError
 
 _NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO}
