@@ -119,8 +119,10 @@ def train_pixels(options: argparse.Namespace) -> None:
 
 
 def train_encoders(options: argparse.Namespace) -> None:
-    """B2 by both recipes; a run that was interrupted goes on."""
+    """B2 by both recipes, or those of `--rows`; a run that was interrupted goes on."""
     for row, config in ENCODERS.items():
+        if options.rows and row not in options.rows:
+            continue
         tell(row, [fit(config, row, 0, options)["val"]["knn_accuracy"]], "a picture")
 
 
@@ -180,6 +182,7 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--root", help="CIFAR-10's training images: a folder of class folders, or a zip of it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=list(ENCODERS), help="which encoders to train; both unless given")
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/cifar10"))
     chosen = parser.parse_args()
     if chosen.root is None and chosen.part != "speed":

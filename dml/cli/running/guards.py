@@ -199,6 +199,7 @@ def quiet() -> None:
         ".*Be aware that when using `ckpt_path`.*",
         ".*sync_dist=True.*",  # every process computes the same scores
         ".*WeightAveraging callback, but loading a checkpoint.*",  # its weights are the averaged ones
+        r".*Found \d+ module\(s\) in eval mode.*",  # a frozen encoder is meant
     ):
         warnings.filterwarnings("ignore", hint)
     warnings.filterwarnings("ignore", module="PIL")  # a damaged image is told in our own line
