@@ -2,7 +2,7 @@
 
     python benchmarks/transfer.py pixels --root CIFAR10_FOLDER_OR_ZIP     B1: as stated, better, and what keys change
     python benchmarks/transfer.py encoders --root ...                     B2: as stated, and better (a GPU, or hours)
-    python benchmarks/transfer.py heads --root ...                        B3 and B4 on both, frozen; and fine-tuned
+    python benchmarks/transfer.py heads --root ...                        B3 and B4 on each, frozen; and fine-tuned
     python benchmarks/transfer.py speed                                   the embedding cache, as a ratio
 
 Each row is trained by `dml fit` with its recipe in configs/cifar10; a run that is there is not trained again. One
@@ -38,7 +38,7 @@ from dml.reports.events import read_curves
 CONFIGS = Path(__file__).parent.parent / "configs" / "cifar10"
 RESULTS = Path(__file__).parent / "results"
 LOST = 4  # the exit code of a fit whose embedding collapsed
-ENCODERS = {"B2_stated": "triplet_alexnet_squared", "B2": "triplet_alexnet"}
+ENCODERS = {"B2_stated": "triplet_alexnet_squared", "B2": "triplet_alexnet", "B2_conv": "triplet_conv"}
 HEADS = {"B3": "linear_head", "B4": "mlp_head", "B_tuned": "fine_tuned"}
 # what each setting of B1 changes, the others as stated
 CHANGES = {
@@ -119,7 +119,7 @@ def train_pixels(options: argparse.Namespace) -> None:
 
 
 def train_encoders(options: argparse.Namespace) -> None:
-    """B2 by both recipes, or those of `--rows`; a run that was interrupted goes on."""
+    """B2 by every recipe, or those of `--rows`; a run that was interrupted goes on."""
     for row, config in ENCODERS.items():
         if options.rows and row not in options.rows:
             continue
@@ -128,13 +128,15 @@ def train_encoders(options: argparse.Namespace) -> None:
 
 def train_heads(options: argparse.Namespace) -> None:
     """B3, B4 and a fine-tuned encoder, on each of the encoders that are there."""
-    for encoder in ENCODERS:
+    for encoder in options.rows or ENCODERS:
         run = options.runs_dir / f"{encoder}-0"
         if not (run / runs.SCORES).exists():
             print(f"{run} is not there: no heads on it")
             continue
         for row, config in HEADS.items():
-            name = row if encoder == "B2" else f"{row}_stated"
+            if row == "B_tuned" and encoder != "B2":
+                continue
+            name = row + encoder.removeprefix("B2")
             keys = (f"--model.encoder.run={run}", "--model.encoder.checkpoint=last", "--data.split.seed=0")
             accuracies = [fit(config, name, seed, options, *keys)["val"]["accuracy"] for seed in options.seeds]
             tell(name, accuracies, {"B3": ".247", "B4": ".844"}.get(row, ""))
@@ -182,7 +184,7 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--root", help="CIFAR-10's training images: a folder of class folders, or a zip of it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", choices=list(ENCODERS), help="which encoders to train; both unless given")
+    parser.add_argument("--rows", nargs="+", choices=list(ENCODERS), help="which encoders; all unless given")
     parser.add_argument("--runs_dir", type=Path, default=Path("runs/cifar10"))
     chosen = parser.parse_args()
     if chosen.root is None and chosen.part != "speed":
