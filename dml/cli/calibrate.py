@@ -1,4 +1,4 @@
-"""`dml calibrate`: the distance that means "same class", and the promise that goes with it; `RUN/calibration.json`."""
+"""`dml calibrate`: the distance that means "same class", and what it promises; writes `RUN/calibration.json`."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,7 @@ CALIBRATION = "calibration.json"
 EXAMPLES = """two rates can be promised:
   --fmr R     false-match rate: of all pairs of images of different classes, the share within the distance (0.001)
   --fpir R    false-positive identification rate: of queries of classes that the index lacks, the share that gets a
-              match all the same; it grows with the index and holds for one as large as these references
+              match anyway; it grows with the index and holds for one as large as these references
 
 examples:
   dml calibrate first --fmr 1e-3 --confidence .95
@@ -78,7 +78,7 @@ def _calibrate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] |
 
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
-    parser = run_parser("calibrate", "Find the largest distance that keeps a promise how often it is wrong.")
+    parser = run_parser("calibrate", "Find the largest distance that keeps a promise about how often it is wrong.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     rates = parser.add_mutually_exclusive_group()
     rates.add_argument(

@@ -69,7 +69,7 @@ def _record(row: "Comparison") -> Mapping[str, Any]:
 
 
 def _told_flips(row: "Comparison", level: float) -> str:
-    """Return what all sign flips say of the primary score, and what holds where they and the interval disagree."""
+    """Return what all sign flips say about the primary score, and which counts where they and the interval disagree."""
     if row.flips is None:
         return ""
     p_value, least, count = row.flips

@@ -73,7 +73,7 @@ def build_parser() -> Parser:
 
 
 def table(full: dict[str, float], found: "Sequence[Compressed]", size: int) -> str:
-    """Return the rows as text, and which is the smallest with both scores within half a point of the full ones.
+    """Return the rows as text, and the smallest one with both scores within half a point of the full embedding's.
 
     Args:
         full: The scores of the full embedding.
@@ -115,7 +115,7 @@ def _plain(each: "Compressed", size: int) -> dict[str, Any]:
 
 
 def _training_embeddings(cli: "TrainerCLI", references: "EmbeddingSet") -> "EmbeddingSet":
-    """Return the embeddings of the training images: the references, where these are they."""
+    """Return the embeddings of the training images, which may be the references themselves."""
     import numpy as np
 
     from dml.callbacks.baselines import embed

@@ -1,4 +1,4 @@
-"""`dml probe`: what a run's encoder is worth: k-NN, heads and fine-tuning at few and at many labels."""
+"""`dml probe`: what a run's encoder is worth: k-NN, heads and fine-tuning with few and with many labels."""
 
 import argparse
 from pathlib import Path
@@ -16,13 +16,13 @@ if TYPE_CHECKING:  # importing it loads torch, which --help must not
 METHODS = ("knn", "linear", "mlp", "finetune")
 EPILOG = """rows of the table:
   knn, linear, mlp      on the run's frozen encoder, and on a random one of the same recipe
-  fine-tuned            the run's encoder moves too, at a tenth of the head's rate
-  from scratch          the same network and head, nothing learnt before
+  fine-tuned            the run's encoder is trained too, at a tenth of the head's rate
+  from scratch          the same network and head, with nothing learnt before
 
 Other words are keys of the recipe, for every cell: --data.root photos, --trainer.accelerator cpu.
-Images, split and normalisation are the run's own; validation images are scored: those that chose the run's best
-weights. A run trained with labels has seen them all: few labels are few for the heads alone. The same command again
-goes on where it was stopped; other settings are other cells. Written: RUN/probe/probe.json, probe.csv,
+Images, split and normalisation are the run's own; the scores are of its validation images, which also chose its best
+weights. A run trained with labels has seen them all: few labels are few only for the heads. The same command again
+continues where it stopped; other settings make other cells. Written: RUN/probe/probe.json, probe.csv,
 RUN/pictures/probe.png.
 
 examples:
@@ -31,7 +31,7 @@ examples:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is missing, print one table, write the records and one picture; return 0."""
+    """Run what is missing, print a table, write the records and a picture; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
     with json_alone(options.json) as print_json:
         found = _probe(options, keys)
@@ -64,7 +64,7 @@ def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml probe",
-        description="Tell what a run's encoder is worth with few and with many labels.",
+        description="Measure what a run's encoder is worth with few and with many labels.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

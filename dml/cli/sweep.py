@@ -39,15 +39,15 @@ examples:
             --storage journal:/shared/sweeps --runs_dir /shared/runs      the same line on every machine: one sweep
 
 With --storage any number of workers on any machines share a sweep: each trial is run by one of them, recorded once, and
-taken over where its worker dies. The workers see the same runs_dir. --prune asha ends trials that are behind.
-The same command with the same --name goes on where it was stopped, and may add values, seeds or trials.
-Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mistake to mend, 130 interrupted.
+taken over if its worker dies. The workers see the same runs_dir. --prune asha ends trials that fall behind.
+The same command with the same --name continues where it stopped, and may add values, seeds or trials.
+Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mistake to fix, 130 interrupted.
 
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is left of a sweep and write its results; return 0, 1 where a trial failed, or 130 after Ctrl-C."""
+    """Run what is left of a sweep and write its results; return 0, 1 if a trial failed, or 130 after Ctrl-C."""
     options, keys = build_parser().parse_known_args(arguments)
     folder = _folder(options)
     words = as_keys(with_default(options.config, keys), keys)
@@ -59,11 +59,11 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         raise UserError(f"--over: {error}") from error
     if options.search == "grid" and options.trials is not None:
-        raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
+        raise UserError("--trials is for --search random or bayes; a grid tries all")
     if options.prune is None and (options.prune_from, options.prune_factor) != (None, None):
         raise UserError("--prune_from and --prune_factor say how --prune asha prunes: give that too")
     if options.storage is not None and options.name is None:
-        raise UserError("--storage is shared by workers that give one --name: give it")
+        raise UserError("workers that share a --storage must give the same --name: give it")
 
     from dml.experiments.sweep.objective import check_space, complete_recipe, default_objective
     from dml.experiments.sweep.settings import SweepSettings
@@ -103,7 +103,7 @@ def _run(sweep: "Sweep", settings: "SweepSettings", start: "Start", slots: int) 
 
 
 def _finish(sweep: "Sweep", objective: "Objective", code: int) -> int:
-    """Write the results, say where they lie, and return the exit code."""
+    """Write the results, say where they are, and return the exit code."""
     from dml.experiments.sweep.results import write_results
 
     best = write_results(sweep, objective)
@@ -149,7 +149,7 @@ def build_parser() -> Parser:
         "--parallel", type=whole(least=1), metavar="N", help="trials at once (the number of GPUs, or 1)"
     )
     parser.add_argument("--storage", metavar="ADDRESS", help="journal:DIR or a database's URL, shared by many workers")
-    parser.add_argument("--prune", choices=("asha",), help="end trials early that are behind the others (none)")
+    parser.add_argument("--prune", choices=("asha",), help="end trials early if they fall behind the others (none)")
     parser.add_argument("--prune_from", type=whole(least=1), metavar="N", help="epochs that every trial has (1)")
     parser.add_argument(
         "--prune_factor", type=whole(least=2), metavar="N", help="one of N goes on, at N times the epochs each (3)"
@@ -192,7 +192,7 @@ def _sweep(folder: Path, recipe: "Recipe", keys: list[str], storage: str | None)
 def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
     """Return what starts a trial, and how many run at once.
 
-    One at a time on one device runs in this process; on several, Lightning would start this command once more.
+    One at a time on one device runs in this process; on several devices, Lightning would start this command again.
     """
     import torch
 

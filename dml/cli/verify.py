@@ -1,4 +1,4 @@
-"""`dml verify`: computes anew what an exported folder promises; exit code 0 where all of it holds, else 1."""
+"""`dml verify`: checks what an exported folder promises; exit code 0 if all of it holds, else 1."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ FAILED = 1  # the exit code
 
 
 def main(arguments: list[str]) -> int:
-    """Verify and tell each check in a line; return 0, or 1 where one fails."""
+    """Verify and print a line for each check; return 0, or 1 if one fails."""
     options = build_parser().parse_args(arguments)
 
     from dml.export.verify import verify_artefact
@@ -42,7 +42,7 @@ def build_parser() -> Parser:
     """
     parser = Parser(
         prog="dml verify",
-        description="Compute anew what a folder of `dml export` promises; needs no torch.",
+        description="Check what a folder of `dml export` promises; needs no torch.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

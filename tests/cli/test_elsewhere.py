@@ -43,7 +43,7 @@ def test_it_answers_as_the_file_does(place, address):
         (("index", "second", "--add", "digits", "--to", address), "do not belong together"),
         (("index", address, "--remove", "nothing"), "meets no image"),
         (("index", address, "--output", "x.npz"), "--output is of files"),
-        (("index", address, "--to", address), "--to goes with a run"),
+        (("index", address, "--to", address), "--to needs a run"),
         (("index", "first", address), "unrecognized arguments"),
         (("index", "first", "--to", "somewhere"), "is no address of a store"),
         (("index", "second", "--to", address), "no file runs/second/index.npz"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # importing them loads torch, which --help must not
 def score_images(
     options: argparse.Namespace, keys: list[str]
 ) -> "tuple[EmbeddingSet, EmbeddingSet, Evaluation, list[str], tuple[str, str, str]]":
-    """Embed `--queries`, and `--references` where they are apart, by a run's encoder, and score them.
+    """Embed `--queries`, and separate `--references` if there are any, with a run's encoder, and score them.
 
     Classes are matched by name. An image of the run's own folder that is a query is not among its references.
 
@@ -66,7 +66,7 @@ def score_images(
 
 
 def _data_of(options: argparse.Namespace, own: "ImageData", run: Path) -> "ImageData":
-    """Return queries and references as data of their own, read and scaled as the run's."""
+    """Return queries and references as separate data, read and scaled like the run's."""
     from dml.data import ImageData, OfficialSplit
     from dml.data.sources.queries_and_references import QueriesAndReferences, open_images
 
