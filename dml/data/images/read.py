@@ -1,4 +1,4 @@
-"""Decodes whole sources side by side, naming or skipping what cannot be read."""
+"""Decodes whole sources in parallel, naming or skipping what cannot be read."""
 
 import re
 import sys
@@ -83,7 +83,7 @@ def decode_all(
         catalog: what the source holds.
         size: (height, width).
         channels: 1 or 3.
-        workers: threads that decode side by side; the result does not depend on it.
+        workers: threads that decode in parallel; the result does not depend on it.
         skip: leave unreadable images black and list them, instead of raising at the first.
 
     Returns:

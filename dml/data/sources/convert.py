@@ -1,4 +1,4 @@
-"""Writes image files into one table in Lance's format, going on where an earlier attempt was stopped."""
+"""Writes image files into one table in Lance's format, resuming where an earlier attempt was stopped."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +139,7 @@ def _begun(lance: Any, place: str, to: str, schema: Any) -> Any:
 
 
 class _Rows:
-    """Reads files and makes rows of them, from a position on; keeps what went wrong."""
+    """Reads files and makes rows of them, from a given position; records what went wrong."""
 
     def __init__(self, found: FoundFiles, start: int, on_error: Literal["raise", "skip"], schema: Any) -> None:
         self._found = found

@@ -127,7 +127,7 @@ class Folder(Tree):
         return FileReader(self.root, names)
 
     def fingerprint(self, names: Sequence[str]) -> str:
-        """Hash the bytes of all files; those whose size and time are as they were are not read again."""
+        """Hash the bytes of all files; those with unchanged size and time are not read again."""
         return fold(names, hash_files(self.root, names, self.read))
 
 

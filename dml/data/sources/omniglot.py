@@ -1,4 +1,4 @@
-"""Omniglot in its original layouts: alphabets of characters, and the official one-shot runs. Draws no split itself."""
+"""Omniglot in its original layouts: alphabets of characters, and the official one-shot runs."""
 
 from pathlib import PurePosixPath
 

@@ -1,4 +1,4 @@
-"""The benchmarks of deep metric learning, read from their original layouts, split as the literature has them.
+"""The benchmarks of deep metric learning, read from their original layouts, split as in the literature.
 
 The test part holds classes that training has not seen.
 """

@@ -1,4 +1,4 @@
-"""torchvision's datasets by name, downloaded where they offer it."""
+"""torchvision's datasets by name, downloaded if they offer it."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -99,7 +99,7 @@ def check(dataset: Any, what: str) -> None:
 
 
 def load(name: Name, root: str, part: Part, download: bool) -> Any:
-    """Build one part of a dataset as torchvision has it."""
+    """Build one part of a dataset, as torchvision provides it."""
     kind = getattr(sets, name)
     if name == "Omniglot":
         return kind(root, background=part == "train", download=download)

@@ -1,4 +1,4 @@
-"""Which references a query is compared with, where samples belong to groups: a camera, a sequence, a run."""
+"""Which references a query is compared with, if samples belong to groups: a camera, a sequence, a run."""
 
 from typing import Literal, NamedTuple, get_args
 
