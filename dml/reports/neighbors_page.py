@@ -51,7 +51,7 @@ def confusion_section(shares: NDArray[np.floating], class_names: Sequence[str], 
 
 
 def suspects_section(suspects: Sequence[Suspect], k: int) -> list[str]:
-    """Return images whose neighbours agree on another class, with thumbnails where there are some.
+    """Return images whose neighbours agree on another class, with thumbnails if there are any.
 
     Args:
         suspects: The surest first.
@@ -100,7 +100,7 @@ def hubness_section(counts: NDArray[np.integer], num_queries: int, k: int) -> li
 
 
 def _thumbnails(suspect: Suspect) -> tuple[str, str]:
-    """Return the thumbnails of a suspect and of its neighbours; empty where it has no pictures."""
+    """Return the thumbnails of a suspect and of its neighbours; empty if it has no pictures."""
     if suspect.pictures is None:
         return "", ""
     own, *others = map(_png, suspect.pictures)

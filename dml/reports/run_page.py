@@ -1,4 +1,4 @@
-"""The sections of a run's page, each from what the run's files say; where one is missing, the command that makes it."""
+"""The sections of a run's page, each from the run's files; if one is missing, the command that makes it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _LISTED = 100  # classes
 
 
 def subtitle(run: Run) -> str:
-    """Return what was trained on, in one line; empty where no protocol says it."""
+    """Return what was trained on, in one line; empty if no protocol says it."""
     data = run.protocol.get("data", {})
     images = data.get("trained_on", {}).get("images")
     return f"{data.get('source', 'unknown data')}, {images} training images" if images else ""
@@ -99,7 +99,7 @@ def pictures_section(run: Run) -> list[str]:
 
 
 def cost_section(run: Run) -> list[str]:
-    """Return time and memory that training took."""
+    """Return the time and memory that training took."""
     cost = run.protocol.get("cost")
     if not cost:
         return [
@@ -127,7 +127,7 @@ def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person reads them.
+    """Return seconds in a readable form.
 
     Example:
         >>> duration(9.25), duration(75.5)

@@ -16,7 +16,7 @@ _WIDE = 8  # runs that stand side by side as columns
 
 
 class RankedRun(NamedTuple):
-    """A run of the page, the best first: what the pages' sections need of it."""
+    """A run on the page, in order of rank: what the sections need to know about it."""
 
     name: str
     data: str
@@ -75,7 +75,7 @@ def curves_section(found: Sequence[RankedRun], names: Sequence[str]) -> list[str
     """Return the curves of all runs over the optimiser steps, one picture for each number.
 
     Args:
-        found: The best first; of more than 12 these are drawn.
+        found: The best first; only the first 12 are drawn.
         names: What is drawn, of the numbers that runs logged: `train/loss`.
 
     Example:

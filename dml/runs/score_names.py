@@ -1,4 +1,4 @@
-"""What every score that a run can have means, in one line each."""
+"""Explains every score that a run can have, in one line each."""
 
 import re
 
@@ -38,7 +38,7 @@ _RATED = re.compile(r"fnmr_at_fmr_(.+)$")
 
 
 def describe_score(name: str) -> str:
-    """Return what a score means in one line, "" where it is not known.
+    """Return what a score means in one line, "" if it is not known.
 
     Args:
         name: With or without its part: `val/recall_at_5`, `map_at_r`.

@@ -28,7 +28,7 @@ def embed_files(
     """Return the embeddings (n,D) of image files, in the order given.
 
     Args:
-        images: Paths; one that stands twice is embedded once.
+        images: Paths; one given twice is embedded once.
         embed: Embeds images of a listing, batch by batch.
 
     Raises:
@@ -59,7 +59,7 @@ def embed_held(
         batch_size: Images at a time.
 
     Raises:
-        UserError: One is no image; names its position.
+        UserError: One is not an image; names its position.
     """
     found = []
     for first in range(0, len(images), batch_size):

@@ -41,7 +41,7 @@ def test_it_answers_as_the_file_does(place, address):
         (("search", address, query, "--augment", "2"), "cannot be augmented"),
         (("search", address, query, "--run", "second"), "do not belong together"),
         (("index", "second", "--add", "digits", "--to", address), "do not belong together"),
-        (("index", address, "--remove", "nothing"), "meets no image"),
+        (("index", address, "--remove", "nothing"), "matches no image"),
         (("index", address, "--output", "x.npz"), "--output is of files"),
         (("index", address, "--to", address), "--to needs a run"),
         (("index", "first", address), "unrecognized arguments"),
