@@ -70,8 +70,8 @@ def _calibrate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] |
         runs.write_json(output, told)
     print("\n".join(_lines(found, here, unseen, metric)))
     if trained_on:
-        print("\nThe encoder was trained on these classes and keeps them apart better than new ones, for which this")
-        print("is no promise: data.split=dml.data.ClassDisjointSplit trains one that never saw its validation's.")
+        print("\nThe encoder was trained on these classes and separates them better than new ones, for which this")
+        print("promises nothing: with data.split=dml.data.ClassDisjointSplit it never sees its validation classes.")
     print(f"\nwritten to {output}" if output else "\nsettings differ from the run's own: not written without --output")
     return told | {"written_to": output}
 
@@ -94,7 +94,7 @@ def build_parser() -> Parser:
         "--new_classes",
         type=whole(least=1),
         metavar="N",
-        help="for so many new classes taken together (as many as here)",
+        help="for this many new classes taken together (as many as here)",
     )
     parser.add_argument("--output", metavar="FILE", help=f"where the record goes (RUN/{CALIBRATION})")
     add_json(parser)

@@ -73,14 +73,12 @@ def _told_flips(row: "Comparison", level: float) -> str:
     if row.flips is None:
         return ""
     p_value, least, count = row.flips
-    told = (
-        f"{count} classes are few: by all {2**count:,} flips of their signs p is {p_value:.4f}, at least {least:.4f}."
-    )
+    told = f"With only {count} classes: over all {2**count:,} sign flips p is {p_value:.4f}, at least {least:.4f}."
     if (p_value < 1 - level) == (row.change.p_value < 1 - level):
         return told
     if least >= 1 - level:
-        return f"{told} No difference of so few classes can fall below {1 - level:g} there: the interval alone decides."
-    return f"{told} The two disagree at {1 - level:g}: the larger p holds, no difference is shown."
+        return f"{told} With so few classes no p can fall below {1 - level:g}: the interval alone decides."
+    return f"{told} The two tests disagree at {1 - level:g}: the larger p holds, no difference is shown."
 
 
 def build_parser() -> Parser:

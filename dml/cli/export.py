@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     options, keys = build_parser().parse_known_args(arguments)
     if others := [key for key in keys if key.startswith("--") and not key.startswith("--data.")]:
         raise UserError(
-            f"export takes no {others[0].partition('=')[0]}: a run is exported as it was trained (--data.… alone)"
+            f"export takes no {others[0].partition('=')[0]}: a run is exported as it was trained (only --data.…)"
         )
     if options.config or options.ckpt_path not in ("best", "last"):
         raise UserError("a run is exported as it was trained: give no --config, and --ckpt_path best or last")

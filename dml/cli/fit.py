@@ -69,7 +69,7 @@ def _resume(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> t
         raise UserError(f"run {run} has ended and its last checkpoint was removed: train it again by another --name")
     stack.enter_context(runs.kept_if_checkpointed(run))
     if runs.is_first_process():
-        print(f"run {run} was stopped before its first checkpoint: it begins anew", flush=True)
+        print(f"run {run} was stopped before its first checkpoint: it starts over", flush=True)
         runs.clear_run(run)
     return run, None, configs
 

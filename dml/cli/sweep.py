@@ -152,7 +152,7 @@ def build_parser() -> Parser:
     parser.add_argument("--prune", choices=("asha",), help="end trials early if they fall behind the others (none)")
     parser.add_argument("--prune_from", type=whole(least=1), metavar="N", help="epochs that every trial has (1)")
     parser.add_argument(
-        "--prune_factor", type=whole(least=2), metavar="N", help="one of N goes on, at N times the epochs each (3)"
+        "--prune_factor", type=whole(least=2), metavar="N", help="one in N goes on, at N times the epochs each (3)"
     )
     parser.add_argument("--retry_failed", action="store_true", help="run failed trials again")
     parser.add_argument("--name", help="the sweep's folder in runs_dir (date and time)")

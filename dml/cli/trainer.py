@@ -219,7 +219,7 @@ class TrainerCLI(LightningCLI):
         parser.add_argument(
             "--checkpoint.monitor",
             type=str | None,
-            help="score the best checkpoint is chosen by; none: the last is taken",
+            help="score that chooses the best checkpoint; none: the last one is used",
         )
         parser.add_argument("--checkpoint.mode", type=Literal["min", "max"] | None, help="whether more of it is better")
         parser.add_argument(

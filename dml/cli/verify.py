@@ -7,7 +7,7 @@ from dml.cli.shared.json_output import add_json, json_text
 from dml.cli.shared.options import Parser
 
 EPILOG = """checked: the SHA-256 of every file; the cosine of each golden vector with what ONNX gives, above 0.9999;
-recall@1 of the images inside, and of all validation images where they are at hand, equal to torch's
+recall@1 of the images inside, and of all validation images if available, equal to torch's
 
 examples:
   dml verify first_artefact

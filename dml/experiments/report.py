@@ -72,7 +72,7 @@ def read_run(folder: Path) -> Run:
     protocol = _read_protocol(folder / runs.PROTOCOL)
     if protocol and (readings := runs.read_readings(folder)):
         told = ", ".join(f"{line.get('time', '?')} by {line.get('verb', '?')}" for line in readings[-3:])
-        protocol |= {"test_part_scored": f"{len(readings)} times, at last {told}"}
+        protocol |= {"test_part_scored": f"{len(readings)} times, last {told}"}
     scores = read_scores(folder)
     curves = read_curves_of(folder)
     try:

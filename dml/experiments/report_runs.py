@@ -98,7 +98,7 @@ def _lead(found: Sequence[RankedRun], names: Sequence[str]) -> str:
     name, best = names[0], found[0]
     told = f"{best.name} has the best {name}, {best.scores[name]:.3f}."
     if not comparable(found):
-        return f"{told} The runs learnt from different data or splits, so their scores do not compare."
+        return f"{told} The runs learnt from different data or splits, so their scores are not comparable."
     if len(found) == 1 or name not in found[1].scores:
         return told
     rival = found[1]

@@ -151,7 +151,7 @@ def _first(weight: Tensor, dim: int, full: int, name: str, loss: nn.Module) -> T
     axes = [axis for axis, size in enumerate(weight.shape) if size == full]
     if len(axes) > 1:
         raise UserError(
-            f"{told}, which does not tell the embedding's axis: give a list of losses, one for each of dims"
+            f"{told}, which does not show the embedding's axis: give a list of losses, one for each of dims"
         )
     if weight.ndim > 1 and not axes:
         raise UserError(f"{told}, no axis as long as the last of dims, {full}: build it for embeddings of that size")

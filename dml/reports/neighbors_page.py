@@ -94,7 +94,7 @@ def hubness_section(counts: NDArray[np.integer], num_queries: int, k: int) -> li
     told = (
         f"The most frequent reference is among the {k} nearest of {counts.max()} of {num_queries} queries; "
         f"{np.count_nonzero(counts == 0)} of {len(counts)} references are never found; skewness {skewness(counts):.2f} "
-        "(0 is even; hubs, which are near to everything, draw it above 1)."
+        "(0 is even; hubs, which are near to everything, push it above 1)."
     )
     return [html.drawing(hubness_histogram(counts, k), "How often references are found"), html.paragraph(told)]
 

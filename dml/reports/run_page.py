@@ -73,9 +73,7 @@ def curves_section(run: Run) -> list[str]:
         pieces.append(html.drawing(training_curves(rates, "learning rate"), "Learning rate over training"))
     if len(run.curves.get("val/loss", ([], []))[0]) == 1:
         pieces.append(html.paragraph("Validation was run once: trainer.check_val_every_n_epoch sets how often."))
-    missing = (
-        "No curves lie in the run: TensorBoard (`--trainer.logger true`, the default) or a CSVLogger leaves them there."
-    )
+    missing = "The run has no curves: TensorBoard (`--trainer.logger true`, the default) or a CSVLogger writes them."
     return [html.side_by_side(pieces)] if pieces else [html.note(missing)]
 
 

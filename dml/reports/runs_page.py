@@ -59,9 +59,9 @@ def leaderboard_section(found: Sequence[RankedRun], names: Sequence[str]) -> lis
     ]
     pieces = [html.table(head, rows)]
     told = [f"{name}: {meaning}." for name in names if (meaning := describe_score(name))]
-    pieces.append(html.paragraph("Intervals of 95 % stand in brackets. " + " ".join(told)))
+    pieces.append(html.paragraph("95 % intervals are in brackets. " + " ".join(told)))
     if not comparable(found):
-        pieces.append(html.note("The runs learnt from other data or splits: scores of different ones do not compare."))
+        pieces.append(html.note("The runs learnt from different data or splits: their scores are not comparable."))
     pieces += [html.note(f"{run.name}: {run.problem}") for run in found if run.problem]
     shown = {run.name: {name: run.scores[name] for name in names if _is_share(name, run)} for run in found[:_DRAWN]}
     shown = {name: scores for name, scores in shown.items() if scores}
@@ -134,7 +134,7 @@ def swept_section(swept: SweptScores) -> list[str]:
         means = [_mean(samples[at]) for samples in swept.scores.values()]
         rows.append([*(str(values[at]) for values in swept.columns.values()), *means])
     table = html.table([*swept.columns, *swept.scores], rows)
-    return [*pictures, table, html.paragraph("Means over seeds, whose number stands in brackets.")]
+    return [*pictures, table, html.paragraph("Means over seeds, with the number of seeds in brackets.")]
 
 
 def comparable(found: Sequence[RankedRun]) -> bool:

@@ -52,7 +52,7 @@ def scores_section(run: Run) -> list[str]:
     drawn = {who: {name: row[name] for name in HEADLINE[:5] if name in row} for who, row in shown.items()}
     if any(drawn.values()):
         bars = {f"trained ({what})": _pairs(intervals[part]) for part, what in parts.items()}
-        pieces.append(html.drawing(score_intervals(drawn, bars), "The main scores beside those without training"))
+        pieces.append(html.drawing(score_intervals(drawn, bars), "The main scores, beside the baselines"))
     for part, what in parts.items():
         if not intervals[part]:
             command = f"dml evaluate --run {run.folder}" + (" --split test" if part == "test" else "")

@@ -142,7 +142,7 @@ class Archive(Mapping[str, NDArray[Any]]):
             shape, fortran, dtype = read(file)
             size = int(np.prod(shape, dtype=object)) * dtype.itemsize
             if dtype.hasobject or fortran or file.tell() + size != end or end > self._size:
-                raise ValueError(f"its array {name!r} is not plain numbers or text of the size it tells")
+                raise ValueError(f"its array {name!r} is not plain numbers or text of the stated size")
             if not size:
                 return np.empty(shape, dtype)
             mapped: NDArray[Any] = np.memmap(self.path, dtype, "r", file.tell(), shape)

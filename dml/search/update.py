@@ -133,7 +133,7 @@ def check_belongs(about: About, embedder: Maker, path: Path | str) -> None:
     """
     if about.metric != embedder.metric:
         told = f"{path} is in metric {about.metric}, run {embedder.folder} in {embedder.metric}"
-        raise UserError(f"{told}: they do not belong together; make the index anew with this run")
+        raise UserError(f"{told}: they do not belong together; make the index again with this run")
     if about.weights != embedder.weights:
         told = f"{path} was made by other weights (of {about.run or 'an unknown run'}) than those of {embedder.folder}"
         raise UserError(f"{told}: give its own run, or another file")

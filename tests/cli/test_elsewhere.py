@@ -45,7 +45,7 @@ def test_it_answers_as_the_file_does(place, address):
         (("index", address, "--output", "x.npz"), "--output is of files"),
         (("index", address, "--to", address), "--to needs a run"),
         (("index", "first", address), "unrecognized arguments"),
-        (("index", "first", "--to", "somewhere"), "is no address of a store"),
+        (("index", "first", "--to", "somewhere"), "is not the address of a store"),
         (("index", "second", "--to", address), "no file runs/second/index.npz"),
     ):
         code, out, err = place(*words)

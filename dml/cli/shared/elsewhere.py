@@ -23,7 +23,7 @@ def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None
         run: The run that embeds; None: that of the store or the file.
     """
     if not is_address(address):
-        told = "is no address of a store: write postgresql://… or qdrant://…"
+        told = "is not the address of a store: write postgresql://… or qdrant://…"
         raise UserError(f"--to {printable(without_password(address))} {told}")
     if options.output or options.measure or options.json:
         name = "output" if options.output else "measure" if options.measure else "json"

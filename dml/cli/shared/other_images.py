@@ -105,7 +105,7 @@ def _training_images(own: "ImageData", root: str, queries: "Catalog") -> "Catalo
         asked = set(queries.names)
         train = train[np.array([own.catalog.names[i] not in asked for i in train], dtype=bool)]
     if not len(train):
-        raise UserError("--references train: no training image is left beside the queries; give another folder")
+        raise UserError("--references train: no training image is left besides the queries; give another folder")
     return take(own.catalog, train)
 
 
@@ -118,7 +118,7 @@ def _image_shape(run: Path) -> tuple[int, int, int]:
     shape = protocol.get("data", {}).get("image_shape") if isinstance(protocol, dict) else None
     if not isinstance(shape, list) or len(shape) != 3:
         raise UserError(
-            f"run {run} does not tell the shape of its images: --queries takes a run of `dml fit` on images"
+            f"run {run} does not record the shape of its images: --queries needs a run of `dml fit` on images"
         )
     channels, height, width = map(int, shape)
     return channels, height, width

@@ -33,7 +33,7 @@ def find_threshold(options: argparse.Namespace, store: "Table", embedder: Any) -
     found, source = fitting_calibration(embedder.folder, store.about.calibration, store.path, store.about.metric, own)
     changed = [f"--{name}" for name in ("expand", "augment", "rerank") if getattr(options, name)]
     if found is not None and changed:
-        _say(f"{source} is of distances as they are, not of {' and '.join(changed)}: not used")
+        _say(f"{source} is for plain distances, not for {' and '.join(changed)}: not used")
         return None, ""
     if found is None:
         _say(source)

@@ -153,7 +153,7 @@ def look_over(pixels: Pixels, catalog: Catalog, unreadable: list[int], on_flaw: 
     if not told:
         return []
     if on_flaw == "raise":
-        raise UserError(f"of {len(ids)} images {told}: mend them, or set data.on_flaw to skip or tell")
+        raise UserError(f"of {len(ids)} images {told}: fix them, or set data.on_flaw to skip or tell")
     mend = "left out" if on_flaw == "skip" else "`dml audit` lists them, data.on_flaw=skip leaves them out"
     logger.warning("of %d images %s: %s", len(ids), printable(told), mend)
     return found.left_out if on_flaw == "skip" else []

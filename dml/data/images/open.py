@@ -62,7 +62,7 @@ def open_pixels(
         bad, at = count_not_finite(catalog.values)
         if bad:
             raise UserError(
-                f"{bad} of {len(catalog)} samples hold NaN or infinity, first '{catalog.names[at]}': mend it"
+                f"{bad} of {len(catalog)} samples hold NaN or infinity, first '{catalog.names[at]}': fix it"
             )
         return MemoryPixels(torch.from_numpy(catalog.values)), []
     workers = min(8, usable_cores()) if workers is None else workers

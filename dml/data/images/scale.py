@@ -23,7 +23,7 @@ def white_of(array: NDArray[Any]) -> float:
         (255.0, 1.0, 65535.0)
     """
     if array.dtype.kind not in _KINDS:
-        raise ValueError(f"numbers of type {array.dtype} are no pixels: give real ones")
+        raise ValueError(f"numbers of type {array.dtype} are not pixels: give real numbers")
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
         return 65535.0
     return 255.0 if array.dtype.kind in "ui" else 1.0

@@ -156,7 +156,7 @@ class Lance(Source):
         expected = (table.schema.metadata or {}).get(BEGUN)
         if expected is not None and FINISHED not in table.config():
             told = f"'{self.root}' holds {table.count_rows():,} of {int(expected):,} images, its conversion was stopped"
-            raise UserError(f"{told}: run the same `dml convert` again, it goes on from there")
+            raise UserError(f"{told}: run the same `dml convert` again, it continues from there")
 
 
 def _labels(column: Any, root: str, name: str) -> tuple[NDArray[np.int64], list[str]]:

@@ -91,7 +91,7 @@ def read_parts(columns: Columns, table: Path) -> list[Part]:
     parts: list[Part] = []
     for line, value in enumerate(columns.get("split", []), 2):
         if value.lower() not in PARTS:
-            raise UserError(f"'{table}' line {line}: split '{value}' is none of train, val, test: correct it")
+            raise UserError(f"'{table}' line {line}: split '{value}' is not train, val or test: correct it")
         parts.append(PARTS[value.lower()])
     return parts
 

@@ -96,7 +96,7 @@ def _read_parquet(table: Path) -> Columns:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ModuleNotFoundError:
         raise UserError(f"reading '{table}' needs pyarrow: pip install pyarrow, or save the table as .csv") from None
-    with damage_told(f"table '{table}'", "it is not a whole Parquet file: write it again"):
+    with damage_told(f"table '{table}'", "it is not a complete Parquet file: write it again"):
         held = parquet.read_table(table)
         found: dict[str, Sequence[str]] = {}
         for name, column in zip(held.column_names, held.columns, strict=True):

@@ -128,7 +128,7 @@ class JournalLock(BaseJournalFileLock):
         except Timeout:
             raise UserError(f"{self._journal} is kept by another process: end the one that hangs") from None
         except NotImplementedError as error:
-            raise OSError(f"{self._journal.parent} lies on a file system without locks") from error
+            raise OSError(f"{self._journal.parent} is on a file system without locks") from error
         self._cut_torn_line()
         return True
 

@@ -96,8 +96,8 @@ class RecipeFiles:
         """
         for file, digest in self._digests.items():
             if _digest(file) != digest:
-                mend = "undo that, or give the sweep another name; the trial at hand is not recorded"
-                raise UserError(f"{file} was changed while it is swept: {mend}")
+                mend = "undo that, or give the sweep another name; the current trial is not recorded"
+                raise UserError(f"{file} was changed during the sweep: {mend}")
 
 
 def _digest(file: Path) -> str | None:

@@ -83,7 +83,7 @@ def match_groups(rule: str, query: Ints | None, reference: Ints | None) -> Group
     if rule == "any":
         return None
     if query is None or reference is None:
-        told = "a manifest's column `group`, or a source that tells them"
+        told = "a manifest's column `group`, or a source that has them"
         raise UserError(f"groups {rule!r} needs samples with groups: {told}")
     return Groups(rule, query, reference)
 

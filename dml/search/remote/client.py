@@ -70,7 +70,7 @@ class Client(Protocol):
     shown: str
 
     def read(self) -> tuple[str, int] | None:
-        """Return what was written about the store, as `told_state` made it, and how many rows it has; None: no store."""
+        """Return what was written about the store, as `told_state` made it, and its number of rows; None: no store."""
         ...
 
     def nearest(self, queries: Floats, num: int, exact: bool) -> list[Proposed]:
