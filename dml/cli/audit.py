@@ -77,7 +77,7 @@ def build_parser() -> Parser:
         type=real(above=-1),
         default=0.995,
         metavar="R",
-        help="correlation of near duplicates (0.995); 2 looks for none",
+        help="least correlation of near duplicates (0.995); 2 turns the search off",
     )
     parser.add_argument("--output", metavar="FILE", help="write everything found to a JSON file")
     add_json(parser)

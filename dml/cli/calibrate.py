@@ -85,10 +85,13 @@ def build_parser() -> Parser:
         "--fmr", type=real(above=0, below=1), default=1e-3, metavar="R", help="the false-match rate of pairs (0.001)"
     )
     rates.add_argument(
-        "--fpir", type=real(above=0, below=1), metavar="R", help="instead: of searches for a class that is not there"
+        "--fpir",
+        type=real(above=0, below=1),
+        metavar="R",
+        help="instead, the rate of searches for a class that is not there",
     )
     parser.add_argument(
-        "--confidence", type=real(above=0, below=1), default=0.95, metavar="P", help="of the promise (0.95)"
+        "--confidence", type=real(above=0, below=1), default=0.95, metavar="P", help="confidence of the promise (0.95)"
     )
     parser.add_argument(
         "--new_classes",

@@ -44,7 +44,7 @@ KINDS: Mapping[str, Kind] = {
         "data/samplers/*.py",
         frozenset({"EpochBatches"}),
         "",
-        "data.batch_size alone: random; with data.samples_per_class: class-balanced; --data.sampler CLASS: any other",
+        "data.classes_per_batch null: random; a number or auto: class-balanced; --data.sampler CLASS: any other",
     ),
     "transforms": Kind(
         "data/transforms/*.py",
@@ -57,7 +57,7 @@ KINDS: Mapping[str, Kind] = {
         "data/sources/*.py",
         frozenset({"Source"}),
         "dml.data",
-        "--data.root FOLDER|ZIP|TABLE|ARRAYS needs none of these; --data.source CLASS names one",
+        "not needed with --data.root FOLDER|ZIP|TABLE|ARRAYS; --data.source CLASS names one",
     ),
 }
 OTHERS = {"scores": "as they appear in scores.json", "recipes": "--config NAME, or a file of your own"}
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = Parser(prog="dml list", description="List what there is to choose from.", allow_abbrev=False)
-    parser.add_argument("what", nargs="?", choices=[*KINDS, *OTHERS], help="what to list (all)")
+    parser.add_argument("what", nargs="?", choices=[*KINDS, *OTHERS], help="what to list (everything)")
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
     return parser
 

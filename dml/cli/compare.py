@@ -87,9 +87,15 @@ def build_parser() -> Parser:
     parser.add_argument("first", metavar="RUN", help="a run's folder or name, or `latest`")
     parser.add_argument("second", metavar="RUN", help="the run to compare with it")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--split", choices=("val", "test"), default="val", help="whose queries (val)")
     parser.add_argument(
-        "--level", type=real(above=0, below=1), default=0.95, metavar="P", help="of the intervals (0.95)"
+        "--split", choices=("val", "test"), default="val", help="the part whose images are the queries (val)"
+    )
+    parser.add_argument(
+        "--level",
+        type=real(above=0, below=1),
+        default=0.95,
+        metavar="P",
+        help="confidence level of the intervals (0.95)",
     )
     parser.add_argument(
         "--primary", default="map_at_r", metavar="SCORE", help="the score that decides; others are corrected (map_at_r)"

@@ -46,7 +46,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("images", metavar="PATH", help="a folder of class folders, a zip of one, a .csv or .parquet")
     parser.add_argument("--to", required=True, metavar="FILE", help="NAME.lance, or an address: s3://bucket/NAME.lance")
-    told = "at a file that cannot be read: stop (raise), or leave its row without an image (skip)"
+    told = "at an unreadable file: stop (raise), or leave its row without an image (skip)"
     parser.add_argument("--on_error", choices=("raise", "skip"), default="raise", help=told)
     parser.add_argument("--anywhere", action="store_true", help="allow paths that lead out of the table's folder")
     return parser

@@ -57,7 +57,7 @@ def build_parser() -> Parser:
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose images are the queries (val)")
     parser.add_argument("--queries", metavar="FOLDER", help="any labelled images as queries: folder, zip, table")
     parser.add_argument(
-        "--references", metavar="FOLDER", help="what --queries search: another such, or `train`; without: each other"
+        "--references", metavar="FOLDER", help="what --queries are searched in: another such, or `train` (each other)"
     )
     parser.add_argument(
         "--embeddings",
@@ -65,14 +65,14 @@ def build_parser() -> Parser:
         help="instead of images and encoder: an archive of `dml predict`, or a .npy file",
     )
     parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers (the archive's own)")
-    parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings search; without: each other")
+    parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings are searched in (each other)")
     parser.add_argument("--reference_labels", metavar="FILE", help="the labels of --reference_embeddings")
     parser.add_argument("--metric", choices=("l2", "cosine"), help="distance of embeddings (the recipe's; l2)")
     parser.add_argument(
         "--ks",
         type=wholes(least=1, example="1,5,10"),
         metavar="K,K",
-        help="of recall and precision (the recipe's evaluation.ks; 1,5,10)",
+        help="the k of recall and precision (the recipe's evaluation.ks; 1,5,10)",
     )
     parser.add_argument(
         "--knn_ks",
@@ -85,7 +85,10 @@ def build_parser() -> Parser:
     parser.add_argument("--verification", action="store_true", help="ROC AUC, equal error rate, FNMR at FMR 0.001")
     parser.add_argument("--clustering", action="store_true", help="NMI and AMI of k-means clusters")
     parser.add_argument(
-        "--max_memory", type=memory, metavar="SIZE", help="for the search, beyond the embeddings (the recipe's; 2GiB)"
+        "--max_memory",
+        type=memory,
+        metavar="SIZE",
+        help="memory for the search, beyond the embeddings (the recipe's; 2GiB)",
     )
     parser.add_argument(
         "--output",

@@ -87,7 +87,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("run", metavar="RUN", help="a run's folder or name, latest, or an index made before")
+    parser.add_argument("run", metavar="RUN", help="a run's folder or name, latest, or an existing index")
     parser.add_argument(
         "--add",
         nargs="+",
@@ -100,11 +100,13 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--output", metavar="FILE", help=f"the index (RUN/{INDEX})")
     parser.add_argument(
-        "--to", metavar="ADDRESS", help="an index elsewhere: postgresql://…?table=NAME, qdrant://…/NAME"
+        "--to", metavar="ADDRESS", help="an index in a database: postgresql://…?table=NAME, qdrant://…/NAME"
     )
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
-    parser.add_argument("--factory", metavar="TEXT", help="of FAISS: IVF1024,PQ16, HNSW32, ... (Flat: exact)")
+    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights to use (best)")
+    parser.add_argument(
+        "--factory", metavar="TEXT", help="FAISS factory string: IVF1024,PQ16, HNSW32, ... (Flat: exact)"
+    )
     parser.add_argument(
         "--measure", action="store_true", help="what dml search's --expand, --augment and --rerank gain and cost here"
     )

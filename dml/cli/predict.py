@@ -30,7 +30,9 @@ def main(arguments: list[str]) -> int:
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = _options()
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="images, folders, zips, tables, lists; first of all")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="images, folders, zips, tables, lists; before all options"
+    )
     return parser
 
 

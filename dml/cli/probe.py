@@ -73,27 +73,39 @@ def build_parser() -> Parser:
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     amounts = parser.add_mutually_exclusive_group()
     amounts.add_argument(
-        "--shares", type=_shares, default=(0.01, 0.1, 1.0), metavar="X,X", help="shares of each class (0.01,0.1,1.0)"
+        "--shares",
+        type=_shares,
+        default=(0.01, 0.1, 1.0),
+        metavar="X,X",
+        help="labelled shares of each class (0.01,0.1,1.0)",
     )
     amounts.add_argument(
         "--per_class",
         type=wholes(least=1, example="1,5,50"),
         metavar="N,N",
-        help="images of each class instead (1,5,50)",
+        help="instead, labelled images of each class (1,5,50)",
     )
-    parser.add_argument("--seeds", type=wholes(), default=(0, 1, 2), metavar="N,N", help="of labels and heads (0,1,2)")
-    parser.add_argument("--methods", type=_methods, default=METHODS, metavar="M,M", help=f"({','.join(METHODS)})")
+    parser.add_argument(
+        "--seeds", type=wholes(), default=(0, 1, 2), metavar="N,N", help="seeds of labels and heads (0,1,2)"
+    )
+    parser.add_argument(
+        "--methods", type=_methods, default=METHODS, metavar="M,M", help=f"what to probe with ({','.join(METHODS)})"
+    )
     parser.add_argument("--steps", type=whole(least=1), default=300, metavar="N", help="training steps of a cell (300)")
     parser.add_argument("--batch_size", type=whole(least=1), default=128, metavar="N", help="images per step (128)")
-    parser.add_argument("--lr", type=real(above=0), default=1e-3, help="of heads, and from scratch (0.001)")
-    parser.add_argument("--encoder_lr", type=real(above=0), default=1e-4, help="of the encoder, fine-tuned (0.0001)")
+    parser.add_argument(
+        "--lr", type=real(above=0), default=1e-3, help="learning rate of heads, and from scratch (0.001)"
+    )
+    parser.add_argument(
+        "--encoder_lr", type=real(above=0), default=1e-4, help="learning rate of the encoder when fine-tuned (0.0001)"
+    )
     parser.add_argument("--hidden", type=whole(least=1), default=128, metavar="N", help="width of the MLP head (128)")
     parser.add_argument(
         "--k",
         type=whole(least=1),
         default=5,
         metavar="N",
-        help="neighbours that vote (5; 1 where a class has fewer images)",
+        help="neighbours that vote (5; 1 if a class has fewer images)",
     )
     add_json(parser)
     add_trust(parser)

@@ -93,7 +93,7 @@ def build_parser() -> Parser:
         help="a file of `dml index` or `dml predict`, a run that has one, a folder of `dml export`, an address",
     )
     parser.add_argument("images", nargs="+", metavar="PATH", help="images, folders, zips, tables, lists of files")
-    parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images of each query (5)")
+    parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images to find per query (5)")
     parser.add_argument(
         "--threshold", type=real(), metavar="X", help="leave out what is farther; a query without a match is unknown"
     )
@@ -102,15 +102,23 @@ def build_parser() -> Parser:
     parser.add_argument("--html", metavar="FILE", help="also write a page with thumbnails")
     parser.add_argument("--run", help="the run that made the index, if it has moved")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
-    parser.add_argument("--max_memory", type=memory, default="1GiB", metavar="SIZE", help="for the search (1GiB)")
+    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights to use (best)")
     parser.add_argument(
-        "--expand", type=whole(), default=0, metavar="N", help="draw queries towards their N nearest (α-QE; 0)"
+        "--max_memory", type=memory, default="1GiB", metavar="SIZE", help="memory for the search (1GiB)"
     )
     parser.add_argument(
-        "--augment", type=whole(), default=0, metavar="N", help="draw the index's rows towards their N nearest (DBA; 0)"
+        "--expand", type=whole(), default=0, metavar="N", help="move queries towards their N nearest (α-QE; 0)"
     )
-    parser.add_argument("--alpha", type=real(above=-1), default=3.0, metavar="X", help="of --expand and --augment (3)")
+    parser.add_argument(
+        "--augment", type=whole(), default=0, metavar="N", help="move the index's rows towards their N nearest (DBA; 0)"
+    )
+    parser.add_argument(
+        "--alpha",
+        type=real(above=-1),
+        default=3.0,
+        metavar="X",
+        help="exponent of the weights in --expand and --augment (3)",
+    )
     parser.add_argument("--rerank", action="store_true", help="order by k-reciprocal neighbours (k1=20, k2=6, λ=0.3)")
     add_listing_options(parser)
     add_trust(parser)

@@ -26,8 +26,8 @@ TRIALS = 20
 
 EPILOG = """values of a key:
   model.loss.margin=0.1:2.0:15              15 values from 0.1 to 2.0
-  model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly over the logarithm
-  model.encoder.embedding_dim=8,16,64       these
+  model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly spaced on a logarithmic scale
+  model.encoder.embedding_dim=8,16,64       these values
   model.optimizer.lr=1e-4:1e-1:log          a range to draw from (--search random, bayes)
   data.batch_size=32:256:int                whole numbers only
 
@@ -35,7 +35,7 @@ examples:
   dml sweep --over model.loss.margin=0.1:2.0:15 --seeds 0,1,2 --name margins
   dml sweep --config recipe.yaml --over model.optimizer.lr=1e-4:1e-1:log --over data.batch_size=60,120 \\
             --search bayes --trials 30
-  dml sweep --over model.optimizer.lr=1e-4:1e-1:log --search random --trials 100 --prune asha --name rates \
+  dml sweep --over model.optimizer.lr=1e-4:1e-1:log --search random --trials 100 --prune asha --name rates \\
             --storage journal:/shared/sweeps --runs_dir /shared/runs      the same line on every machine: one sweep
 
 With --storage any number of workers on any machines share a sweep: each trial is run by one of them, recorded once, and
@@ -135,22 +135,28 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--over", action="append", default=[], metavar="KEY=VALUES", help="a swept key; may be repeated"
     )
-    parser.add_argument("--search", choices=("grid", "random", "bayes"), default="grid", help="what is tried (grid)")
-    parser.add_argument("--trials", type=whole(least=1), metavar="N", help=f"configurations drawn ({TRIALS})")
-    parser.add_argument("--search_seed", type=whole(), default=0, metavar="N", help="of the draws (0)")
     parser.add_argument(
-        "--seeds", type=wholes(), metavar="N,N", help="each configuration under each (the recipe's own)"
+        "--search", choices=("grid", "random", "bayes"), default="grid", help="how configurations are chosen (grid)"
     )
     parser.add_argument(
-        "--score", metavar="KEY", help="what is plotted and best (what the recipe's checkpoint monitors)"
+        "--trials", type=whole(least=1), metavar="N", help=f"how many configurations to draw ({TRIALS})"
     )
-    parser.add_argument("--mode", choices=("min", "max"), help="whether more of it is better (as its name says)")
+    parser.add_argument("--search_seed", type=whole(), default=0, metavar="N", help="seed of the draws (0)")
+    parser.add_argument(
+        "--seeds", type=wholes(), metavar="N,N", help="run each configuration under each seed (the recipe's own)"
+    )
+    parser.add_argument(
+        "--score", metavar="KEY", help="the score that is plotted and decides (what the recipe's checkpoint monitors)"
+    )
+    parser.add_argument(
+        "--mode", choices=("min", "max"), help="whether lower or higher is better (guessed from its name)"
+    )
     parser.add_argument(
         "--parallel", type=whole(least=1), metavar="N", help="trials at once (the number of GPUs, or 1)"
     )
     parser.add_argument("--storage", metavar="ADDRESS", help="journal:DIR or a database's URL, shared by many workers")
     parser.add_argument("--prune", choices=("asha",), help="end trials early if they fall behind the others (none)")
-    parser.add_argument("--prune_from", type=whole(least=1), metavar="N", help="epochs that every trial has (1)")
+    parser.add_argument("--prune_from", type=whole(least=1), metavar="N", help="epochs that every trial gets (1)")
     parser.add_argument(
         "--prune_factor", type=whole(least=2), metavar="N", help="one in N goes on, at N times the epochs each (3)"
     )

@@ -221,11 +221,13 @@ class TrainerCLI(LightningCLI):
             type=str | None,
             help="score that chooses the best checkpoint; none: the last one is used",
         )
-        parser.add_argument("--checkpoint.mode", type=Literal["min", "max"] | None, help="whether more of it is better")
         parser.add_argument(
-            "--checkpoint.every_n_steps", type=int | None, help="also write the last checkpoint every so many steps"
+            "--checkpoint.mode", type=Literal["min", "max"] | None, help="whether lower or higher is better"
         )
-        parser.add_argument("--checkpoint.every_minutes", type=float | None, help="also write it every so many minutes")
+        parser.add_argument(
+            "--checkpoint.every_n_steps", type=int | None, help="also write the last checkpoint after every N steps"
+        )
+        parser.add_argument("--checkpoint.every_minutes", type=float | None, help="also write it after every N minutes")
         parser.add_argument("--help_all", action="help", default=argparse.SUPPRESS, help="show every key")
         if not self._other_data:
             parser.link_arguments("seed_everything", "data.seed")

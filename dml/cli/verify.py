@@ -48,7 +48,7 @@ def build_parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("folder", metavar="DIR", help="a folder of `dml export`")
-    told = "folder or zip of the images the run was made with (where the run had them, if they are there)"
+    told = "folder or zip of the images the run was made with (where they were then)"
     parser.add_argument("--data.root", dest="root", metavar="PATH", help=told)
     add_json(parser)
     return parser
