@@ -96,12 +96,12 @@ def test_a_store_that_is_down_is_told_without_its_password(place):
 
 
 def test_a_package_that_is_missing_is_told_with_its_extra(place, monkeypatch):
-    from dml.search import remote_client
+    from dml.search.remote import client
 
     def missing(name):
         raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr(remote_client, "import_module", missing)
+    monkeypatch.setattr(client, "import_module", missing)
     for address, extra in (("postgresql://db/images", "pgvector"), ("qdrant://db/images", "qdrant")):
         code, _, err = place("index", address)
         assert code == 2
