@@ -1,9 +1,9 @@
-"""Which losses, miners, distances, reducers and regularisers of pytorch-metric-learning train by `dml fit`.
+"""Which losses, miners, distances, reducers and regularisers of pytorch-metric-learning train with `dml fit`.
 
     python benchmarks/peer_parts.py        writes docs/guides/peer_parts.md
 
-Each is named on the command line and run for three batches of the digits, with a validation; what cannot be is told
-with the line that the user would see.
+Each is named on the command line and run for three batches of the digits, with a validation; if it fails, the page
+shows the line that the user would see.
 """
 
 import argparse
@@ -44,17 +44,17 @@ ARGUMENTS = {
     "TuplesToWeightsTuples": None,
 }
 SKIPPED = {
-    "MultipleLosses": "a list of losses: name them in a recipe's file",
-    "ManifoldLoss": "takes no labels: within `dml.losses.UnlabelledLoss`",
+    "MultipleLosses": "takes a list of losses: name them in a recipe file",
+    "ManifoldLoss": "takes no labels: use it within `dml.losses.UnlabelledLoss`",
     "SelfSupervisedLoss": "needs two views of an image: `dml.losses.UnlabelledLoss` takes two images of a class",
-    "VICRegLoss": "takes no labels: by `dml.losses.vicreg_loss`",
-    "MultipleReducers": "for losses of several parts: in a recipe's file",
+    "VICRegLoss": "takes no labels: use `dml.losses.vicreg_loss`",
+    "MultipleReducers": "for losses of several parts: name it in a recipe file",
     "EmbeddingsAlreadyPackagedAsTriplets": "for batches that are triplets already",
-    "BatchedDistance": "around another distance, with a function of yours: from Python",
+    "BatchedDistance": "wraps another distance, with a function of your own: from Python",
     "ClassWeightedReducer": "takes a tensor of weights: from Python",
     "DivisorReducer": "for losses that name a divisor",
     "DoNothingReducer": "gives no single number to learn from",
-    "PerAnchorReducer": "its default is a function, which no recipe may name: from Python",
+    "PerAnchorReducer": "its default is a function, which a recipe may not name: from Python",
     "SparseCentersRegularizer": "for SoftTripleLoss",
 }
 ABSTRACT = {"BaseMetricLossFunction", "GenericPairLoss", "WeightRegularizerMixin", "WeightMixin", "LossWrapper"}
@@ -128,8 +128,8 @@ def page() -> str:
         [
             "# Parts of pytorch-metric-learning",
             "",
-            f"{peer}: {works} of {len(rows)} train by `dml fit` as they are named on the command line:",
-            "three batches of the digits and a validation each, by `python benchmarks/peer_parts.py`.",
+            f"{peer}: {works} of {len(rows)} train with `dml fit` when named on the command line:",
+            "each was tried on three batches of the digits and a validation, by `python benchmarks/peer_parts.py`.",
             "`num_classes` and `embedding_size` are filled in.",
             "",
             "| | class | |",

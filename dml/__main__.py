@@ -1,4 +1,4 @@
-"""Lets `python -m dml VERB` reach the front door."""
+"""Makes `python -m dml VERB` work."""
 
 from dml.cli import main
 

@@ -16,8 +16,8 @@ ImageShape = tuple[int, int, int]
 class Decoder(nn.Module, ABC):
     """A network that maps embeddings (B,D) to images (B,C,H,W), whose pixels are meant to lie in 0..1.
 
-    As encoders, decoders name no input size: D is read from the first embeddings they see. The size of what they give
-    is the data's, told by `build`, once, before the first embeddings.
+    Like encoders, decoders are not given an input size: D is read from the first embeddings they see. Their output has
+    the size of the data, which `build` sets, once, before the first embeddings.
 
     Args:
         sigmoid: Whether the output passes a sigmoid, which keeps every pixel within 0..1.
@@ -65,8 +65,8 @@ class MLPDecoder(Decoder):
     """Fully connected layers with ReLU between them, the last as wide as the image has pixels.
 
     Args:
-        hidden_sizes: Widths of the hidden layers, first to last (a mirrored `MLPEncoder` has them reversed); none gives
-            a linear map.
+        hidden_sizes: Widths of the hidden layers, first to last (a mirrored `MLPEncoder` has them reversed); none: a
+            linear map.
         batch_norm: Whether BatchNorm stands before each ReLU.
         sigmoid: Whether the output passes a sigmoid, which keeps every pixel within 0..1.
 
@@ -101,9 +101,9 @@ class MLPDecoder(Decoder):
 class ConvDecoder(Decoder):
     """A fully connected layer to a small map of features, then stages that double its sides and convolve (3×3).
 
-    Stage by stage the sides are ⌈H/2^s⌉ × ⌈W/2^s⌉, s counting down to 0, so that any size is met exactly, odd ones too;
-    pixels are repeated (nearest neighbour) before each convolution, which leaves no chequerboard as transposed
-    convolutions do. BatchNorm and ReLU follow every convolution but the last.
+    Stage by stage the sides are ⌈H/2^s⌉ × ⌈W/2^s⌉, s counting down to 0, so that any size is matched exactly, odd ones
+    too; pixels are repeated (nearest neighbour) before each convolution, which avoids the chequerboard that transposed
+    convolutions leave. BatchNorm and ReLU follow every convolution but the last.
 
     Args:
         channels: Width of the map at each size, from the smallest to the full one; each but the first doubles the

@@ -22,17 +22,17 @@ Ints = NDArray[np.int64]
 @final
 @dataclass(frozen=True, eq=False)
 class EmbeddingSet:
-    """Embeddings with the labels and the identity of their samples, checked; every id stands once.
+    """Embeddings with the labels and the identity of their samples, checked; every id occurs once.
 
     Args:
         embeddings: Numbers (N,D), an array or a tensor on any device; float64 is kept, everything else becomes float32.
         labels: Whole numbers (N,) of any value.
-        ids: Whole numbers (N,) that name the samples: two sets share a sample where they share its id. None numbers
+        ids: Whole numbers (N,) that name the samples: two sets share a sample if they share its id. None numbers
             them by position. Of samples with equal ids (the padding of a distributed sampler) the first is kept.
         names: (N,) a name per sample that a person can find it by; None: unnamed.
         class_names: The name of each label that is an index into them; empty: unnamed.
         what: What messages call these samples.
-        groups: Whole numbers (N,): the camera, the sequence, the run a sample is of; None: nothing is said.
+        groups: Whole numbers (N,): the camera, the sequence, the run a sample is from; None: not known.
 
     Raises:
         UserError: Wrong shape, no rows, counts that differ, NaN or infinite embeddings, labels or ids that are not
@@ -100,7 +100,7 @@ class EmbeddingSet:
         return EmbeddingSet(rows, labels, ids, names, self.class_names, groups=groups)
 
     def spread_evenly(self, most: int) -> "EmbeddingSet":
-        """Return at most so many samples, evenly over the samples in class order, so that every class is there.
+        """Return at most so many samples, spread evenly over the samples in class order, so that every class is there.
 
         Example:
             >>> EmbeddingSet([[0.0]] * 6, [0, 1, 0, 1, 0, 1]).spread_evenly(2).labels
@@ -125,7 +125,7 @@ class EmbeddingSet:
         return replace(self, embeddings=unit_rows(self.embeddings))
 
     def positions_of(self, ids: Ints) -> Ints:
-        """Return where samples (n,) stand in this set by their ids, −1 for those that are not in it.
+        """Return the positions of samples (n,) in this set by their ids, −1 for those that are not in it.
 
         Example:
             >>> EmbeddingSet([[1.0], [2.0]], [0, 1], ids=[7, 5]).positions_of(np.array([5, 6, 7]))
@@ -157,7 +157,7 @@ class EmbeddingSet:
             labels: Whole numbers (n,).
             ids: Whole numbers (n,) that name the samples across all processes.
             group: The processes; None: those that train together, or this one alone.
-            device: Where the processes exchange tensors: `cpu` for gloo, the own GPU for NCCL.
+            device: Where the processes exchange tensors: `cpu` for gloo, the process's own GPU for NCCL.
             class_names: As in the set.
 
         Raises:
@@ -204,7 +204,7 @@ class EmbeddingSet:
         for key in ("names", "class_names"):
             texts = arrays.get(key, np.empty(0, np.str_))
             if texts.ndim != 1 or (texts.dtype.kind not in "US" and texts.size):
-                raise UserError(f"{path} holds {key} that are no list of texts: give a file written by `dml predict`")
+                raise UserError(f"{path} holds {key} that are not texts: give a file written by `dml predict`")
         names = [str(name) for name in arrays.get("class_names", ())]
         own = arrays["embeddings"], arrays["labels"], arrays["ids"], arrays.get("names"), names
         found = cls(*own, groups=arrays.get("groups"))
@@ -224,7 +224,7 @@ def query_and_reference(
     query_groups: "ArrayLike | Tensor | None" = None,
     reference_groups: "ArrayLike | Tensor | None" = None,
 ) -> tuple[EmbeddingSet, EmbeddingSet]:
-    """Return queries and references as sets: the same one where no references are given, strangers without ids.
+    """Return queries and references as sets: the same one if no references are given, different samples if without ids.
 
     Raises:
         UserError: What `EmbeddingSet` refuses, or references without labels.
@@ -238,7 +238,7 @@ def query_and_reference(
         queries = EmbeddingSet(query, query_labels, query_ids, groups=query_groups)  # type: ignore[arg-type]
         return queries, queries
     if reference_labels is None:
-        raise UserError("references come without labels: give reference_labels")
+        raise UserError("references have no labels: give reference_labels")
     queries = EmbeddingSet(query, query_labels, query_ids, groups=query_groups)  # type: ignore[arg-type]
     references = EmbeddingSet(
         reference,  # type: ignore[arg-type]
@@ -254,7 +254,7 @@ def query_and_reference(
 
 
 def spread_positions(labels: Ints, most: int) -> Ints:
-    """Return at most so many positions, evenly over the samples in class order.
+    """Return at most so many positions, spread evenly over the samples in class order.
 
     Example:
         >>> spread_positions(np.array([1, 0, 1, 0]), 2)
@@ -265,10 +265,10 @@ def spread_positions(labels: Ints, most: int) -> Ints:
 
 
 def drop_self(table: NDArray[Any], found: Ints, query_ids: Ints, reference_ids: Ints) -> NDArray[Any]:
-    """Drop each query's own entry from a table of its neighbours, or the last entry where it has none.
+    """Drop each query's own entry from a table of its neighbours, or the last entry if it has none.
 
     Args:
-        table: (Q,k+1), anything said of the neighbours: distances, or the positions themselves.
+        table: (Q,k+1), anything about the neighbours: distances, or the positions themselves.
         found: (Q,k+1), positions of the neighbours among the references.
         query_ids: (Q,).
         reference_ids: (R,).

@@ -1,4 +1,4 @@
-"""The errors that are told in one clear line, without a traceback; each has its exit code at the front door."""
+"""The errors that are reported in one clear line, without a traceback; each has its exit code."""
 
 import re
 import unicodedata
@@ -12,8 +12,9 @@ _JOINERS = "\u200c\u200d"  # format characters that scripts and emoji are writte
 class UserError(ValueError):
     """A mistake outside the code: a missing folder, a wrong key, a class with one image.
 
-    The message is one line that names the thing and the mend. It is a `ValueError`, so code that uses the library
-    (and scikit-learn's estimator checks) can catch it as one; the front door prints the line and exits with code 2.
+    The message is one line that says what is wrong and how to fix it. It is a `ValueError`, so code that uses the
+    library (and scikit-learn's estimator checks) can catch it as one; the front door prints the line and exits with
+    code 2.
 
     Example:
         >>> raise UserError("no folder 'photos': give an existing one")
@@ -26,7 +27,7 @@ class UserError(ValueError):
 
 
 class LostProcessError(UserError):
-    """One of the processes that train together died; the run can be gone on with.
+    """One of the processes that train together died; the run can be resumed.
 
     Example:
         >>> LostProcessError.exit_code
@@ -37,7 +38,7 @@ class LostProcessError(UserError):
 
 
 class LostTrainingError(UserError):
-    """A training that learns nothing any more: it diverged, or its embedding collapsed.
+    """Training that no longer learns: it diverged, or its embedding collapsed.
 
     Example:
         >>> LostTrainingError.exit_code
@@ -48,7 +49,7 @@ class LostTrainingError(UserError):
 
 
 def printable(text: str, lines: bool = False) -> str:
-    r"""Return text that shows on a terminal or a page and cannot act there: other characters become escapes.
+    r"""Return text that is safe to show on a terminal or a page: characters that would act there become escapes.
 
     Args:
         text: Anything, such as a file's name: it may hold control characters, overrides of the direction of writing,
@@ -67,7 +68,7 @@ def printable(text: str, lines: bool = False) -> str:
 
 
 def without_password(text: str) -> str:
-    """Return a text with the passwords of the addresses in it left out.
+    """Return a text without the passwords of the addresses in it.
 
     Example:
         >>> without_password("no server at postgresql://me:se:cr@t@db/x?password=abc&table=y")
@@ -78,7 +79,7 @@ def without_password(text: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why something failed in a few words: the error's first line, or its kind where it says nothing.
+    """Return why something failed in a few words: the error's first line, or its kind if it says nothing.
 
     Example:
         >>> reason_of(KeyError()), reason_of(OSError(2, "No such file or directory", "x.png"))

@@ -1,4 +1,4 @@
-"""Optimisers that split a model's parameters into groups of their own, so that a recipe names no parameter."""
+"""Optimisers that split a model's parameters into groups themselves, so that a recipe need not name parameters."""
 
 from collections.abc import Iterable
 from typing import Any, final
@@ -48,7 +48,7 @@ class NesterovSGD(torch.optim.SGD):
         bias_lr_scale: > 0.
 
     Raises:
-        UserError: A number is out of its range.
+        UserError: A number is out of range.
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013; Jordan, "94% on
     CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, on the biases' rate.

@@ -1,4 +1,4 @@
-"""Numbers that are refused outside their range, in one line that names them."""
+"""Refuses numbers outside their range, in one line that names them."""
 
 import math
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ def check_number(
     Args:
         name: What it is the value of.
         value: As given.
-        least: The smallest that is taken.
-        most: The largest that is taken.
+        least: The smallest that is accepted.
+        most: The largest that is accepted.
         above: What it must exceed.
         below: What it must stay under.
 
     Raises:
-        UserError: It is none of these.
+        UserError: It is out of range.
 
     Example:
         >>> check_number("dropout", -0.1, least=0, below=1)
@@ -56,7 +56,7 @@ def whole_number(name: str, value: Any) -> int:
         value: As given.
 
     Raises:
-        UserError: It is no number, a truth value, or not whole.
+        UserError: It is not a number, is a truth value, or is not whole.
 
     Example:
         >>> whole_number("k", 5.0)
@@ -76,15 +76,15 @@ def whole_number(name: str, value: Any) -> int:
 
 
 def check_widths(name: str, widths: Iterable[int], empty: bool = True) -> None:
-    """Refuse layers without units, or with more than a machine has memory for.
+    """Refuse layers without units, or with more than fit in a machine's memory.
 
     Args:
         name: What they are the widths of.
         widths: Of each layer.
-        empty: Whether there may be none.
+        empty: Whether there may be no layers.
 
     Raises:
-        UserError: One is below 1 or above 2²⁰, or there are none and there should be.
+        UserError: One is below 1 or above 2²⁰, or there are none but there should be.
 
     Example:
         >>> check_widths("channels", [8, 0])

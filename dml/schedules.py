@@ -1,4 +1,4 @@
-"""Learning-rate schedules that need not be told how long training is."""
+"""Learning-rate schedules that find out by themselves how long training is."""
 
 import math
 from typing import Any, Literal, final
@@ -29,10 +29,10 @@ class WarmupDecay(LRScheduler):
         decay: `cosine`, `linear`, or `constant`.
         start: Share of the rate at the first step, in [0, 1].
         final: Share of the rate that is reached at training's end, in [0, 1].
-        length: T; None: the modules of `dml.modules` tell it, from the trainer.
+        length: T; None: the modules of `dml.modules` set it, from the trainer.
 
     Raises:
-        UserError: A number is out of its range.
+        UserError: A number is out of range.
 
     Example:
         >>> import torch
@@ -66,7 +66,7 @@ class WarmupDecay(LRScheduler):
         super().__init__(optimizer)
 
     def set_length(self, length: int) -> None:
-        """Say how many steps training has; before the first of them, or of a resumed run's next one."""
+        """Set how many steps training has; call it before the first step, or before a resumed run's next one."""
         if self.length is None:
             self.length = length
             for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
@@ -79,7 +79,7 @@ class WarmupDecay(LRScheduler):
         return [float(rate) * factor for rate in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the step alone: how long training is, the trainer of the resumed run says."""
+        """Return only the step: the trainer of the resumed run says how long training is."""
         return {"last_epoch": self.last_epoch, "_step_count": self._step_count, "_last_lr": self._last_lr}
 
     def _factor(self, step: int, length: int) -> float:

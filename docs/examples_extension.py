@@ -1,4 +1,4 @@
-"""Lets the documentation read `Example:` in a docstring as what it is; the parser knows the plural alone."""
+"""Lets the documentation recognise `Example:` in a docstring; the parser only knows the plural."""
 
 from typing import Any
 

@@ -48,7 +48,7 @@ def test_all_kinds_of_images_give_the_same_embeddings(photos):
 
 def test_what_is_no_image_is_named(photos):
     run = dml.load("first", runs_dir=str(photos), device="cpu")
-    with pytest.raises(UserError, match="image 1 is none"):
+    with pytest.raises(UserError, match="image 1 is not an image"):
         run([np.zeros((8, 8), np.uint8), "not_a_path_among_arrays"])
     with pytest.raises(UserError, match="no images"):
         run([])

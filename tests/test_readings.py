@@ -54,4 +54,4 @@ def test_verbs_that_score_the_test_part_are_recorded_and_the_next_run_tells(tmp_
     told = json.loads((tmp_path / "runs" / "two" / "protocol.json").read_text())
     assert told["test_part_scored_before_by"] == {"one": 2}
     assert main(["report", "one"]) == 0
-    assert "2 times, at last" in (one / "report.html").read_text()
+    assert "2 times, last" in (one / "report.html").read_text()

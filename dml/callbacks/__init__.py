@@ -1,4 +1,4 @@
-"""Callbacks: scores and pictures while training, the collapse watch, checkpoints and the run folder."""
+"""Callbacks: scores and pictures during training, the training watch, checkpoints and the run folder."""
 
 from dml.callbacks.checkpoints import PeriodicCheckpoint, run_checkpoints
 from dml.callbacks.collector import Collector

@@ -1,4 +1,4 @@
-"""What an evaluation is compared with: raw pixels and the untrained encoder, on a sample where a set is large."""
+"""The baselines of an evaluation: raw pixels and the untrained encoder, on a sample if the data set is large."""
 
 import functools
 import math
@@ -25,8 +25,8 @@ class Sample(NamedTuple):
     """Some of the images of an evaluation.
 
     Attributes:
-        sides: ids of queries and, where they are searched among others, of references.
-        total: images there are.
+        sides: ids of queries and, if they are searched among other images, of references.
+        total: images in all.
     """
 
     sides: list[Ints]
@@ -34,18 +34,18 @@ class Sample(NamedTuple):
 
     @property
     def size(self) -> dict[str, float]:
-        """How many images of how many, as `scores.json` has it."""
+        """How many images of how many, in the form of `scores.json`."""
         return {"images": sum(map(len, self.sides)), "of": self.total}
 
 
 def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int) -> Sample | None:
-    """Choose the images that baselines are scored on; None where the raw pixels of all take no more than `most` bytes.
+    """Choose the images that baselines are scored on; None if the raw pixels of all take no more than `most` bytes.
 
-    A sample takes half of that: the same classes of every side, as many as there is room for with two images of each,
-    evenly over all of them, and of each class as many images as there is room for, evenly over all of its own.
+    A sample takes half of that: the same classes on every side, as many as there is room for with two images of each,
+    spread evenly over all classes, and of each class as many images as there is room for, spread evenly too.
 
     Args:
-        loaders: of queries and, where they are searched among others, of references.
+        loaders: of queries and, if they are searched among other images, of references.
         shape: of one image; a pixel takes 4 bytes.
         most: bytes.
     """
@@ -67,7 +67,7 @@ def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int)
 
 
 def take_evenly(labels: Ints, chosen: Ints, each: int) -> Ints:
-    """Return positions of at most `each` samples of each chosen class, evenly over its own.
+    """Return positions of at most `each` samples of each chosen class, spread evenly over it.
 
     Example:
         >>> take_evenly(np.array([0, 1, 0, 1, 0, 2]), np.array([0, 2]), 2)

@@ -1,4 +1,4 @@
-"""The two checkpoints of a run: the best by validation, to use, and the last, to go on from."""
+"""The two checkpoints of a run: the best by validation, to use, and the last, to resume from."""
 
 import os
 import time
@@ -17,9 +17,9 @@ from dml.errors import UserError
 
 @final
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it: a kill at any moment leaves the old file or the new one.
+    """Writes a checkpoint next to its place and renames it: a kill at any moment leaves the old file or the new one.
 
-    Lightning's own writes to the temporary folder and moves the file, which copies it where that is another disk.
+    Lightning's own writes to the temporary folder and moves the file, which is a copy if that is another disk.
 
     Example:
         >>> import tempfile
@@ -50,7 +50,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power failure, where the system can."""
+    """Make a rename survive a power failure, if the system can."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -62,7 +62,7 @@ def _flush_folder(folder: Path) -> None:
 
 @final
 class RunCheckpoint(ModelCheckpoint):
-    """A checkpoint callback that replaces files atomically, and finds them in the run folder wherever that was moved.
+    """A checkpoint callback that replaces files atomically, and finds them even if the run folder was moved.
 
     Example:
         >>> RunCheckpoint("runs/moved", filename="best").filename
@@ -78,7 +78,7 @@ class RunCheckpoint(ModelCheckpoint):
             Path(str(self.dirpath), f".{self.filename}.ckpt.tmp").unlink(missing_ok=True)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put on the disk what the epoch before logged after its checkpoint."""
+        """Flush to disk what the previous epoch logged after its checkpoint."""
         flush_curves(trainer)
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
@@ -87,7 +87,7 @@ class RunCheckpoint(ModelCheckpoint):
         super()._save_checkpoint(trainer, filepath)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score so far; its file lies in this run's folder, under the name it had."""
+        """Restore the best score so far; its file is in this run's folder, under the same name."""
         folder = str(self.dirpath)
         moved = {str(Path(folder) / Path(path).name): score for path, score in state_dict["best_k_models"].items()}
         paths = {
@@ -99,7 +99,7 @@ class RunCheckpoint(ModelCheckpoint):
 
 @final
 class PeriodicCheckpoint(Checkpoint):
-    """Write a checkpoint within epochs too, every so many steps or minutes, whichever comes first.
+    """Write a checkpoint within epochs too, after so many steps or minutes, whichever comes first.
 
     Args:
         checkpoint: The file that is written.
@@ -126,13 +126,13 @@ class PeriodicCheckpoint(Checkpoint):
         self._saved = (0, 0.0)  # step and time
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start counting."""
         self._saved = trainer.global_step, time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save where it is due; after a batch that training cannot go on from exactly, the next one's turn comes."""
+        """Save when it is due; after a batch that training cannot resume from exactly, wait for the next."""
         if is_resumable(trainer) and self._is_due(trainer):
             save_resumable(trainer, self.checkpoint)
             self._saved = trainer.global_step, time.monotonic()
@@ -152,7 +152,7 @@ def run_checkpoints(run: Path, monitor: str | None, mode: Literal["min", "max"])
 
     Args:
         run: The run folder.
-        monitor: The logged score the best is chosen by, e.g. `val/map_at_r`; None takes the last validated.
+        monitor: The logged score the best is chosen by, e.g. `val/map_at_r`; None: the last validated.
         mode: Whether more (`max`) or less (`min`) of it is better.
 
     Example:

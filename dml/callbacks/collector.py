@@ -1,4 +1,4 @@
-"""Collects embeddings over the batches of an evaluation loop, and over processes."""
+"""Collects embeddings over the batches and the processes of an evaluation loop."""
 
 from typing import Any, final
 

@@ -32,7 +32,7 @@ _WATCHED = 2000  # about so many references are queries for train/knn_accuracy
 
 
 class _Scored(NamedTuple):
-    """What was scored, and what came of it."""
+    """What was scored, with its result."""
 
     queries: EmbeddingSet
     references: EmbeddingSet  # the same object for leave-one-out
@@ -40,7 +40,7 @@ class _Scored(NamedTuple):
     train: Scores  # of the references, leave-one-out
 
     def is_of(self, queries: EmbeddingSet, references: EmbeddingSet) -> bool:
-        """Tell whether these sets were scored; a frozen encoder's are as they were."""
+        """Tell whether these sets were scored; a frozen encoder's do not change."""
         return self.queries.equals(queries) and self.references.equals(references)
 
 
@@ -50,27 +50,27 @@ class KNNEvaluation(Callback):
 
     References are the training images, or on class-disjoint splits the other held-back images (leave-one-out). Logs
     `val/knn_accuracy`, `val/recall_at_1`, `val/map_at_r` and more; `train/knn_accuracy` is the references' own,
-    leave-one-out (every n-th of them, 2,000 to 4,000 where there are more). Where several processes train, each embeds
-    its share of the images, and each ranks its share of the queries.
+    leave-one-out (at most 4,000 of them, evenly spaced). Where several processes train,
+    each embeds its share of the images, and each ranks its share of the queries.
 
     Args:
         k: Neighbours that vote for `knn_accuracy`, ≥ 1.
         ks: The k of `recall_at_k` and `precision_at_k`.
         baselines: Whether raw pixels and the untrained encoder are scored before training starts.
-        retrieval: Whether to search at all; False leaves the module's own scores alone: a head on many
-            large embeddings is learnt faster than these are searched.
+        retrieval: Whether to search at all; False leaves only the module's own scores: a head on many large
+            embeddings is learnt faster than these are searched.
         metric: The distance of embeddings: `l2` (Euclidean), or `cosine`, for losses that normalise them.
         max_memory: What the search may use beyond the embeddings: "2GiB", "500MB".
-        baseline_memory: What the raw pixels of all images that are scored may take as numbers. Where they take more,
-            both baselines are scored on a sample of half as much, and the trained encoder beside them on the same.
+        baseline_memory: What the raw pixels of all scored images may take as numbers. If they take more, both baselines
+            are scored on a sample of half that size, and so is the trained encoder beside them.
         groups: Which references a query is compared with: `any`; `same`: those of its own group only; `other`: of other
-            groups only; `cross`: all but those of its own group and class. None: as the data say, which is `any` but
+            groups only; `cross`: all but those of its own group and class. None: as the data say, which is `any` except
             for benchmarks with a rule of their own.
         scores: The scores wanted, e.g. `[recall_at_1, map_at_r, knn_accuracy]`; None: all. Without `map`, `mrr` and
             `ndcg` the nearest references are searched for instead of ranking all.
 
     Raises:
-        UserError: k is larger than the reference set, or there is no such score.
+        UserError: k is larger than the reference set, or a score does not exist.
         LostTrainingError: The embeddings are not finite: training diverged.
 
     Example:
@@ -122,13 +122,13 @@ class KNNEvaluation(Callback):
 
     @property
     def latest(self) -> Evaluation | None:
-        """The latest evaluation of the queries, with the scores of every single one; None before the first."""
+        """The latest evaluation of the queries, with the scores of each; None before the first."""
         return None if self._scored is None else self._scored.evaluation
 
     def neighborhoods(self, k: int) -> Neighborhoods:
         """Return the k nearest references of the queries scored last, of more than 20,000 queries every n-th.
 
-        They are searched once for all who ask for as many or fewer.
+        They are searched once for all calls that ask for as many or fewer.
         """
         assert self.queries is not None
         assert self.references is not None
@@ -143,11 +143,11 @@ class KNNEvaluation(Callback):
         return {"baselines": self.baselines}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the baselines of the run that is resumed."""
+        """Restore the baselines of the run that is resumed."""
         self.baselines = state_dict["baselines"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score raw pixels and the untrained encoder; warn where the loss compares by another distance."""
+        """Score raw pixels and the untrained encoder; warn if the loss compares by another distance."""
         self._check_metric(pl_module)
         data = datamodule_of(trainer)
         if data is None:
@@ -170,7 +170,7 @@ class KNNEvaluation(Callback):
             self.baselines[name] = self._sections(self._score(sets[0], sets[-1], pl_module.device))
 
     def compared(self) -> dict[str, dict[str, Scores]]:
-        """Return the baselines and, where these were scored on a sample, as `trained_sample` the encoder on the same.
+        """Return the baselines and, if they were scored on a sample, as `trained_sample` the encoder on the same.
 
         The encoder's intervals are its sections `low` and `high`.
         """
@@ -230,7 +230,7 @@ class KNNEvaluation(Callback):
             )
 
     def grouped(self, rows: EmbeddingSet, data: LabelledData | None) -> EmbeddingSet:
-        """Return the samples with their groups, where the data tell them and a rule asks for them."""
+        """Return the samples with their groups, if the data have them and a rule needs them."""
         self.rule = self.groups or ("any" if data is None else data.group_rule)
         if data is None or self.rule == "any":
             return rows
@@ -255,7 +255,7 @@ class KNNEvaluation(Callback):
     def _score(
         self, queries: EmbeddingSet, references: EmbeddingSet, device: torch.device, alone: bool = False
     ) -> _Scored:
-        """Score the queries and, where references are apart, the k-NN accuracy of these."""
+        """Score the queries and, if the references are separate, their k-NN accuracy too."""
         found = self._evaluate(queries, references, device, self.rule, self.scores, alone)
         watched = references.take(slice(None, None, max(1, len(references) // _WATCHED)))
         labels, counts = torch.from_numpy(references.labels).unique(return_counts=True)

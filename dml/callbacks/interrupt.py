@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM or SIGUSR1 while training: finish the batch, save a checkpoint, end; the second one ends at once."""
+"""On Ctrl-C, SIGTERM or SIGUSR1 in training: finish the batch, save a checkpoint, end; a second one ends at once."""
 
 import signal
 import sys
@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal,
 
 @final
 class GracefulInterrupt(Checkpoint):  # as such it is called last, when all state agrees
-    """Turn the first of these signals into a checkpoint between two batches from which training goes on exactly.
+    """Turn the first of these signals into a checkpoint between two batches, from which training resumes exactly.
 
     Args:
         checkpoint: The file that is written.
@@ -36,19 +36,19 @@ class GracefulInterrupt(Checkpoint):  # as such it is called last, when all stat
         self._previous: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the signals, which reach the main thread alone."""
+        """Take over the signals, which only reach the main thread."""
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._request) for number in _SIGNALS}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop where it was asked for, by any process."""
+        """Save and stop if any process was asked to."""
         if is_resumable(trainer):
             self._stop_if_requested(trainer, epoch_ended=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save and stop where a signal came in the epoch's last batch or while it was validated."""
+        """Save and stop if a signal came in the epoch's last batch or during its validation."""
         self._stop_if_requested(trainer, epoch_ended=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

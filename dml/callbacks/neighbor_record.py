@@ -1,4 +1,4 @@
-"""Leaves the neighbours of the scored images in the run, with thumbnails of suspects; reports read them later."""
+"""Records the neighbours of the scored images in the run, with thumbnails of suspects, for reports to read later."""
 
 from pathlib import Path
 from typing import final
@@ -40,7 +40,7 @@ class NeighborRecord(Callback):
         self.run = run
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write after training alone."""
+        """Write only after training."""
         if trainer.state.fn == "fit" or not trainer.is_global_zero:
             return
         evaluation = next((c for c in trainer.callbacks if isinstance(c, KNNEvaluation)), None)  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ class NeighborRecord(Callback):
 
 
 def write_record_of(run: Path, split: str, evaluation: KNNEvaluation, data: LabelledData) -> None:
-    """Write the neighbours of what was scored last; nothing where the model gives no embeddings.
+    """Write the neighbours of what was scored last; nothing if the model gives no embeddings.
 
     Args:
         run: The run folder.
@@ -81,7 +81,7 @@ def write_record_of(run: Path, split: str, evaluation: KNNEvaluation, data: Labe
 
 
 def _thumbnails(data: LabelledData, ids: Ints) -> NDArray[np.uint8] | None:
-    """Return pictures (n,1+beside,C,h,w), n ≥ 1, of at most 96 pixels a side; None where samples cannot be shown."""
+    """Return pictures (n,1+beside,C,h,w), n ≥ 1, of at most 96 pixels a side; None if samples cannot be shown."""
     images = data.thumbnails(ids.reshape(-1))
     if images is None:
         return None

@@ -1,4 +1,4 @@
-"""Where pictures go: the run's folder and TensorBoard; one that cannot be drawn is told, and never costs a run."""
+"""Where pictures go: the run's folder and TensorBoard; one that cannot be drawn is reported and never ends a run."""
 
 import logging
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def drawing(picture: str) -> Iterator[None]:
-    """Draw one picture; where that fails, log why in one line and go on.
+    """Draw one picture; if that fails, log why in one line and carry on.
 
     Args:
         picture: What is drawn, for the line.
@@ -36,7 +36,7 @@ def drawing(picture: str) -> Iterator[None]:
 
 
 def show(trainer: Trainer, name: str, figure: Figure) -> None:
-    """Write a figure to the run's pictures and to TensorBoard, where there are such.
+    """Write a figure to the run's pictures and to TensorBoard, if they exist.
 
     Args:
         trainer: The trainer of the run.
@@ -51,7 +51,7 @@ def show(trainer: Trainer, name: str, figure: Figure) -> None:
 
 
 def run_of(trainer: Trainer) -> Path | None:
-    """Return the folder of the run that is trained, None where none is written.
+    """Return the folder of the run that is being trained, None if none is written.
 
     Example:
         >>> run_of(Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False))

@@ -21,14 +21,14 @@ from dml.evaluation.projection import find_umap, project
 
 @final
 class Pictures(Callback):
-    """Draw pictures of the validation images when a trained encoder is scored, and while it is trained if asked for.
+    """Draw pictures of the validation images when a trained encoder is scored and, if asked for, during training.
 
     Args:
         projection: The 2-D picture: `tsne`, `pca`, `umap` (package umap-learn), or `none`.
         max_points: Images shown in the projector and the 2-D picture; t-SNE takes about 1 s per 500 of them.
         gallery_queries: Rows of the retrieval gallery: half spread evenly over the classes, half the worst queries.
         gallery_neighbors: Nearest references shown per query.
-        every_n_epochs: Also draw after every so many epochs; 0 draws at the end alone.
+        every_n_epochs: Also draw after every so many epochs; 0 draws only at the end.
 
     Example:
         >>> Pictures(projection="pca").max_points
@@ -55,7 +55,7 @@ class Pictures(Callback):
         self._first_weight: NDArray[np.floating] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember the first weight matrix as it started."""
+        """Remember the first weight matrix as it was at the start."""
         _, weight = _first_weight(encoder_of(pl_module))
         self._first_weight = weight
 

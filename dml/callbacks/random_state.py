@@ -13,8 +13,8 @@ from dml.functional.distributed import gather_rows, rank
 class RandomState(Callback):
     """Save torch's generators of all processes with every checkpoint, and set them when a resumed training starts.
 
-    Every process draws numbers of its own. One that the checkpoint knows nothing of, because training goes on with more
-    processes, starts anew.
+    Every process draws its own numbers. A process that is not in the checkpoint, because training resumes with more
+    processes, starts afresh.
 
     Example:
         >>> callback = RandomState()
@@ -56,7 +56,7 @@ class RandomState(Callback):
 
 
 def _own(states: dict[str, Any], device: str) -> Tensor | None:
-    """Return this process's state; None where it was not there, or trained on another kind of device."""
+    """Return this process's state; None if it was not there, or trained on another kind of device."""
     rows: Any = states.get(device, [])
     rows = rows[None] if isinstance(rows, Tensor) and rows.ndim == 1 else rows  # as runs of version 0.1 keep it
     return rows[rank()].cpu().clone() if rank() < len(rows) else None  # torch misreads a view of a larger tensor

@@ -1,4 +1,4 @@
-"""Shows what an autoencoder gives back, in TensorBoard and as a PNG file; other modules pass it by."""
+"""Shows an autoencoder's reconstructions in TensorBoard and as a PNG file; other modules are ignored."""
 
 from typing import Any, final
 

@@ -1,4 +1,4 @@
-"""What a checkpoint needs around it: a moment when nothing is open, and curves that are on the disk before it is."""
+"""What makes a checkpoint resumable: a moment when nothing is pending, and curves that reach the disk before it."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from dml.functional.finite import all_finite
 
 
 def is_resumable(trainer: Trainer) -> bool:
-    """Tell whether a checkpoint after the batch at hand leaves nothing out.
+    """Tell whether a checkpoint after the current batch would leave nothing out.
 
-    It would where gradients of several batches are being summed up, and where the epoch ends or a validation follows:
-    Lightning resumes after both.
+    It would leave something out if gradients of several batches are being summed up, or if the epoch ends or a
+    validation follows: Lightning resumes after both.
 
     Args:
         trainer: One that trains, in `on_train_batch_end`.
@@ -61,6 +61,6 @@ def check_weights(trainer: Trainer) -> None:
 
 
 def flush_curves(trainer: Trainer) -> None:
-    """Write to the disk what loggers hold back: a killed training would lose it and not train it again."""
+    """Write to disk what loggers hold back: if training were killed, it would be lost and never logged again."""
     for logger in trainer.loggers:
         logger.save()

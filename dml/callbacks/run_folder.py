@@ -1,6 +1,6 @@
-"""Writes a run's recipe and protocol when training is about to start: one that fails earlier leaves nothing.
+"""Writes a run's recipe and protocol when training is about to start: a run that fails earlier leaves nothing.
 
-At training's end the protocol is given what it cost.
+At the end of training, its cost is added to the protocol.
 """
 
 import platform
@@ -30,7 +30,7 @@ class RunFolder(Callback):
         run: The run folder.
         config: The complete recipe, as YAML.
         seed: The seed of everything.
-        monitor: The validation score the best checkpoint is chosen by; None: it is the last.
+        monitor: The validation score the best checkpoint is chosen by; None: the last one is the best.
         metric: The distance that scores embeddings.
 
     Example:
@@ -52,7 +52,7 @@ class RunFolder(Callback):
         return {"spent": list(self._seconds())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the seconds of the training that is resumed."""
+        """Restore the seconds of the run that is resumed."""
         wall, processor = state_dict["spent"]
         self._spent = (wall, processor)
 
@@ -112,7 +112,7 @@ class RunFolder(Callback):
 
 
 def _plain(value: Any) -> Any:
-    """Return nested values whose texts can be written as UTF-8, which a path need not be."""
+    """Return nested values whose strings can be written as UTF-8, which a path need not be."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -125,7 +125,7 @@ def _clock() -> tuple[float, float]:
 
 
 def _peak_memory() -> int | None:
-    """Return the most memory this process has held, None where the system does not tell."""
+    """Return the most memory this process has held, None if the system does not say."""
     if sys.platform == "win32":
         return None
     import resource

@@ -1,4 +1,4 @@
-"""TensorBoard's events of a run: curves over optimiser steps, the recipe as TEXT and HPARAMS, the best's scores."""
+"""Writes a run's TensorBoard events: curves over optimiser steps, the recipe as TEXT and HPARAMS, the best scores."""
 
 import io
 import json
@@ -30,8 +30,8 @@ _OF_TRAINER = ("max_epochs", "max_steps", "max_time", "precision", "gradient_cli
 class RunLogger(TensorBoardLogger):
     """Write a run's curves over the number of optimiser steps taken, and its recipe once, however often it resumes.
 
-    What training logs stands at the steps taken so far; the epoch is left out, and learning rates stand under `train/`.
-    What is logged after training is of the best checkpoint: the main scores stand under `best/`, apart from the
+    What training logs is placed at the steps taken so far; the epoch is left out, and learning rates go under `train/`.
+    What is logged after training belongs to the best checkpoint: the main scores go under `best/`, apart from the
     curves, where HPARAMS finds them.
 
     Args:
@@ -67,7 +67,7 @@ class RunLogger(TensorBoardLogger):
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
     ) -> None:
-        """Write the recipe as TEXT and its telling keys as HPARAMS, in place of those of an earlier start."""
+        """Write the recipe as TEXT and its informative keys as HPARAMS, replacing those of an earlier start."""
         recipe = vars(params) if isinstance(params, Namespace) else params
         if not recipe:
             return
@@ -78,12 +78,12 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what was logged; the recipe lies in config.yaml already."""
+        """Write what was logged; the recipe is in config.yaml already."""
         self.experiment.flush()
 
 
 def telling_keys(recipe: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
-    """Return the keys of a recipe that say what is learnt from what and how, those without a value left out.
+    """Return the keys of a recipe that say what is learnt, from what and how, without those that have no value.
 
     Args:
         recipe: As `config.yaml` holds it.

@@ -1,4 +1,4 @@
-"""Watches a training for what makes it worthless: numbers that are no numbers, divergence, collapse to one point."""
+"""Watches training for what makes it worthless: numbers that are not finite, divergence, collapse to one point."""
 
 import math
 from typing import Any, final
@@ -22,7 +22,7 @@ _MENDS = "lower model.optimizer.lr, or set trainer.gradient_clip_val"
 
 @final
 class TrainingWatch(Callback):
-    """End a lost training, and log what shows one early.
+    """End training that has failed, and log early signs of it.
 
     Curves have at least 20 points: the first 20 steps are logged one by one, and further ones no more than a 20th of
     the training apart, where `log_every_n_steps` is larger.
@@ -32,17 +32,17 @@ class TrainingWatch(Callback):
     pairs or triplets that cost something, and `train/loss_if_collapsed`, what the loss would be if all embeddings were
     their mean.
 
-    Lost is a training whose gradients, weights or embeddings are not finite; whose validation loss is 10,000 times the
-    loss it began with, while its embedding ranks worse than the untrained one (or 10⁸ times, however it ranks); or
-    whose spread, in training or validation, has been below `threshold` for three validations in a row while the loss
+    Training has failed if gradients, weights or embeddings are not finite; if the validation loss is 10,000 times
+    the loss it began with, while the embedding ranks worse than the untrained one (or 10⁸ times, however it ranks); or
+    if the spread, in training or validation, has been below `threshold` for three validations in a row while the loss
     stays at its value at a collapse. A loss that is 0 at a collapse asks for one: when it has fallen to 2 % of where it
-    began, that is told once, and training goes on.
+    began, a warning says so once, and training continues.
 
     Args:
         threshold: The share of the largest spread seen so far below which the embedding counts as collapsed, in (0, 1).
 
     Raises:
-        LostTrainingError: The training is lost.
+        LostTrainingError: Training has failed.
 
     Example:
         >>> TrainingWatch(threshold=0.05).largest
@@ -63,24 +63,24 @@ class TrainingWatch(Callback):
         return {"largest": dict(self.largest), "began": self.began, "collapsed": self.collapsed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what was seen before the resume."""
+        """Restore what was seen before the resume."""
         largest = state_dict["largest"]
         self.largest = dict(largest) if isinstance(largest, dict) else {"train": 0.0, "val": largest}  # of version 0.1
         self.began, self.collapsed = state_dict.get("began"), state_dict.get("collapsed", 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose how often is logged."""
+        """Choose how often to log."""
         total = trainer.estimated_stepping_batches  # of an endless training infinite, or -1
         every = int(total) // _POINTS if 0 < total < math.inf else math.inf
         self._every = int(min(_interval(trainer), max(1, every)))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Log each of the first steps: a training may end early."""
+        """Log each of the first steps: training may end early."""
         if self._every:
             trainer.log_every_n_steps = 1 if trainer.global_step < _POINTS else self._every  # type: ignore[attr-defined]
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        """Measure the gradient every `log_every_n_steps` steps, and end a training where it is not finite."""
+        """Measure the gradient every `log_every_n_steps` steps, and end training if it is not finite."""
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None  # which skips such steps by itself
         if scaled or not _due(trainer, trainer.global_step + 1):
             return
@@ -130,7 +130,7 @@ class TrainingWatch(Callback):
         self.largest["val"] = max(self.largest["val"], first[0])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End a training that is lost, before its checkpoint is written; warn of a collapse that was asked for."""
+        """End training that has failed, before its checkpoint is written; warn of a collapse that was asked for."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self._check_divergence(trainer)
@@ -182,7 +182,7 @@ def _due(trainer: Trainer, step: int) -> bool:
 
 
 def _ranks_better(trainer: Trainer) -> bool:
-    """Tell whether the embedding ranks better than the untrained one; False where that is not known."""
+    """Tell whether the embedding ranks better than the untrained one; False if that is not known."""
     scores = trainer.callback_metrics
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, KNNEvaluation) and "untrained" in callback.baselines and "val/map_at_r" in scores:

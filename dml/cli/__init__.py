@@ -1,4 +1,4 @@
-"""The front door: finds the verb, imports its code, and turns a user's mistake into one line and exit code 2."""
+"""The front door: finds the verb, imports its code, and reports a user's mistake in one line, with exit code 2."""
 
 import sys
 from collections.abc import Sequence
@@ -10,29 +10,29 @@ from dml.errors import UserError, printable, without_password
 
 # verb -> what it does; its code is `module_of(verb)`: `build_parser()` and `main(arguments) -> exit code`
 VERBS = {
-    "fit": "train an encoder; without arguments: on the handwritten digits that ship with scikit-learn",
+    "fit": "train an encoder; without arguments, on the handwritten digits that ship with scikit-learn",
     "validate": "score a run on its validation images",
     "test": "score a run on its test images",
     "evaluate": "score any encoder, run or file of embeddings: retrieval, k-NN, intervals",
-    "compare": "tell how much two runs differ, with an interval and a test",
-    "calibrate": "find the distance that means `same class`, with a promise how often that is wrong for new classes",
-    "compress": "tell what fewer dimensions and fewer bits cost a run's retrieval, with intervals",
+    "compare": "compare two runs: how much they differ, with an interval and a test",
+    "calibrate": "find the distance that means `same class`, with a bound on how often it is wrong for new classes",
+    "compress": "measure what fewer dimensions and fewer bits cost a run's retrieval, with intervals",
     "list": "list what there is to choose from: encoders, losses, data, scores, recipes",
-    "runs": "list all runs of a folder with their data, recipe and scores, the best first",
-    "plan": "tell what a training will take before it is started: memory, time, evaluation",
+    "runs": "list all runs in a folder with their data, recipe and scores, the best first",
+    "plan": "estimate what training will take before you start it: memory, time, evaluation",
     "sweep": "try values of any keys of a recipe: grid, random or Bayesian search, over several seeds",
-    "report": "write one self-contained HTML page of a run",
-    "probe": "tell what a run's encoder is worth with few and with many labels, beside no training",
-    "stages": "train in stages from one file, each handing its encoder on, beside the same without the first",
-    "project": "draw embeddings in two dimensions: t-SNE, PCA or UMAP, of a run or a file",
-    "audit": "look the images over: counts, lone classes, unreadable files, duplicates across parts",
-    "convert": "write image files into one Lance table, for sets beyond the disk or the memory",
+    "report": "write one self-contained HTML page about a run",
+    "probe": "measure what a run's encoder is worth with few and with many labels, beside an untrained one",
+    "stages": "train in stages from one file, each passing its encoder on, and again without the first stage",
+    "project": "draw the embeddings of a run or a file in two dimensions: t-SNE, PCA or UMAP",
+    "audit": "check the images: class counts, single-image classes, unreadable files, duplicates across parts",
+    "convert": "write image files into one Lance table, for data sets larger than the disk or the memory",
     "predict": "write the embeddings of any images to a file: folders, zips, tables, lists of files",
-    "index": "make an index of any images, add to it, remove from it",
-    "search": "find the images of an index that are most like others",
+    "index": "make an index of any images, add images to it, remove them from it",
+    "search": "find the images in an index that are most like the given ones",
     "export": "write a run as a folder that needs no torch: ONNX, index, threshold, model card, golden vectors",
-    "verify": "compute anew what an exported folder promises: checksums, golden vectors, recall@1",
-    "completion": "print a script that completes verbs, their options and files in bash, zsh or tcsh",
+    "verify": "check what an exported folder promises: checksums, golden vectors, recall@1",
+    "completion": "print a script for shell completion of verbs, options and files: bash, zsh or tcsh",
 }
 
 USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)
@@ -41,7 +41,7 @@ USAGE = """usage: dml VERB [--KEY VALUE ...]        (or: python -m dml VERB ...)
 
   dml VERB --help    the options of a verb
   dml --version      the version
-  --debug            show the traceback of an error that is otherwise told in one line
+  --debug            show the traceback of an error that is otherwise reported in one line
   --trust MODULE     let recipes name classes of this module too; see SECURITY.md"""
 
 _NAMED_OTHERWISE = {"list": "choices", "runs": "leaderboard"}  # names that are taken: a builtin, a package
@@ -49,12 +49,12 @@ _LONGEST = 380  # characters of a message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 2 a mistake the user can mend, 130 interrupted.
+    """Run one verb and return its exit code: 0 done, 2 a mistake the user can fix, 130 interrupted.
 
-    A training that lost one of its processes returns 5, one that learns nothing any more 4; `audit` has its own 3.
+    Training that loses one of its processes returns 5, training that no longer learns 4; `audit` has its own 3.
 
     Args:
-        arguments: The command line after the program's name; None reads the process's own.
+        arguments: The command line after the program's name; None: the process's own.
 
     Example:
         >>> main(["--version"])
@@ -94,7 +94,7 @@ def _told(error: Exception) -> str:
         what = f"{error.strerror} ({error.filename})" if error.filename else text
         text = f"{what}: check the path, its permissions and the space left on the disk"
     elif isinstance(error, MemoryError):
-        text = f"not enough memory ({text or 'no more could be had'}): ask for smaller sizes"
+        text = f"not enough memory ({text or 'no more was available'}): ask for smaller sizes"
     elif isinstance(error, RecursionError):
         text = "a value is nested too deeply, or refers to itself: write it out"
     plain = without_password(printable(" ".join(text.split())))

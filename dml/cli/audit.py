@@ -1,4 +1,4 @@
-"""`dml audit`: look a data set over before anyone trusts a score; exit code 3 where images leak between parts."""
+"""`dml audit`: check a data set before anyone trusts a score; exit code 3 if images leak between parts."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ MENDS = {
     "images of one colour": "data.on_flaw=skip leaves them out",
 }
 
-EPILOG = """further keys are those of the recipe (see dml fit --help): --data.root DIR, --data.image_size 64, ...
+EPILOG = """all other keys are those of the recipe (see dml fit --help): --data.root DIR, --data.image_size 64, ...
 
 examples:
   dml audit --data.root photos --data.image_size 64
@@ -38,7 +38,7 @@ examples:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what was found; return 0, or 3 where the same or almost the same image is in two parts."""
+    """Print what was found; return 0, or 3 if the same or almost the same image is in two parts."""
     options, keys = build_parser().parse_known_args(arguments)
     configs = list(options.config)
     if options.run is not None:
@@ -77,7 +77,7 @@ def build_parser() -> Parser:
         type=real(above=-1),
         default=0.995,
         metavar="R",
-        help="correlation of near duplicates (0.995); 2 looks for none",
+        help="least correlation of near duplicates (0.995); 2 turns the search off",
     )
     parser.add_argument("--output", metavar="FILE", help="write everything found to a JSON file")
     add_json(parser)

@@ -1,4 +1,4 @@
-"""`dml calibrate`: the distance that means "same class", and the promise that goes with it; `RUN/calibration.json`."""
+"""`dml calibrate`: the distance that means "same class", and what it promises; writes `RUN/calibration.json`."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,7 @@ CALIBRATION = "calibration.json"
 EXAMPLES = """two rates can be promised:
   --fmr R     false-match rate: of all pairs of images of different classes, the share within the distance (0.001)
   --fpir R    false-positive identification rate: of queries of classes that the index lacks, the share that gets a
-              match all the same; it grows with the index and holds for one as large as these references
+              match anyway; it grows with the index and holds for one as large as these references
 
 examples:
   dml calibrate first --fmr 1e-3 --confidence .95
@@ -70,31 +70,34 @@ def _calibrate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] |
         runs.write_json(output, told)
     print("\n".join(_lines(found, here, unseen, metric)))
     if trained_on:
-        print("\nThe encoder was trained on these classes and keeps them apart better than new ones, for which this")
-        print("is no promise: data.split=dml.data.ClassDisjointSplit trains one that never saw its validation's.")
+        print("\nThe encoder was trained on these classes and separates them better than new ones, for which this")
+        print("promises nothing: with data.split=dml.data.ClassDisjointSplit it never sees its validation classes.")
     print(f"\nwritten to {output}" if output else "\nsettings differ from the run's own: not written without --output")
     return told | {"written_to": output}
 
 
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
-    parser = run_parser("calibrate", "Find the largest distance that keeps a promise how often it is wrong.")
+    parser = run_parser("calibrate", "Find the largest distance that keeps a promise about how often it is wrong.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     rates = parser.add_mutually_exclusive_group()
     rates.add_argument(
         "--fmr", type=real(above=0, below=1), default=1e-3, metavar="R", help="the false-match rate of pairs (0.001)"
     )
     rates.add_argument(
-        "--fpir", type=real(above=0, below=1), metavar="R", help="instead: of searches for a class that is not there"
+        "--fpir",
+        type=real(above=0, below=1),
+        metavar="R",
+        help="instead, the rate of searches for a class that is not there",
     )
     parser.add_argument(
-        "--confidence", type=real(above=0, below=1), default=0.95, metavar="P", help="of the promise (0.95)"
+        "--confidence", type=real(above=0, below=1), default=0.95, metavar="P", help="confidence of the promise (0.95)"
     )
     parser.add_argument(
         "--new_classes",
         type=whole(least=1),
         metavar="N",
-        help="for so many new classes taken together (as many as here)",
+        help="for this many new classes taken together (as many as here)",
     )
     parser.add_argument("--output", metavar="FILE", help=f"where the record goes (RUN/{CALIBRATION})")
     add_json(parser)

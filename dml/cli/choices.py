@@ -14,9 +14,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class Kind(NamedTuple):
-    """Where things of a kind are defined, the bases that mark them, what exports them, and what else there is.
+    """Where things of a kind are defined, the base classes that mark them, what exports them, and what else to say.
 
-    Exported by none: each is named by its own module.
+    If nothing exports them, each is named by its own module.
     """
 
     files: str
@@ -44,7 +44,7 @@ KINDS: Mapping[str, Kind] = {
         "data/samplers/*.py",
         frozenset({"EpochBatches"}),
         "",
-        "data.batch_size alone: random; with data.samples_per_class: class-balanced; --data.sampler CLASS: any other",
+        "data.classes_per_batch null: random; a number or auto: class-balanced; --data.sampler CLASS: any other",
     ),
     "transforms": Kind(
         "data/transforms/*.py",
@@ -57,14 +57,14 @@ KINDS: Mapping[str, Kind] = {
         "data/sources/*.py",
         frozenset({"Source"}),
         "dml.data",
-        "--data.root FOLDER|ZIP|TABLE|ARRAYS needs none of these; --data.source CLASS names one",
+        "not needed with --data.root FOLDER|ZIP|TABLE|ARRAYS; --data.source CLASS names one",
     ),
 }
-OTHERS = {"scores": "as they stand in scores.json", "recipes": "--config NAME, or a file of your own"}
+OTHERS = {"scores": "as they appear in scores.json", "recipes": "--config NAME, or a file of your own"}
 
 
 def main(arguments: list[str]) -> int:
-    """Print the names of a kind, each with its line; return 0."""
+    """Print the names of one kind, each with its description; return 0."""
     options = build_parser().parse_args(arguments)
     listed = [options.what] if options.what else [*KINDS, *OTHERS]
     if options.json:
@@ -77,13 +77,13 @@ def main(arguments: list[str]) -> int:
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = Parser(prog="dml list", description="List what there is to choose from.", allow_abbrev=False)
-    parser.add_argument("what", nargs="?", choices=[*KINDS, *OTHERS], help="what to list (all)")
+    parser.add_argument("what", nargs="?", choices=[*KINDS, *OTHERS], help="what to list (everything)")
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
     return parser
 
 
 def choices(what: str) -> dict[str, str]:
-    """Return what there is of a kind, each with its line.
+    """Return what there is of a kind, each with its description.
 
     Args:
         what: A word that `dml list` takes.
@@ -125,7 +125,7 @@ def _found(kind: Kind) -> Iterator[tuple[str, str]]:
 
 
 def _is_offered(name: str, kind: Kind) -> bool:
-    """Tell whether what exports a kind offers a name; without such a module, whether the name is public."""
+    """Tell whether the module that exports a kind offers a name; without such a module, whether the name is public."""
     if not kind.prefix:
         return not name.startswith("_")
     package = _PACKAGE.joinpath(*kind.prefix.split(".")[1:])
@@ -144,7 +144,7 @@ def first_line(text: str | None) -> str:
 
 
 def recipes() -> dict[str, str]:
-    """Return the recipes that come with dml, with what their first lines say.
+    """Return the recipes that come with dml, each with its first comment line.
 
     Example:
         >>> recipes()["data/mnist"]

@@ -69,18 +69,16 @@ def _record(row: "Comparison") -> Mapping[str, Any]:
 
 
 def _told_flips(row: "Comparison", level: float) -> str:
-    """Return what all sign flips say of the primary score, and what holds where they and the interval disagree."""
+    """Return what all sign flips say about the primary score, and which counts where they and the interval disagree."""
     if row.flips is None:
         return ""
     p_value, least, count = row.flips
-    told = (
-        f"{count} classes are few: by all {2**count:,} flips of their signs p is {p_value:.4f}, at least {least:.4f}."
-    )
+    told = f"With only {count} classes: over all {2**count:,} sign flips p is {p_value:.4f}, at least {least:.4f}."
     if (p_value < 1 - level) == (row.change.p_value < 1 - level):
         return told
     if least >= 1 - level:
-        return f"{told} No difference of so few classes can fall below {1 - level:g} there: the interval alone decides."
-    return f"{told} The two disagree at {1 - level:g}: the larger p holds, no difference is shown."
+        return f"{told} With so few classes no p can fall below {1 - level:g}: the interval alone decides."
+    return f"{told} The two tests disagree at {1 - level:g}: the larger p holds, no difference is shown."
 
 
 def build_parser() -> Parser:
@@ -89,9 +87,15 @@ def build_parser() -> Parser:
     parser.add_argument("first", metavar="RUN", help="a run's folder or name, or `latest`")
     parser.add_argument("second", metavar="RUN", help="the run to compare with it")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--split", choices=("val", "test"), default="val", help="whose queries (val)")
     parser.add_argument(
-        "--level", type=real(above=0, below=1), default=0.95, metavar="P", help="of the intervals (0.95)"
+        "--split", choices=("val", "test"), default="val", help="the part whose images are the queries (val)"
+    )
+    parser.add_argument(
+        "--level",
+        type=real(above=0, below=1),
+        default=0.95,
+        metavar="P",
+        help="confidence level of the intervals (0.95)",
     )
     parser.add_argument(
         "--primary", default="map_at_r", metavar="SCORE", help="the score that decides; others are corrected (map_at_r)"

@@ -1,4 +1,4 @@
-"""`dml completion`: a script with which a shell completes verbs, each verb's options, and files."""
+"""`dml completion`: prints a script with which a shell completes verbs, each verb's options, and files."""
 
 import argparse
 import re
@@ -21,7 +21,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="dml completion",
         description="Print a script that completes verbs, their options and files.",
-        epilog='bash and zsh: eval "$(dml completion bash)", at best in the file the shell starts with',
+        epilog='bash and zsh: eval "$(dml completion bash)", best in the file that the shell reads at startup',
     )
     parser.add_argument("shell", choices=SHELLS, help="the shell")
     return parser
@@ -53,7 +53,7 @@ def script(shell: str) -> str:
 
 
 def _add_keys(parser: argparse.ArgumentParser, epilog: str) -> None:
-    """Add the keys of the recipe that the verb's help lists; it reads them, though its own parser does not."""
+    """Add the recipe keys that the verb's help lists: the verb takes them, although its own parser does not."""
     for key, metavar, summary in re.findall(r"^  (--[\w.]+)(?: ([A-Z_]+))?  +(.+)$", epilog, re.MULTILINE):
         if key not in parser._option_string_actions:
             value = {"metavar": metavar} if metavar else {"action": "store_true"}

@@ -62,10 +62,17 @@ def build_parser() -> Parser:
     parser = run_parser("compress", "Tell what fewer dimensions and bits cost retrieval.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     parser.add_argument(
-        "--dims", type=wholes(least=1, example="8,16,32"), metavar="N,N", help="sizes (the whole, a half, … down to 8)"
+        "--dims",
+        type=wholes(least=1, example="8,16,32"),
+        metavar="N,N",
+        help="embedding sizes (the whole, a half, … down to 8)",
     )
     parser.add_argument(
-        "--bits", type=_bits, default=(1, 4, 8, 32), metavar="N,N", help="of a coordinate: 32, or 1 to 16 (1,4,8,32)"
+        "--bits",
+        type=_bits,
+        default=(1, 4, 8, 32),
+        metavar="N,N",
+        help="bits per coordinate: 32, or 1 to 16 (1,4,8,32)",
     )
     parser.add_argument("--ways", type=_ways, default=("cut", "pca"), metavar="WAY,WAY", help="cut, pca (both)")
     add_json(parser)
@@ -73,7 +80,7 @@ def build_parser() -> Parser:
 
 
 def table(full: dict[str, float], found: "Sequence[Compressed]", size: int) -> str:
-    """Return the rows as text, and which is the smallest with both scores within half a point of the full ones.
+    """Return the rows as text, and the smallest one with both scores within half a point of the full embedding's.
 
     Args:
         full: The scores of the full embedding.
@@ -115,7 +122,7 @@ def _plain(each: "Compressed", size: int) -> dict[str, Any]:
 
 
 def _training_embeddings(cli: "TrainerCLI", references: "EmbeddingSet") -> "EmbeddingSet":
-    """Return the embeddings of the training images: the references, where these are they."""
+    """Return the embeddings of the training images, which may be the references themselves."""
     import numpy as np
 
     from dml.callbacks.baselines import embed

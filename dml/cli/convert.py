@@ -8,13 +8,13 @@ from dml.errors import UserError, printable
 EXAMPLES = """examples:
   dml convert photos --to photos.lance            then: dml fit --data.root photos.lance --data.image_size 64
   dml convert table.csv --to s3://bucket/photos.lance
-                                                  stopped half-way: the same again goes on from what is there
+                                                  if stopped half-way, the same command continues
 """
 _SHOWN = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Convert; return 0, or 1 where some files cannot be read."""
+    """Convert; return 0, or 1 if some files cannot be read."""
     options = build_parser().parse_args(arguments)
     if not options.to.rstrip("/").endswith(".lance"):
         raise UserError(f"--to {options.to}: give a name that ends in .lance")
@@ -46,7 +46,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("images", metavar="PATH", help="a folder of class folders, a zip of one, a .csv or .parquet")
     parser.add_argument("--to", required=True, metavar="FILE", help="NAME.lance, or an address: s3://bucket/NAME.lance")
-    told = "at a file that cannot be read: stop (raise), or leave its row without an image (skip)"
+    told = "at an unreadable file: stop (raise), or leave its row without an image (skip)"
     parser.add_argument("--on_error", choices=("raise", "skip"), default="raise", help=told)
-    parser.add_argument("--anywhere", action="store_true", help="take paths that lead out of their table's folder")
+    parser.add_argument("--anywhere", action="store_true", help="allow paths that lead out of the table's folder")
     return parser

@@ -1,4 +1,4 @@
-"""`dml evaluate`: score a run, any recipe's encoder untrained, or embeddings from files; write `scores.json`."""
+"""`dml evaluate`: score a run, any recipe's untrained encoder, or embeddings from files; writes `scores.json`."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   dml evaluate                                              the latest run on its validation images
   dml evaluate --run first --split test                     a run on its test images
   dml evaluate --run first --queries new --references train a folder's images searched among the training images
-  dml evaluate --run first --queries images_oneshot.zip     Omniglot's one-shot runs, each within itself
+  dml evaluate --run first --queries images_oneshot.zip     Omniglot's one-shot runs, each searched within itself
   dml evaluate --data.root photos --model.encoder dml.encoders.FlattenEncoder       raw pixels
   dml evaluate --embeddings photos.npz                      what `dml predict photos --output photos.npz` wrote
   dml evaluate --embeddings x.npy --labels y.npy            embeddings made elsewhere, leave-one-out
@@ -42,7 +42,7 @@ def _evaluate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] | 
     if options.queries is not None:
         return _score_images(options, keys)
     if options.references is not None:
-        raise UserError("--references are what --queries search: give --queries FOLDER too")
+        raise UserError("--references are what --queries are searched in: give --queries FOLDER too")
     if options.embeddings is None:
         return _score_recipe(options, keys)
     if keys or options.run or options.config:
@@ -57,7 +57,7 @@ def build_parser() -> Parser:
     parser.add_argument("--split", choices=("val", "test"), default="val", help="whose images are the queries (val)")
     parser.add_argument("--queries", metavar="FOLDER", help="any labelled images as queries: folder, zip, table")
     parser.add_argument(
-        "--references", metavar="FOLDER", help="what --queries search: another such, or `train`; without: each other"
+        "--references", metavar="FOLDER", help="what --queries are searched in: another such, or `train` (each other)"
     )
     parser.add_argument(
         "--embeddings",
@@ -65,14 +65,14 @@ def build_parser() -> Parser:
         help="instead of images and encoder: an archive of `dml predict`, or a .npy file",
     )
     parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers (the archive's own)")
-    parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings search; without: each other")
+    parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings are searched in (each other)")
     parser.add_argument("--reference_labels", metavar="FILE", help="the labels of --reference_embeddings")
     parser.add_argument("--metric", choices=("l2", "cosine"), help="distance of embeddings (the recipe's; l2)")
     parser.add_argument(
         "--ks",
         type=wholes(least=1, example="1,5,10"),
         metavar="K,K",
-        help="of recall and precision (the recipe's evaluation.ks; 1,5,10)",
+        help="the k of recall and precision (the recipe's evaluation.ks; 1,5,10)",
     )
     parser.add_argument(
         "--knn_ks",
@@ -85,7 +85,10 @@ def build_parser() -> Parser:
     parser.add_argument("--verification", action="store_true", help="ROC AUC, equal error rate, FNMR at FMR 0.001")
     parser.add_argument("--clustering", action="store_true", help="NMI and AMI of k-means clusters")
     parser.add_argument(
-        "--max_memory", type=memory, metavar="SIZE", help="for the search, beyond the embeddings (the recipe's; 2GiB)"
+        "--max_memory",
+        type=memory,
+        metavar="SIZE",
+        help="memory for the search, beyond the embeddings (the recipe's; 2GiB)",
     )
     parser.add_argument(
         "--output",
@@ -97,7 +100,7 @@ def build_parser() -> Parser:
 
 
 def _score_recipe(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] | None:
-    """Embed with a run's best weights, or with a recipe's encoder as it is where no run is named."""
+    """Embed with a run's best weights, or with a recipe's untrained encoder if no run is named."""
     if options.run is None and (options.config or keys):
         run, configs = None, with_default([to_score(config) for config in options.config], keys)
         checkpoint = None if options.ckpt_path in {"best", "last"} else Path(options.ckpt_path)
@@ -143,7 +146,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> dict[str, Any
 
 
 def _score_images(options: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
-    """Score a run's encoder on images that are not its own."""
+    """Score a run's encoder on images other than its own."""
     if options.embeddings or options.split != "val":
         raise UserError("--queries are the images to score: leave --embeddings and --split out")
 
@@ -176,14 +179,14 @@ def _asked(options: argparse.Namespace) -> tuple[bool, bool, str | None, dict[st
 
 
 def _evaluation_keys(options: argparse.Namespace) -> list[str]:
-    """Return the options that stand for keys of the recipe as such keys."""
+    """Return the options that stand for recipe keys, as those keys."""
     given = {"metric": options.metric, "max_memory": options.max_memory}
     given |= {"ks": options.ks and list(options.ks), "k": options.knn_ks and options.knn_ks[0]}
     return [f"--evaluation.{key}={value}" for key, value in given.items() if value is not None]
 
 
 def _is_own(options: argparse.Namespace, keys: list[str], run: Path) -> bool:
-    """Tell whether what is asked for is what the run's own recipe and best weights give."""
+    """Tell whether the run's own recipe and best weights are asked for, with nothing changed."""
     recipe = runs.read_recipe(run).get("evaluation") or {}
     given = [(options.metric, recipe.get("metric", "l2")), (options.ks, tuple(recipe.get("ks", ())))]
     given.append((options.knn_ks, (recipe.get("k"),)))

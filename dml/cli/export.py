@@ -1,4 +1,4 @@
-"""`dml export`: a folder with a run's encoder as ONNX, its index and what proves them right; it needs no torch."""
+"""`dml export`: a folder with a run's encoder as ONNX, its index and the means to verify them; it needs no torch."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from dml.errors import UserError, printable
 EXAMPLES = """examples:
   dml export first --out first_artefact
   dml export first --out first_artefact --overwrite --data.root elsewhere/photos
-  dml verify first_artefact                       also where there is no torch
+  dml verify first_artefact                       also works without torch
   dml search first_artefact new.jpg -k 5          the same
 
 """
@@ -18,11 +18,11 @@ _CPU = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.precision
 
 
 def main(arguments: list[str]) -> int:
-    """Export, verify what was exported, and tell what was found; return 0."""
+    """Export, verify the result, and report it; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
     if others := [key for key in keys if key.startswith("--") and not key.startswith("--data.")]:
         raise UserError(
-            f"export takes no {others[0].partition('=')[0]}: a run is exported as it was trained (--data.… alone)"
+            f"export takes no {others[0].partition('=')[0]}: a run is exported as it was trained (only --data.…)"
         )
     if options.config or options.ckpt_path not in ("best", "last"):
         raise UserError("a run is exported as it was trained: give no --config, and --ckpt_path best or last")
@@ -55,5 +55,5 @@ def build_parser() -> Parser:
     parser = run_parser("export", "Write a run as a folder that is verified and searched without torch.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder, which must not exist")
-    parser.add_argument("--overwrite", action="store_true", help="replace an artefact that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing artefact")
     return parser

@@ -1,4 +1,4 @@
-"""`dml fit`: train, score the best checkpoint beside raw pixels and the untrained encoder, say where the run lies."""
+"""`dml fit`: train, score the best checkpoint beside raw pixels and the untrained encoder, say where the run is."""
 
 import argparse
 from contextlib import ExitStack
@@ -35,16 +35,16 @@ def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = trainer_parser("fit", "Train an encoder. Without arguments: on scikit-learn's handwritten digits.")
     parser.add_argument("--name", help="the run's folder in runs_dir (date and time)")
-    parser.add_argument("--ckpt_path", metavar="FILE", help="go on from a checkpoint; `last`: from the run's own")
+    parser.add_argument("--ckpt_path", metavar="FILE", help="resume from a checkpoint; `last`: the run's own")
     parser.add_argument(
-        "--folds", type=whole(least=2), metavar="K", help="cross-validation: K runs, whose validation classes differ"
+        "--folds", type=whole(least=2), metavar="K", help="cross-validation: K runs with different validation classes"
     )
     add_json(parser)
     return parser
 
 
 def _resolve(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> tuple[Path, Path | None, list[str]]:
-    """Return the run folder, held until the stack ends, the checkpoint to go on from, and the recipe files."""
+    """Return the run folder, held until the stack ends, the checkpoint to resume from, and the recipe files."""
     if options.ckpt_path == "last":
         return _resume(options, keys, stack)
     checkpoint = None if options.ckpt_path is None else Path(options.ckpt_path)
@@ -54,7 +54,7 @@ def _resolve(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> 
 
 
 def _resume(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> tuple[Path, Path | None, list[str]]:
-    """Return the same of a run that was stopped; one without a checkpoint begins anew."""
+    """Return the same for a run that was stopped; one without a checkpoint starts over."""
     run = Path(options.runs_dir) / (options.name or "")
     begun = options.name is not None and (run / runs.LOCK).exists() and not (run / runs.CONFIG).exists()
     if not begun:
@@ -69,13 +69,13 @@ def _resume(options: argparse.Namespace, keys: list[str], stack: ExitStack) -> t
         raise UserError(f"run {run} has ended and its last checkpoint was removed: train it again by another --name")
     stack.enter_context(runs.kept_if_checkpointed(run))
     if runs.is_first_process():
-        print(f"run {run} was stopped before its first checkpoint: it begins anew", flush=True)
+        print(f"run {run} was stopped before its first checkpoint: it starts over", flush=True)
         runs.clear_run(run)
     return run, None, configs
 
 
 def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> tuple[int, dict[str, Any]]:
-    """Train and tell how it went; return the exit code, and what was told where the training came to its end."""
+    """Train and report; return the exit code, and what was reported if training came to its end."""
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
 
     cli = TrainerCLI(keys, run)

@@ -1,4 +1,4 @@
-"""`dml index`: a saved index of a run's embeddings of any images; add to it and remove from it later."""
+"""`dml index`: a saved index of a run's embeddings of any images; images can be added and removed later."""
 
 import argparse
 from pathlib import Path
@@ -28,15 +28,15 @@ EPILOG = """examples:
   dml index my.npz --factory IVF256,PQ16          an approximate structure, with its recall, time and size
   dml index my.npz                                what is in it
   dml index first --to 'postgresql://me@db/images?table=photos'      a copy in PostgreSQL (extra dml[pgvector])
-  dml index first --add photos --to qdrant://host:6333/photos        images straight into Qdrant (extra dml[qdrant])
+  dml index first --add photos --to qdrant://host:6333/photos        images directly into Qdrant (extra dml[qdrant])
   dml index qdrant://host:6333/photos --remove 'old/*'
 
-The password stands in the address, in PGPASSWORD or ~/.pgpass, or in QDRANT_API_KEY.
+The password is in the address, in PGPASSWORD or ~/.pgpass, or in QDRANT_API_KEY.
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Bring an index up to date and tell what it holds; return 0, or 1 where some images cannot be read."""
+    """Bring an index up to date and print what it holds; return 0, or 1 if some images cannot be read."""
     options = build_parser().parse_args(arguments)
     with json_alone(options.json) as print_json:
         code, told = _index(options)
@@ -46,13 +46,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _index(options: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    """Do what is asked for, and return the exit code and what was told of an index in a file."""
+    """Do what is asked for; return the exit code and, for an index in a file, what was printed about it."""
     from dml.cli.shared.elsewhere import index_elsewhere
     from dml.search.remote.address import is_address
 
     if is_address(options.run):
         if options.to:
-            raise UserError("--to goes with a run or a file: an index elsewhere is changed in its place")
+            raise UserError("--to needs a run or a file: an index in a database is changed in place")
         return index_elsewhere(options, options.run, None, None), {}
     found, run = find_index(options.run, options.output, options.runs_dir)
     path = Path(found)
@@ -87,7 +87,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("run", metavar="RUN", help="a run's folder or name, latest, or an index made before")
+    parser.add_argument("run", metavar="RUN", help="a run's folder or name, latest, or an existing index")
     parser.add_argument(
         "--add",
         nargs="+",
@@ -100,11 +100,13 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--output", metavar="FILE", help=f"the index (RUN/{INDEX})")
     parser.add_argument(
-        "--to", metavar="ADDRESS", help="an index elsewhere: postgresql://…?table=NAME, qdrant://…/NAME"
+        "--to", metavar="ADDRESS", help="an index in a database: postgresql://…?table=NAME, qdrant://…/NAME"
     )
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
-    parser.add_argument("--factory", metavar="TEXT", help="of FAISS: IVF1024,PQ16, HNSW32, ... (Flat: exact)")
+    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights to use (best)")
+    parser.add_argument(
+        "--factory", metavar="TEXT", help="FAISS factory string: IVF1024,PQ16, HNSW32, ... (Flat: exact)"
+    )
     parser.add_argument(
         "--measure", action="store_true", help="what dml search's --expand, --augment and --rerank gain and cost here"
     )
@@ -115,7 +117,7 @@ def build_parser() -> Parser:
 
 
 def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path | str, str | None]:
-    """Return an index's path or address and the run that was named; None where the index itself was.
+    """Return an index's path or address and the run that was named; None if the index itself was.
 
     Example:
         >>> find_index("my.npz", None, "runs")[0].as_posix()
@@ -127,17 +129,17 @@ def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path | st
         return given, None
     if given.endswith(".npz"):
         if output is not None:
-            raise UserError("--output goes with a run: an index is changed in its place")
+            raise UserError("--output needs a run: an index is changed in place")
         return Path(given), None
     run = runs.find_run(given, runs_dir)
     return Path(output) if output else run / INDEX, str(run)
 
 
 def run_of(store: "Store | RemoteStore", runs_dir: str) -> str:
-    """Return the run that made an index, where it was or in the folder of runs.
+    """Return the run that made an index, at its old place or in the folder of runs.
 
     Raises:
-        UserError: It is in neither.
+        UserError: It is not in either.
     """
     made = Path(store.about.run)
     for folder in (made, Path(runs_dir) / made.name):
@@ -172,7 +174,7 @@ def _add(path: Path, run: str | None, options: argparse.Namespace) -> "Change":
 
 
 def measured_table(measured: "Sequence[Measured]") -> str:
-    """Return recall, time and size of a search structure beside the exact search.
+    """Return recall, time and size of a search structure, next to the exact search.
 
     Example:
         >>> from dml.search.structure import Measured

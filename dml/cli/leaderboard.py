@@ -1,4 +1,4 @@
-"""`dml runs`: all runs of a folder beside each other, the best first."""
+"""`dml runs`: all runs in a folder side by side, the best first."""
 
 from collections.abc import Sequence
 
@@ -25,11 +25,11 @@ def main(arguments: list[str]) -> int:
 
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
-    parser = Parser(prog="dml runs", description="List all runs of a folder, the best first.", allow_abbrev=False)
+    parser = Parser(prog="dml runs", description="List all runs in a folder, the best first.", allow_abbrev=False)
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--split", choices=("val", "test"), default="val", help="whose scores (val)")
+    parser.add_argument("--split", choices=("val", "test"), default="val", help="the part whose scores are shown (val)")
     parser.add_argument(
-        "--score", metavar="SCORE", help="what ranks them: knn_accuracy, map_at_r ... (each run's first)"
+        "--score", metavar="SCORE", help="the score to rank by: knn_accuracy, map_at_r ... (each run's first)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every score")
     return parser

@@ -1,4 +1,4 @@
-"""`dml plan`: what a training will take, before it is started."""
+"""`dml plan`: what training will take, before it is started."""
 
 import argparse
 import tempfile
@@ -18,7 +18,7 @@ _ALONE = ("devices=1", "num_nodes=1", "strategy=auto", "logger=false", "enable_p
 
 
 def main(arguments: list[str]) -> int:
-    """Print what a step, an evaluation and the whole training take; return 0."""
+    """Print what a step, an evaluation and all of training take; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
     with json_alone(options.json) as print_json:
         rows, numbers = _plan(options, keys)
@@ -49,16 +49,16 @@ def _plan(options: argparse.Namespace, keys: list[str]) -> tuple[dict[str, str],
 
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
-    parser = trainer_parser("plan", "Tell what a training will take: memory, time and evaluation; nothing is kept.")
+    parser = trainer_parser("plan", "Estimate what training will take: memory, time and evaluation; nothing is kept.")
     parser.add_argument(
-        "--memory", type=memory, metavar="SIZE", help="what the training may use, e.g. 8GiB (what the device has)"
+        "--memory", type=memory, metavar="SIZE", help="what training may use, e.g. 8GiB (what the device has)"
     )
     add_json(parser)
     return parser
 
 
 def _measure(cli: "TrainerCLI", processes: int, limit: int | None) -> tuple[dict[str, str], dict[str, Any]]:
-    """Estimate, run a few steps and a validation; return what they say in words, and in numbers."""
+    """Estimate, run a few steps and a validation; return the findings in words, and in numbers."""
     from dml.experiments import plan
 
     trainer, module, data = cli.trainer, cli.model, cli.datamodule

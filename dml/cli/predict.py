@@ -1,4 +1,4 @@
-"""`dml predict`: write what a run's model gives for any images to a file."""
+"""`dml predict`: writes what a run's model gives for any images to a file."""
 
 import argparse
 from pathlib import Path
@@ -17,12 +17,12 @@ EXAMPLES = """examples:
 
 
 def main(arguments: list[str]) -> int:
-    """Embed images and write one file; return 0, or 1 where some images cannot be read."""
+    """Embed images and write one file; return 0, or 1 if some images cannot be read."""
     paths, rest = leading_words(arguments)
     options, keys = _options().parse_known_args(rest)
     if paths:
         if keys or options.config:
-            raise UserError("PATH takes no recipe: images are embedded as the run was trained (give --run alone)")
+            raise UserError("PATH takes no recipe: images are embedded as the run was trained (give --run only)")
         return _embed(paths, Path(options.output), options)
     return _predict_source(options, keys)
 
@@ -30,12 +30,14 @@ def main(arguments: list[str]) -> int:
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = _options()
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="images, folders, zips, tables, lists; first of all")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="images, folders, zips, tables, lists; before all options"
+    )
     return parser
 
 
 def _options() -> Parser:
-    parser = scored_parser("predict", "Write embeddings, or of the run's own images the probabilities of a classifier.")
+    parser = scored_parser("predict", "Write embeddings or, for a classifier on the run's own images, probabilities.")
     parser.epilog = EXAMPLES + str(parser.epilog)
     parser.add_argument(
         "--output", default="predictions.npz", metavar="FILE", help=".npz, or .parquet for PATH (predictions.npz)"

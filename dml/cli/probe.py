@@ -1,4 +1,4 @@
-"""`dml probe`: what a run's encoder is worth: k-NN, heads and fine-tuning at few and at many labels."""
+"""`dml probe`: what a run's encoder is worth: k-NN, heads and fine-tuning with few and with many labels."""
 
 import argparse
 from pathlib import Path
@@ -16,13 +16,13 @@ if TYPE_CHECKING:  # importing it loads torch, which --help must not
 METHODS = ("knn", "linear", "mlp", "finetune")
 EPILOG = """rows of the table:
   knn, linear, mlp      on the run's frozen encoder, and on a random one of the same recipe
-  fine-tuned            the run's encoder moves too, at a tenth of the head's rate
-  from scratch          the same network and head, nothing learnt before
+  fine-tuned            the run's encoder is trained too, at a tenth of the head's rate
+  from scratch          the same network and head, with nothing learnt before
 
 Other words are keys of the recipe, for every cell: --data.root photos, --trainer.accelerator cpu.
-Images, split and normalisation are the run's own; validation images are scored: those that chose the run's best
-weights. A run trained with labels has seen them all: few labels are few for the heads alone. The same command again
-goes on where it was stopped; other settings are other cells. Written: RUN/probe/probe.json, probe.csv,
+Images, split and normalisation are the run's own; the scores are of its validation images, which also chose its best
+weights. A run trained with labels has seen them all: few labels are few only for the heads. The same command again
+continues where it stopped; other settings make other cells. Written: RUN/probe/probe.json, probe.csv,
 RUN/pictures/probe.png.
 
 examples:
@@ -31,7 +31,7 @@ examples:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is missing, print one table, write the records and one picture; return 0."""
+    """Run what is missing, print a table, write the records and a picture; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
     with json_alone(options.json) as print_json:
         found = _probe(options, keys)
@@ -64,7 +64,7 @@ def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml probe",
-        description="Tell what a run's encoder is worth with few and with many labels.",
+        description="Measure what a run's encoder is worth with few and with many labels.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -73,27 +73,39 @@ def build_parser() -> Parser:
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
     amounts = parser.add_mutually_exclusive_group()
     amounts.add_argument(
-        "--shares", type=_shares, default=(0.01, 0.1, 1.0), metavar="X,X", help="shares of each class (0.01,0.1,1.0)"
+        "--shares",
+        type=_shares,
+        default=(0.01, 0.1, 1.0),
+        metavar="X,X",
+        help="labelled shares of each class (0.01,0.1,1.0)",
     )
     amounts.add_argument(
         "--per_class",
         type=wholes(least=1, example="1,5,50"),
         metavar="N,N",
-        help="images of each class instead (1,5,50)",
+        help="instead, labelled images of each class (1,5,50)",
     )
-    parser.add_argument("--seeds", type=wholes(), default=(0, 1, 2), metavar="N,N", help="of labels and heads (0,1,2)")
-    parser.add_argument("--methods", type=_methods, default=METHODS, metavar="M,M", help=f"({','.join(METHODS)})")
+    parser.add_argument(
+        "--seeds", type=wholes(), default=(0, 1, 2), metavar="N,N", help="seeds of labels and heads (0,1,2)"
+    )
+    parser.add_argument(
+        "--methods", type=_methods, default=METHODS, metavar="M,M", help=f"what to probe with ({','.join(METHODS)})"
+    )
     parser.add_argument("--steps", type=whole(least=1), default=300, metavar="N", help="training steps of a cell (300)")
     parser.add_argument("--batch_size", type=whole(least=1), default=128, metavar="N", help="images per step (128)")
-    parser.add_argument("--lr", type=real(above=0), default=1e-3, help="of heads, and from scratch (0.001)")
-    parser.add_argument("--encoder_lr", type=real(above=0), default=1e-4, help="of the encoder, fine-tuned (0.0001)")
+    parser.add_argument(
+        "--lr", type=real(above=0), default=1e-3, help="learning rate of heads, and from scratch (0.001)"
+    )
+    parser.add_argument(
+        "--encoder_lr", type=real(above=0), default=1e-4, help="learning rate of the encoder when fine-tuned (0.0001)"
+    )
     parser.add_argument("--hidden", type=whole(least=1), default=128, metavar="N", help="width of the MLP head (128)")
     parser.add_argument(
         "--k",
         type=whole(least=1),
         default=5,
         metavar="N",
-        help="neighbours that vote (5; 1 where a class has fewer images)",
+        help="neighbours that vote (5; 1 if a class has fewer images)",
     )
     add_json(parser)
     add_trust(parser)

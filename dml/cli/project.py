@@ -50,10 +50,16 @@ def main(arguments: list[str]) -> int:
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = scored_parser("project", "Draw embeddings in two dimensions, one point per image, coloured by class.")
-    parser.add_argument("--method", choices=("tsne", "pca", "umap"), default="tsne", help="(tsne); umap: umap-learn")
+    parser.add_argument(
+        "--method", choices=("tsne", "pca", "umap"), default="tsne", help="how to project (tsne); umap needs umap-learn"
+    )
     parser.add_argument("--embeddings", metavar="FILE", help="an archive of `dml predict` instead of a run")
     parser.add_argument(
-        "--max_points", type=whole(least=2), default=2000, metavar="N", help="evenly over the classes (2000)"
+        "--max_points",
+        type=whole(least=2),
+        default=2000,
+        metavar="N",
+        help="how many to draw, spread evenly over the classes (2000)",
     )
     parser.add_argument("--output", metavar="FILE", help="the PNG file (RUN/pictures/METHOD.png)")
     return parser

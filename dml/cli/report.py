@@ -1,4 +1,4 @@
-"""`dml report`: one self-contained HTML page of a run, of several beside each other, or of a sweep."""
+"""`dml report`: one self-contained HTML page about a run, several runs side by side, or a sweep."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _PAGE = "report.html"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page and say where it lies; return 0."""
+    """Write the page and say where it is; return 0."""
     options = build_parser().parse_args(arguments)
     names, runs_dir = options.run or ["latest"], Path(options.runs_dir)
 

@@ -1,4 +1,4 @@
-"""`dml search`: the images of an index that are most like others, as a table, JSON or a page of thumbnails."""
+"""`dml search`: the images in an index that are most like the given ones, as a table, JSON or a page of thumbnails."""
 
 import argparse
 import sys
@@ -31,12 +31,12 @@ EPILOG = """examples:
   dml search first_artefact new.jpg               a folder of `dml export`; needs no torch
   dml search 'postgresql://me@db/images' new.jpg  an index in PostgreSQL, or Qdrant: qdrant://HOST:6333/COLLECTION
 
-A run that was calibrated has its distance: queries without a match as near are unknown. --threshold sets another.
+If a run was calibrated, queries without a match within that distance are unknown. --threshold sets another distance.
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Search and print; return 0, or 1 where some queries cannot be read."""
+    """Search and print; return 0, or 1 if some queries cannot be read."""
     options = build_parser().parse_args(arguments)
 
     from dml.search.artefact import INDEX, Artefact, is_artefact
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     path = artefact.folder / INDEX if artefact else find_index(options.index, None, options.runs_dir)[0]
     searcher = Searcher.load(path)
     if options.k > len(searcher):
-        raise UserError(f"-k {options.k}: {searcher.store.path} holds {len(searcher)} images; give at most so many")
+        raise UserError(f"-k {options.k}: {searcher.store.path} holds {len(searcher)} images; give at most that many")
     if isinstance(searcher.store, RemoteStore) and searcher.store.about.factory != EXACT:
         told = f"its own index {searcher.store.about.factory}, which may miss neighbours"
         print(f"dml: {searcher.store.path} answers by {told}", file=sys.stderr)
@@ -82,7 +82,7 @@ def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml search",
-        description="Find the images of an index that are most like others.",
+        description="Find the images in an index that are most like the given ones.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -93,24 +93,32 @@ def build_parser() -> Parser:
         help="a file of `dml index` or `dml predict`, a run that has one, a folder of `dml export`, an address",
     )
     parser.add_argument("images", nargs="+", metavar="PATH", help="images, folders, zips, tables, lists of files")
-    parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images of each query (5)")
+    parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images to find per query (5)")
     parser.add_argument(
-        "--threshold", type=real(), metavar="X", help="leave out what is farther; without a match a query is unknown"
+        "--threshold", type=real(), metavar="X", help="leave out what is farther; a query without a match is unknown"
     )
-    parser.add_argument("--no_threshold", action="store_true", help="call nothing unknown, though it was calibrated")
+    parser.add_argument("--no_threshold", action="store_true", help="call nothing unknown, even after calibration")
     add_json(parser)
     parser.add_argument("--html", metavar="FILE", help="also write a page with thumbnails")
-    parser.add_argument("--run", help="the run that made the index, where it lies elsewhere by now")
+    parser.add_argument("--run", help="the run that made the index, if it has moved")
     parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
-    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights (best)")
-    parser.add_argument("--max_memory", type=memory, default="1GiB", metavar="SIZE", help="for the search (1GiB)")
+    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights to use (best)")
     parser.add_argument(
-        "--expand", type=whole(), default=0, metavar="N", help="draw queries towards their N nearest (α-QE; 0)"
+        "--max_memory", type=memory, default="1GiB", metavar="SIZE", help="memory for the search (1GiB)"
     )
     parser.add_argument(
-        "--augment", type=whole(), default=0, metavar="N", help="draw the index's rows towards their N nearest (DBA; 0)"
+        "--expand", type=whole(), default=0, metavar="N", help="move queries towards their N nearest (α-QE; 0)"
     )
-    parser.add_argument("--alpha", type=real(above=-1), default=3.0, metavar="X", help="of --expand and --augment (3)")
+    parser.add_argument(
+        "--augment", type=whole(), default=0, metavar="N", help="move the index's rows towards their N nearest (DBA; 0)"
+    )
+    parser.add_argument(
+        "--alpha",
+        type=real(above=-1),
+        default=3.0,
+        metavar="X",
+        help="exponent of the weights in --expand and --augment (3)",
+    )
     parser.add_argument("--rerank", action="store_true", help="order by k-reciprocal neighbours (k1=20, k2=6, λ=0.3)")
     add_listing_options(parser)
     add_trust(parser)

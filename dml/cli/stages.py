@@ -1,4 +1,4 @@
-"""`dml stages`: train in stages from one file, each handing its encoder on, and the same without the first stage."""
+"""`dml stages`: train in stages from one file, each passing its encoder on, and again without the first stage."""
 
 import argparse
 from pathlib import Path
@@ -45,7 +45,7 @@ def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
     parser = Parser(
         prog="dml stages",
-        description="Train in stages (autoencode, metric, probe ...); the same command goes on where it was stopped.",
+        description="Train in stages (autoencode, metric, probe ...); the same command continues where it stopped.",
         epilog="Other words are keys of every stage's recipe: --data.root photos, --trainer.accelerator cpu.",
         allow_abbrev=False,
     )

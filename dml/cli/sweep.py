@@ -26,8 +26,8 @@ TRIALS = 20
 
 EPILOG = """values of a key:
   model.loss.margin=0.1:2.0:15              15 values from 0.1 to 2.0
-  model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly over the logarithm
-  model.encoder.embedding_dim=8,16,64       these
+  model.optimizer.lr=1e-4:1e-1:7:log        7 values, evenly spaced on a logarithmic scale
+  model.encoder.embedding_dim=8,16,64       these values
   model.optimizer.lr=1e-4:1e-1:log          a range to draw from (--search random, bayes)
   data.batch_size=32:256:int                whole numbers only
 
@@ -35,19 +35,19 @@ examples:
   dml sweep --over model.loss.margin=0.1:2.0:15 --seeds 0,1,2 --name margins
   dml sweep --config recipe.yaml --over model.optimizer.lr=1e-4:1e-1:log --over data.batch_size=60,120 \\
             --search bayes --trials 30
-  dml sweep --over model.optimizer.lr=1e-4:1e-1:log --search random --trials 100 --prune asha --name rates \
+  dml sweep --over model.optimizer.lr=1e-4:1e-1:log --search random --trials 100 --prune asha --name rates \\
             --storage journal:/shared/sweeps --runs_dir /shared/runs      the same line on every machine: one sweep
 
 With --storage any number of workers on any machines share a sweep: each trial is run by one of them, recorded once, and
-taken over where its worker dies. The workers see the same runs_dir. --prune asha ends trials that are behind.
-The same command with the same --name goes on where it was stopped, and may add values, seeds or trials.
-Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mistake to mend, 130 interrupted.
+taken over if its worker dies. The workers see the same runs_dir. --prune asha ends trials that fall behind.
+The same command with the same --name continues where it stopped, and may add values, seeds or trials.
+Exit code: 0 all trials ended well, 1 some failed (sweep.csv says why), 2 a mistake to fix, 130 interrupted.
 
 """
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is left of a sweep and write its results; return 0, 1 where a trial failed, or 130 after Ctrl-C."""
+    """Run what is left of a sweep and write its results; return 0, 1 if a trial failed, or 130 after Ctrl-C."""
     options, keys = build_parser().parse_known_args(arguments)
     folder = _folder(options)
     words = as_keys(with_default(options.config, keys), keys)
@@ -59,11 +59,11 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         raise UserError(f"--over: {error}") from error
     if options.search == "grid" and options.trials is not None:
-        raise UserError("--trials counts what --search random or bayes draws; a grid tries all")
+        raise UserError("--trials is for --search random or bayes; a grid tries all")
     if options.prune is None and (options.prune_from, options.prune_factor) != (None, None):
         raise UserError("--prune_from and --prune_factor say how --prune asha prunes: give that too")
     if options.storage is not None and options.name is None:
-        raise UserError("--storage is shared by workers that give one --name: give it")
+        raise UserError("workers that share a --storage must give the same --name: give it")
 
     from dml.experiments.sweep.objective import check_space, complete_recipe, default_objective
     from dml.experiments.sweep.settings import SweepSettings
@@ -103,7 +103,7 @@ def _run(sweep: "Sweep", settings: "SweepSettings", start: "Start", slots: int) 
 
 
 def _finish(sweep: "Sweep", objective: "Objective", code: int) -> int:
-    """Write the results, say where they lie, and return the exit code."""
+    """Write the results, say where they are, and return the exit code."""
     from dml.experiments.sweep.results import write_results
 
     best = write_results(sweep, objective)
@@ -135,24 +135,30 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--over", action="append", default=[], metavar="KEY=VALUES", help="a swept key; may be repeated"
     )
-    parser.add_argument("--search", choices=("grid", "random", "bayes"), default="grid", help="what is tried (grid)")
-    parser.add_argument("--trials", type=whole(least=1), metavar="N", help=f"configurations drawn ({TRIALS})")
-    parser.add_argument("--search_seed", type=whole(), default=0, metavar="N", help="of the draws (0)")
     parser.add_argument(
-        "--seeds", type=wholes(), metavar="N,N", help="each configuration under each (the recipe's own)"
+        "--search", choices=("grid", "random", "bayes"), default="grid", help="how configurations are chosen (grid)"
     )
     parser.add_argument(
-        "--score", metavar="KEY", help="what is plotted and best (what the recipe's checkpoint monitors)"
+        "--trials", type=whole(least=1), metavar="N", help=f"how many configurations to draw ({TRIALS})"
     )
-    parser.add_argument("--mode", choices=("min", "max"), help="whether more of it is better (as its name says)")
+    parser.add_argument("--search_seed", type=whole(), default=0, metavar="N", help="seed of the draws (0)")
+    parser.add_argument(
+        "--seeds", type=wholes(), metavar="N,N", help="run each configuration under each seed (the recipe's own)"
+    )
+    parser.add_argument(
+        "--score", metavar="KEY", help="the score that is plotted and decides (what the recipe's checkpoint monitors)"
+    )
+    parser.add_argument(
+        "--mode", choices=("min", "max"), help="whether lower or higher is better (guessed from its name)"
+    )
     parser.add_argument(
         "--parallel", type=whole(least=1), metavar="N", help="trials at once (the number of GPUs, or 1)"
     )
     parser.add_argument("--storage", metavar="ADDRESS", help="journal:DIR or a database's URL, shared by many workers")
-    parser.add_argument("--prune", choices=("asha",), help="end trials early that are behind the others (none)")
-    parser.add_argument("--prune_from", type=whole(least=1), metavar="N", help="epochs that every trial has (1)")
+    parser.add_argument("--prune", choices=("asha",), help="end trials early if they fall behind the others (none)")
+    parser.add_argument("--prune_from", type=whole(least=1), metavar="N", help="epochs that every trial gets (1)")
     parser.add_argument(
-        "--prune_factor", type=whole(least=2), metavar="N", help="one of N goes on, at N times the epochs each (3)"
+        "--prune_factor", type=whole(least=2), metavar="N", help="one in N goes on, at N times the epochs each (3)"
     )
     parser.add_argument("--retry_failed", action="store_true", help="run failed trials again")
     parser.add_argument("--name", help="the sweep's folder in runs_dir (date and time)")
@@ -192,7 +198,7 @@ def _sweep(folder: Path, recipe: "Recipe", keys: list[str], storage: str | None)
 def _start(parallel: int | None, alone: bool) -> "tuple[Start, int]":
     """Return what starts a trial, and how many run at once.
 
-    One at a time on one device runs in this process; on several, Lightning would start this command once more.
+    One at a time on one device runs in this process; on several devices, Lightning would start this command again.
     """
     import torch
 

@@ -64,7 +64,7 @@ class TrainerCLI(LightningCLI):
 
     Args:
         keys: The recipe: `--config FILE` and `--KEY VALUE`.
-        run: The folder a training run writes, which is there and held; None writes nothing.
+        run: The folder a training run writes, which exists and is held; None writes nothing.
 
     Raises:
         UserError: A key is unknown, a value has the wrong type, a class cannot be found.
@@ -95,11 +95,11 @@ class TrainerCLI(LightningCLI):
 
     @property
     def rehearsal(self) -> bool:
-        """Whether a few batches are run to try the recipe out, and nothing is kept."""
+        """Whether only a few batches are run, to try the recipe out, and nothing is kept."""
         return bool(self.config.trainer.fast_dev_run)
 
     def fit(self, checkpoint: Path | None) -> bool:
-        """Train from a checkpoint or from the start, then score the best; return False where Ctrl-C ended it."""
+        """Train from a checkpoint or from the start, then score the best; return False if Ctrl-C ended it."""
         with user_errors(), disk_errors(self.run), lost_processes(self.run):
             self._check_limits("train", "val")
             check_checkpoint(checkpoint)
@@ -157,7 +157,7 @@ class TrainerCLI(LightningCLI):
         return rows.embeddings.shape
 
     def scores(self, split: str) -> dict[str, dict[str, float]]:
-        """Return the latest scores of a split, and of the references where they were scored."""
+        """Return the latest scores of a split, and of the references if they were scored."""
         metrics = self.trainer.callback_metrics
         sections: dict[str, dict[str, float]] = {split: {}, "train": {}}
         for key, value in metrics.items():
@@ -167,14 +167,14 @@ class TrainerCLI(LightningCLI):
         return {name: section for name, section in sections.items() if section}
 
     def _monitors(self) -> dict[str, Any]:
-        """Return the scores that the recipe wants watched, by their keys."""
+        """Return the scores that the recipe monitors, by their keys."""
         callbacks = _listed(self.config_init["trainer"]["callbacks"])
         wanted = {f"{type(callback).__name__}.monitor": getattr(callback, "monitor", None) for callback in callbacks}
         wanted["model.lr_scheduler.monitor"] = self.config.get("model.init_args.lr_scheduler.init_args.monitor")
         return wanted | ({"checkpoint.monitor": self.best.monitor} if self.run is not None else {})
 
     def _check_limits(self, *parts: str) -> None:
-        """Refuse settings with which a part of the data is never looked at."""
+        """Refuse settings that would leave a part of the data unused."""
         if self.rehearsal:
             return
         keys = [f"limit_{part}_batches" for part in parts] + (["max_epochs", "max_steps"] if "train" in parts else [])
@@ -184,17 +184,17 @@ class TrainerCLI(LightningCLI):
                 raise UserError(f"trainer.{key} is 0, so nothing would be {never}: give more, or leave the key out")
 
     def _write_recipe(self) -> None:
-        """Leave the recipe in a new run before its data are read: one killed from now on can begin anew."""
+        """Write the recipe into a new run before its data are read: one killed from now on can start over."""
         if self.run is not None and self.trainer.is_global_zero and not (self.run / CONFIG).exists():
             write_bytes(self.run / CONFIG, self.recipe.encode())
             remember_trust(self.recipe.encode())
 
     def _find_best(self) -> Path:
-        """Return the best checkpoint; that of a training which was never validated on its way is its last."""
+        """Return the best checkpoint; if training was never validated on the way, the last one."""
         folder = Path(str(self.best.dirpath))  # the first process's, where the run has no name
         if not self.best.best_model_path:
             if self.trainer.global_step == 0:
-                raise UserError("nothing was trained: trainer.max_time was over before the first step; give more")
+                raise UserError("nothing was trained: trainer.max_time was up before the first step; give more")
             for name in ("last", "best"):
                 self.trainer.save_checkpoint(folder / f"{name}.ckpt")
             if self.trainer.is_global_zero:
@@ -219,13 +219,15 @@ class TrainerCLI(LightningCLI):
         parser.add_argument(
             "--checkpoint.monitor",
             type=str | None,
-            help="score the best checkpoint is chosen by; none: the last is taken",
+            help="score that chooses the best checkpoint; none: the last one is used",
         )
-        parser.add_argument("--checkpoint.mode", type=Literal["min", "max"] | None, help="whether more of it is better")
         parser.add_argument(
-            "--checkpoint.every_n_steps", type=int | None, help="also write the last checkpoint every so many steps"
+            "--checkpoint.mode", type=Literal["min", "max"] | None, help="whether lower or higher is better"
         )
-        parser.add_argument("--checkpoint.every_minutes", type=float | None, help="also write it every so many minutes")
+        parser.add_argument(
+            "--checkpoint.every_n_steps", type=int | None, help="also write the last checkpoint after every N steps"
+        )
+        parser.add_argument("--checkpoint.every_minutes", type=float | None, help="also write it after every N minutes")
         parser.add_argument("--help_all", action="help", default=argparse.SUPPRESS, help="show every key")
         if not self._other_data:
             parser.link_arguments("seed_everything", "data.seed")
@@ -244,7 +246,7 @@ class TrainerCLI(LightningCLI):
         check_settings(self.config)
 
     def instantiate_classes(self) -> None:
-        """Build data, module and trainer; a loss with proxies is told the classes and the embedding's size first."""
+        """Build data, module and trainer; a loss with proxies first gets the class count and the embedding's size."""
         counted = fill_sizes(self.config, self.parser)
         super().instantiate_classes()
         self.datamodule = counted or self.datamodule
@@ -288,7 +290,7 @@ class TrainerCLI(LightningCLI):
 
 
 def _listed(value: Any) -> list[Any]:
-    """Return a list of what Lightning takes as one thing, several or none."""
+    """Return a list from what Lightning accepts as one thing, several or none."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""`dml verify`: computes anew what an exported folder promises; exit code 0 where all of it holds, else 1."""
+"""`dml verify`: checks what an exported folder promises; exit code 0 if all of it holds, else 1."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from dml.cli.shared.json_output import add_json, json_text
 from dml.cli.shared.options import Parser
 
 EPILOG = """checked: the SHA-256 of every file; the cosine of each golden vector with what ONNX gives, above 0.9999;
-recall@1 of the images inside, and of all validation images where they are at hand, equal to torch's
+recall@1 of the images inside, and of all validation images if available, equal to torch's
 
 examples:
   dml verify first_artefact
@@ -17,7 +17,7 @@ FAILED = 1  # the exit code
 
 
 def main(arguments: list[str]) -> int:
-    """Verify and tell each check in a line; return 0, or 1 where one fails."""
+    """Verify and print a line for each check; return 0, or 1 if one fails."""
     options = build_parser().parse_args(arguments)
 
     from dml.export.verify import verify_artefact
@@ -42,13 +42,13 @@ def build_parser() -> Parser:
     """
     parser = Parser(
         prog="dml verify",
-        description="Compute anew what a folder of `dml export` promises; needs no torch.",
+        description="Check what a folder of `dml export` promises; needs no torch.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("folder", metavar="DIR", help="a folder of `dml export`")
-    told = "folder or zip of the images the run was made with (where the run had them, if they are there)"
+    told = "folder or zip of the images the run was made with (where they were then)"
     parser.add_argument("--data.root", dest="root", metavar="PATH", help=told)
     add_json(parser)
     return parser

@@ -1,4 +1,4 @@
-"""Looks a data set over before a score is trusted: counts, lone classes, unreadable files, duplicates across parts."""
+"""Audits a data set before a score is trusted: counts, lone classes, unreadable files, duplicates across parts."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

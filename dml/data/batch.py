@@ -1,4 +1,4 @@
-"""What a loader yields."""
+"""The batches that loaders yield."""
 
 from typing import Any, NamedTuple, final
 
@@ -47,10 +47,10 @@ class BatchNumbering:
         self._served = 0
 
     def __call__(self, batch: Any) -> Batch:
-        """Return a `Batch`, as it is, or made of a pair of tensors; further entries are passed over.
+        """Return a `Batch`, as it is, or made from a pair of tensors; further entries are ignored.
 
         Raises:
-            UserError: It is something else.
+            UserError: It is neither.
         """
         if isinstance(batch, Batch):
             return batch

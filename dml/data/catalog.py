@@ -35,16 +35,16 @@ class Catalog:
     Attributes:
         labels: int64 (N,), index into class_names.
         class_names: the names of the classes, in label order.
-        names: (N,) a name per image that a person can find it by; relative, so that hashes agree between machines.
+        names: (N,) a name for each image that a person can find it by; relative, so that hashes agree between machines.
         reader: reads image i.
-        channels: 1 (grey) or 3 (RGB), what the images are by nature.
+        channels: 1 (grey) or 3 (RGB), as the images are stored.
         fingerprint: changes when the content of any image changes; "" where that cannot be known (no disk cache then).
         parts: (N,) the source's own split, "train", "val", "test" or "" (nothing said); empty where it has none.
         groups: int64 (N,) images of one group belong on one side of a split (a patient, a product); or None.
-        is_query: bool (N,) which test images ask; or None (all do).
+        is_query: bool (N,) which test images are queries; or None (all are).
         is_reference: bool (N,) which test images are searched; or None.
         group_rule: which references a query is compared with by the benchmark's own protocol, as in `KNNEvaluation`.
-        values: float32 (N, C, H, W), images that are numbers rather than bytes, on the scale 0..255; taken as they are.
+        values: float32 (N, C, H, W), images that are numbers rather than bytes, on the scale 0..255; used as they are.
     """
 
     labels: NDArray[np.int64]
@@ -72,7 +72,7 @@ class Source(ABC):
         """Find the images and their labels.
 
         Raises:
-            UserError: nothing is there, or it does not look as this source expects.
+            UserError: nothing is there, or it does not look like what this source expects.
         """
 
 
@@ -163,7 +163,7 @@ class JoinedReader:
 
 
 def whole_array(reader: Reader) -> NDArray[Any] | None:
-    """Give all images of a reader as one array, where it holds one as it is (or two of a kind, joined); else None."""
+    """Return all images of a reader as one array, if it holds one already (or two of a kind, joined); else None."""
     if isinstance(reader, ArrayReader):
         return reader.array if reader.white is None and reader.black == 0 else None
     if isinstance(reader, JoinedReader):
@@ -177,14 +177,14 @@ def join(first: Catalog, second: Catalog) -> Catalog:
     """Put one catalog behind another; classes of one name are one class, groups stay apart.
 
     Raises:
-        UserError: they differ in what is known of them (channels, parts, groups).
+        UserError: they differ in what is known about them (channels, parts, groups).
     """
     names = first.class_names
     if second.class_names != names:
         names = sorted({*names, *second.class_names})
     number = {name: i for i, name in enumerate(names)}
     if first.channels != second.channels or bool(first.parts) != bool(second.parts):
-        raise UserError("two sources of different kind cannot be joined: give sources with equal channels and parts")
+        raise UserError("two sources of different kinds cannot be joined: give sources with equal channels and parts")
     groups = None
     if first.groups is not None and second.groups is not None:
         groups = np.concatenate([first.groups, second.groups + first.groups.max() + 1])

@@ -51,9 +51,9 @@ class ImageData(LabelledData):
             an address of one (`s3://…`); None without a source: the digits of scikit-learn.
         source: where images come from; set this or root.
         image_size: side in pixels, or (height, width); the shorter side is resized to fit (bilinear, antialiased), then
-            the centre cut out; at most 10,000. None: the size of the first image, if at most 512.
+            the centre is cut out; at most 10,000. None: the size of the first image, if at most 512.
         channels: 1 (grey) or 3 (RGB); None: what the source's images are.
-        split: deals samples into train, val and test; None: the source's own split where it has one (`OfficialSplit`),
+        split: divides samples into train, val and test; None: the source's own split if it has one (`OfficialSplit`),
             else a fifth each for val and test, stratified (`DefaultSplit`).
         labelled_per_class: train on this many images of each class, drawn by the seed, a smaller number's among a
             larger one's; val and test stay as they are. None: on the share below.
@@ -76,9 +76,9 @@ class ImageData(LabelledData):
         eval_batch_size: images per step in validation, test and prediction.
         on_error: "raise" at the first unreadable image, or "skip": leave unreadable images out and say how many.
         on_flaw: "tell" in one line how many images are of one colour, repeat another one of their class or equal one of
-            another class (where memory holds them, up to 1 GiB); "skip": leave these out, the first of a class's equal
+            another class (if memory holds them, up to 1 GiB); "skip": leave these out, the first of a class's equal
             ones kept; "raise": refuse them; "keep": do not look.
-        workers: threads or processes that decode; changes nothing but the time. None: one per core, at most 8.
+        workers: threads or processes that decode; affects only the time. None: one per core, at most 8.
         memory_limit: GiB; what decodes to no more is held in memory (on the training device where it fits there),
             anything larger is decoded batch by batch by workers, whose batches ahead take no more than this either.
             Both give the same batches. 0: nothing is held, and four batches are decoded ahead for every worker.
@@ -87,7 +87,7 @@ class ImageData(LabelledData):
         seed: of the split, the batches and the transform.
 
     Raises:
-        UserError: a number is out of its range; on `setup` or the first loader, whatever else a user can mend.
+        UserError: a number is out of range; on `setup` or the first loader, anything else a user can fix.
 
     Example:
         >>> from dml.data import StratifiedSplit
@@ -159,7 +159,7 @@ class ImageData(LabelledData):
         self._device = torch.device("cpu")
 
     def prepare_data(self) -> None:
-        """Read everything in one process first, so that the others of a machine find downloads and caches ready."""
+        """Read everything in one process first, so that the others on a machine find downloads and caches ready."""
         self.setup()
 
     def setup(self, stage: str = "fit") -> None:
@@ -218,7 +218,7 @@ class ImageData(LabelledData):
         return self._scoring(self.parts.val) if len(self.parts.val) else []
 
     def test_dataloader(self) -> list[BatchLoader]:
-        """The same with the test part as queries."""
+        """The same, with the test part as queries."""
         if not len(self.parts.test):
             raise UserError("the split has no test images: set a test size above 0 in data.split")
         return self._scoring(self.parts.test)
@@ -247,7 +247,7 @@ class ImageData(LabelledData):
 
     @property
     def embedding_cache(self) -> tuple[Path, str] | None:
-        """Where embeddings are kept, and a hash of all images as served; None where `cache` is off."""
+        """Where embeddings are kept, and a hash of all images as served; None if `cache` is off."""
         if not (self.cache and self.catalog.fingerprint):
             return None
         served = (FORM, self.catalog.fingerprint, self.image_shape, self.mean, self.std, self.eval_batch_size)
@@ -273,7 +273,7 @@ class ImageData(LabelledData):
         return self.pixels.get(np.asarray(ids)).cpu().to(torch.uint8)  # a batch's ids are a tensor
 
     def describe(self) -> dict[str, Any]:
-        """Return what the run's protocol says of the data."""
+        """Return what the run's protocol says about the data."""
         digits = self.source is None and self.root is None
         return super().describe() | {
             "source": "digits" if digits else self.root or type(self.source).__name__,

@@ -1,4 +1,4 @@
-"""What modules and callbacks may ask of their data, and nothing else; another modality implements it."""
+"""All that modules and callbacks ask of their data; another modality implements it."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -85,7 +85,7 @@ class LabelledData(L.LightningDataModule, ABC):
         return "any"
 
     def groups_of(self, ids: Indices) -> Indices | None:
-        """Return the group (n,) of samples: a camera, a sequence, a run; None where nothing is known of groups."""
+        """Return the group (n,) of samples: a camera, a sequence, a run; None if no groups are known."""
         return None
 
     def thumbnails(self, ids: Indices) -> Tensor | None:
@@ -93,7 +93,7 @@ class LabelledData(L.LightningDataModule, ABC):
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Return what the run's protocol says of the data."""
+        """Return what the run's protocol says about the data."""
         return {
             "source": type(self).__name__,
             "trained_on": {"images": len(self.parts.train), "classes": self.num_classes},
@@ -106,7 +106,7 @@ class LabelledData(L.LightningDataModule, ABC):
 
 
 def datamodule_of(trainer: L.Trainer) -> LabelledData | None:
-    """Return the trainer's datamodule, None where it was given plain loaders.
+    """Return the trainer's datamodule, None if it was given plain loaders.
 
     Example:
         >>> datamodule_of(L.Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)) is None

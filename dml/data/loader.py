@@ -32,7 +32,7 @@ class BatchLoader:
         transform: of training images, its noise addressed by (seed, epoch, position); None leaves images as they are.
         seed: of the transform.
         embedded: rows to hand out instead of untransformed images, looked at when a pass begins; None: always images.
-        progress: tells how many batches of the epoch are done, where somebody else counts; None counts yielded ones.
+        progress: tells how many batches of the epoch are done, if something else counts them; None counts yielded ones.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class BatchLoader:
         return Batch(nothing, self.labels[ids].to(self.device), ids.to(self.device), rows)
 
     def state_dict(self) -> dict[str, int]:
-        """Where to go on: the epoch and how many of its batches are done."""
+        """Where to continue: the epoch and how many of its batches are done."""
         position = self._position if self.progress is None else self.progress()
         return {"epoch": self.sampler.epoch, "position": position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on there: the next pass over that epoch yields the batches that are left; later epochs are whole."""
+        """Continue there: the next pass over that epoch yields the batches that are left; later epochs are whole."""
         self._resume = (state["epoch"], state["position"])
         self.sampler.set_epoch(state["epoch"])

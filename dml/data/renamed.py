@@ -1,4 +1,4 @@
-"""What keys of `data` that have other names now are called."""
+"""The present names of `data` keys that were renamed."""
 
 import re
 
@@ -9,7 +9,7 @@ _RENAMED = {
 
 
 def name_renamed_keys(message: str) -> str:
-    """Return the parser's message about an unknown key, or in place of it what an old key is called now.
+    """Return the parser's message about an unknown key or, for an old key, what it is called now.
 
     Example:
         >>> name_renamed_keys("unrecognized arguments: --data.augmentation.flip 1")

@@ -1,4 +1,4 @@
-"""Reads many images at once where a source can: one request for a batch's rows of a table, file by file elsewhere."""
+"""Reads many images at once if a source can: one request for a batch's rows of a table, otherwise file by file."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
@@ -18,7 +18,7 @@ class RowsReader(Protocol):
         ...
 
     def read_rows(self, positions: Sequence[int]) -> list[Raw | Exception]:
-        """Read images in the order given; in place of one that is damaged stands why.
+        """Read images in the order given; a damaged one is replaced by the reason.
 
         Raises:
             UserError: the table cannot be read.
@@ -27,10 +27,10 @@ class RowsReader(Protocol):
 
 
 def read_rows(reader: Reader, positions: Sequence[int]) -> Iterator[Raw | Exception]:
-    """Yield images in the order given; in place of one that cannot be read stands why.
+    """Yield images in the order given; one that cannot be read is replaced by the reason.
 
     Raises:
-        UserError: a table cannot be read at all: its store is away, say.
+        UserError: a table cannot be read at all, for example because its store does not answer.
 
     Example:
         >>> [type(found).__name__ for found in read_rows({0: "image"}.__getitem__, [0, 1])]
@@ -50,7 +50,7 @@ def read_rows(reader: Reader, positions: Sequence[int]) -> Iterator[Raw | Except
 
 
 def is_read_by_threads(reader: Reader) -> bool:
-    """Tell whether threads must read in place of worker processes.
+    """Tell whether threads must read instead of worker processes.
 
     Example:
         >>> is_read_by_threads({0: "image"}.__getitem__)

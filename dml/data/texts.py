@@ -1,4 +1,4 @@
-"""Names of very many images: texts in one block of memory, a sequence like a list of them."""
+"""Names of very many images: strings in one block of memory, used like a list."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, final, overload

@@ -1,4 +1,4 @@
-"""What every encoder is: a network from images to embeddings."""
+"""The base class of all encoders: a network from images to embeddings."""
 
 from abc import ABC, abstractmethod
 
@@ -13,8 +13,8 @@ from dml.ranges import MOST_UNITS
 class Encoder(nn.Module, ABC):
     """A network that maps images (B,C,H,W) to embeddings (B,D).
 
-    Encoders name the sizes of what they give, not of what they take: input sizes are read from the first images they
-    see (`materialize` shows them some), as PyTorch's lazy layers do.
+    Encoders are given output sizes, not input sizes: those are read from the first images they see (`materialize`
+    shows them some), as PyTorch's lazy layers do.
 
     Args:
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
@@ -34,7 +34,7 @@ class Encoder(nn.Module, ABC):
 
 
 def check_embedding_dim(embedding_dim: int) -> None:
-    """Refuse an embedding without dimensions, or with more than 2²⁰.
+    """Refuse an embedding with no dimensions, or with more than 2²⁰.
 
     Raises:
         UserError: embedding_dim is out of this range.
@@ -52,7 +52,7 @@ def check_embedding_dim(embedding_dim: int) -> None:
 
 @torch.no_grad()
 def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Fix a network's lazy input sizes by one forward pass of zeros and return the shape of its output for one input.
+    """Fix a network's lazy input sizes by a forward pass of zeros and return the shape of its output for one input.
 
     Args:
         network: Any network; its training mode, statistics and random state are left as they were.
@@ -83,14 +83,14 @@ def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
 
 
 def settle(network: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Bring a network whose weights were loaded to the state it had in training, its lazy layers with it.
+    """Bring a network whose weights were loaded to the state it had in training, lazy layers included.
 
-    `load_state_dict` gives a lazy layer its weights and leaves its sizes at 0; where the first images came first they
-    are told, and `encoder_hash` is of them too.
+    `load_state_dict` gives a lazy layer its weights but leaves its sizes at 0; had images come first, they would be
+    set, and `encoder_hash` covers them too.
 
     Args:
         network: With its weights.
-        input_shape: Of one input, without the batch.
+        input_shape: Shape of one input, without the batch.
 
     Example:
         >>> layer = nn.LazyLinear(2)

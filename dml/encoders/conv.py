@@ -15,7 +15,7 @@ class ConvEncoder(Encoder):
     """Embed an image by stages of two 3×3 convolutions, halving its sides between stages, then the mean over positions.
 
     Each convolution is followed by BatchNorm and ReLU. Images smaller than 2^(stages-1) pixels are halved as often as
-    they can be.
+    possible.
 
     Args:
         embedding_dim: D, the size of the embedding, ≥ 1.

@@ -11,9 +11,9 @@ _NORM_EPS = 1e-5
 
 @final
 class DiracConv2d(nn.LazyConv2d):
-    """A convolution whose first filters hand their input channels on; the others start as PyTorch's; a `Conv2d` later.
+    """A convolution whose first filters pass on input channels; the others start as PyTorch's; it becomes a `Conv2d`.
 
-    Of O filters on I channels the first min(O, I) are a 1 at the centre, so that a deep network starts near the
+    Of O filters on I channels, the first min(O, I) are a 1 at the centre, so that a deep network starts near the
     identity.
 
     Source: Zagoruyko, Komodakis, "DiracNets", 2017.
@@ -60,7 +60,7 @@ def norm(momentum: float, learnt_scale: bool = True) -> nn.LazyBatchNorm2d:
 
     Args:
         momentum: Share of a batch in the running statistics.
-        learnt_scale: False: the scale stays 1, the bias alone is learnt.
+        learnt_scale: False: the scale stays 1, only the bias is learnt.
 
     Example:
         >>> layer = norm(0.4, learnt_scale=False)

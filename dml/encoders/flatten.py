@@ -1,4 +1,4 @@
-"""The encoder that learns nothing by gradient: the embedding of an image is its pixels, less a mean image if asked."""
+"""The encoder without learnt parameters: the embedding of an image is its pixels, less a mean image if asked for."""
 
 from collections.abc import Iterable
 from typing import Any, final
@@ -42,7 +42,7 @@ class FlattenEncoder(Encoder):
         return self.finish(pixels - self.mean)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Take the size of the mean image from the weights, where no image has been seen yet."""
+        """Take the size of the mean image from the weights, if no image has been seen yet."""
         if self.center and not len(self.mean) and f"{prefix}mean" in state_dict:
             self.mean = torch.zeros_like(state_dict[f"{prefix}mean"], device=self.mean.device)
         super()._load_from_state_dict(state_dict, prefix, *others)

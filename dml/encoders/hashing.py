@@ -1,4 +1,4 @@
-"""Names an encoder by its content: what it is built of, and every weight."""
+"""Names an encoder by its content: what it is built from, and every weight."""
 
 import ast
 import hashlib
@@ -16,12 +16,12 @@ _OF_TORCH = frozenset(vars(nn.Module())) | {"_compiled_call_impl"}  # the mode, 
 def encoder_hash(network: nn.Module) -> str:
     """Return 32 hexadecimal digits that change with any weight, buffer, class or setting of a network.
 
-    Of classes that a user may be writing the code counts, but not its comments, docstrings or layout; torch's own, and
-    those of the libraries of networks, count by their names, so that another release gives the same hash.
+    For classes that a user may be writing, the code counts, but not its comments, docstrings or layout; classes of
+    torch and of network libraries count by name, so that another release gives the same hash.
 
     Args:
         network: Any network whose lazy sizes are fixed. Whether it is in training mode, which of its weights are
-            learnt, and on which device it lies changes nothing.
+            learnt, and which device it is on make no difference.
 
     Example:
         >>> layer = nn.Linear(2, 1)
@@ -47,12 +47,12 @@ def _tells(value: object) -> bool:
 
 
 def _named(value: object) -> object:
-    """Return functions and classes by their names, which are the same in every process."""
+    """Replace functions and classes by their names, which are the same in every process."""
     return value if isinstance(value, _PLAIN) else f"{value.__module__}.{getattr(value, '__qualname__', '')}"
 
 
 def _source(kind: type) -> str:
-    """Return the code of a class without comments and docstrings; empty where there is none, or a library has it."""
+    """Return the code of a class without comments and docstrings; empty if it has none, or is a library's."""
     if kind.__module__.partition(".")[0] in _LIBRARIES:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Low-rank adaptation: a large network learns by small matrices beside its weights; peft is an optional package."""
+"""Low-rank adaptation: a large network learns through small matrices beside its weights; peft is optional."""
 
 import copy
 import re
@@ -19,15 +19,15 @@ from dml.ranges import check_number
 class LoRAEncoder(Encoder):
     """Learn low-rank changes to the layers of a pretrained network, and leave the network itself as it is.
 
-    A layer with weights W gives (W + alpha/rank · B·A)·x. A and B alone are learnt, and the encoder's projection; W,
+    A layer with weights W gives (W + alpha/rank · B·A)·x. Only A, B and the encoder's projection are learnt; W,
     all biases, BatchNorm statistics and the network's own dropout stay. B starts at 0, so that training starts from
     the network as it was. A run's checkpoint holds all of them, and `dml export` writes W + alpha/rank · B·A.
 
     Args:
-        encoder: A `TorchvisionEncoder` or `TimmEncoder`, or the `pretrained_encoder` of a run with such a one.
+        encoder: A `TorchvisionEncoder` or `TimmEncoder`, or the `pretrained_encoder` of a run with one of these.
         rank: Rows of A, ≥ 1.
-        alpha: Weight of the change is alpha / rank, > 0.
-        dropout: Share of a layer's inputs that A does not see in training, in [0, 1).
+        alpha: The weight of the change is alpha / rank, > 0.
+        dropout: Share of a layer's inputs hidden from A in training, in [0, 1).
         targets: Ends of the names of adapted layers, such as `qkv`; None: all linear layers and ungrouped convolutions.
             The attention of torchvision's vision transformers is neither, and is left as it is; timm's is adapted.
 
@@ -59,7 +59,7 @@ class LoRAEncoder(Encoder):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "LoRAEncoder":
-        """Switch to training mode; the network that is adapted stays in evaluation mode, but for LoRA's own dropout."""
+        """Switch to training mode; the adapted network stays in evaluation mode, except for LoRA's own dropout."""
         super().train(mode)
         self.encoder.network.eval()
         for _, layer in _adapted(self.encoder.network):
@@ -72,7 +72,7 @@ class LoRAEncoder(Encoder):
         return embeddings
 
     def merged(self) -> WrappedEncoder:
-        """Return a copy of the encoder with the learnt changes added to its weights, without any layer of peft's."""
+        """Return a copy of the encoder with the learnt changes added to its weights, without peft's layers."""
         encoder = copy.deepcopy(self.encoder)
         for name, layer in list(_adapted(encoder.network)):
             layer.merge()
@@ -82,7 +82,7 @@ class LoRAEncoder(Encoder):
 
 
 def _adapted(network: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield name and layer of all that peft has put in the place of others."""
+    """Yield name and layer of every layer that peft has replaced."""
     for name, module in network.named_modules():
         if hasattr(module, "lora_dropout"):
             yield name, module

@@ -1,4 +1,4 @@
-"""The encoder of an earlier run, weights and all: transfer is one block of a recipe."""
+"""The encoder of an earlier run, weights included: transfer is one block of a recipe."""
 
 from argparse import ArgumentError
 from contextvars import ContextVar
@@ -25,7 +25,7 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
         runs_dir: The folder that holds the runs.
 
     Raises:
-        UserError: The run is gone or incomplete, or its checkpoint is not of its recipe.
+        UserError: The run is gone or incomplete, or its checkpoint does not fit its recipe.
 
     Example:
         >>> pretrained_encoder("nowhere", runs_dir="no_runs_yet")
@@ -57,7 +57,7 @@ def pretrained_encoder(run: str, checkpoint: Literal["best", "last"] = "best", r
 
 
 def _build(run: Path) -> Encoder:
-    """Return the encoder a run's recipe describes, its weights as they start; nothing else of the recipe is built."""
+    """Return the encoder a run's recipe describes, with initial weights; nothing else of the recipe is built."""
     config = run / runs.CONFIG
     model = runs.from_checkpoint(runs.with_places(runs.read_recipe_file(config), run).get("model"))
     arguments = model.get("init_args") if isinstance(model, dict) else None

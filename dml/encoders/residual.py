@@ -16,7 +16,7 @@ Pooling = Literal["mean", "max"]
 
 @final
 class ResidualBlock(nn.Module):
-    """Add to the features what two 3×3 convolutions, each with BatchNorm and activation, make of them.
+    """Add to the features the result of two 3×3 convolutions, each with BatchNorm and activation.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
 class ResidualEncoder(Encoder):
     """Embed a small image by stages of a 3×3 convolution and residual blocks, pooled over positions.
 
-    Each stage but the first halves the sides by max-pooling, where they are above 1. (64, 128, 256, 512) with blocks
+    Each stage but the first halves the sides by max-pooling, if they are above 1. (64, 128, 256, 512) with blocks
     (0, 1, 0, 1) is the nine-layer net of the speed records.
 
     Args:

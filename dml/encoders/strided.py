@@ -13,8 +13,8 @@ from dml.ranges import check_widths
 class StridedConvEncoder(Encoder):
     """Embed an image by 3×3 convolutions of stride 2 with ReLU, then fully connected layers with ReLU between them.
 
-    Every convolution halves the sides (rounded up). Unlike `ConvEncoder`, which averages over positions, it keeps where
-    things are: an autoencoder needs that.
+    Every convolution halves the sides (rounded up). Unlike `ConvEncoder`, which averages over positions, it keeps track
+    of where things are: an autoencoder needs that.
 
     Args:
         embedding_dim: D, the size of the embedding, ≥ 1.

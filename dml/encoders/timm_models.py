@@ -14,16 +14,16 @@ from dml.errors import UserError
 class TimmEncoder(WrappedEncoder):
     """Embed an image by a timm network without its classification layer.
 
-    Images are put on the scale that the network's card names; leave `data.mean` and `data.std` as they are.
+    Images are normalised as the network's model card says; leave `data.mean` and `data.std` as they are.
 
     Args:
         name: As `timm.list_models` names it: `vit_small_patch14_dinov2`, `convnext_tiny`, `resnet10t` ...
-        weights: None: as it starts; `DEFAULT`: downloaded on first use; a file (.safetensors, .pth): its own weights,
-            for work without a network connection; `CHECKPOINT`: as it starts, for those of a run's checkpoint, which
+        weights: None: untrained; `DEFAULT`: downloaded on first use; a file (.safetensors, .pth): the weights in it,
+            for work without a network connection; `CHECKPOINT`: untrained, for the weights of a run's checkpoint, which
             are loaded next.
         embedding_dim: D of a linear projection; None: the network's own features.
-        image_size: Side in pixels that images are resized to inside; None: what the weights were trained at where there
-            are weights, else as they come. A vision transformer takes its own size alone.
+        image_size: Side in pixels that images are resized to inside; None: what the weights were trained at, or
+            without weights no resizing. A vision transformer only takes its own size.
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
         freeze_network: Leave the network as it is: weights, BatchNorm statistics and dropout; the projection is learnt.
 

@@ -1,4 +1,4 @@
-"""Any classification network of torchvision as an encoder, with its weights or without."""
+"""Any classification network of torchvision as an encoder, with or without its weights."""
 
 from difflib import get_close_matches
 from typing import final
@@ -13,16 +13,16 @@ from dml.errors import UserError
 class TorchvisionEncoder(WrappedEncoder):
     """Embed an image by a torchvision network without its last layer.
 
-    Images are put on the scale of the network's default weights; leave `data.mean` and `data.std` as they are.
+    Images are normalised as the network's default weights expect; leave `data.mean` and `data.std` as they are.
 
     Args:
         name: As `torchvision.models.list_models` names it: `resnet18`, `vit_b_16`, `convnext_tiny` ...
-        weights: None: as it starts; `DEFAULT` or another name of torchvision's: downloaded on first use; a file: its
-            own weights of the whole network, for work without a network connection; `CHECKPOINT`: as it starts, for
-            those of a run's checkpoint, which are loaded next.
+        weights: None: untrained; `DEFAULT` or another name of torchvision's: downloaded on first use; a file: weights
+            of the whole network, for work without a network connection; `CHECKPOINT`: untrained, for the weights of a
+            run's checkpoint, which are loaded next.
         embedding_dim: D of a linear projection; None: the network's own features.
-        image_size: Side in pixels that images are resized to inside; None: what the weights were trained at where there
-            are weights, else as they come.
+        image_size: Side in pixels that images are resized to inside; None: what the weights were trained at, or
+            without weights no resizing.
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
         freeze_network: Leave the network as it is: weights, BatchNorm statistics and dropout; the projection is learnt.
 
@@ -74,7 +74,7 @@ def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
 
 
 def _drop_last_layer(network: nn.Module, name: str) -> None:
-    """Put nothing in the place of the last linear layer, which names ImageNet's classes."""
+    """Remove the last linear layer, which names ImageNet's classes."""
     linear = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise UserError(f"{name} does not end in a linear layer: choose another network")

@@ -13,19 +13,19 @@ from dml.ranges import check_number
 
 @final
 class ViewAveragedEncoder(Encoder):
-    """Embed an image as the mean of the embeddings of views of it: mirrored, moved. While training: of itself alone.
+    """Embed an image as the mean of the embeddings of its views: mirrored, moved. In training: of the image alone.
 
-    embedding = 1/V · Σ encoder(viewᵥ), brought to length one where the encoder's own embeddings are. Whatever embeds
+    embedding = 1/V · Σ encoder(viewᵥ), brought to length one if the encoder's own embeddings are. Whatever embeds
     images by a trained encoder (scores, search, export) costs V times as much.
 
     Args:
         encoder: The encoder that is trained.
         flip: Whether the left-right mirror image is a view too; not for digits and letters.
-        shift: pixels; the image moved by so many up and left, and down and right, are views too, edges continued by
-            reflection; 0: none.
+        shift: pixels; the image moved by that many up and left, and down and right, are views too, with edges
+            continued by reflection; 0: none.
 
     Raises:
-        UserError: shift is out of its range.
+        UserError: shift is out of range.
 
     Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
 

@@ -17,7 +17,7 @@ class WhitenedConvEncoder(Encoder):
 
     Each block halves the sides between its convolutions by max-pooling; BatchNorm, whose scale stays 1, and the
     activation follow both. Three blocks are six layers with weights of their own beside the whitened patches and the
-    projection, and want images of at least 9 pixels a side; made for 32.
+    projection, and need images of at least 9 pixels a side; they were designed for 32.
 
     Args:
         embedding_dim: D, the size of a linear projection, ≥ 1; None: the last block's features are the embedding.
@@ -25,7 +25,7 @@ class WhitenedConvEncoder(Encoder):
         patch_size: Side of the whitened patches, in pixels.
         activation: `gelu` or `relu`.
         initialisation: Of the convolutions: `dirac` (near the identity) or `torch`.
-        norm_momentum: Share of a batch in BatchNorm's running statistics, in (0, 1]: large, where a training is short.
+        norm_momentum: Share of a batch in BatchNorm's running statistics, in (0, 1]: large if training is short.
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024.

@@ -1,4 +1,4 @@
-"""A first layer that is taken from the images, not learnt: filters that whiten small patches."""
+"""A first layer that is computed from the images, not learnt: filters that whiten small patches."""
 
 from collections.abc import Iterable
 from typing import Any, final
@@ -17,7 +17,7 @@ def whitening_filters(covariance: Tensor, eps: float) -> Tensor:
 
     Args:
         covariance: (D,D).
-        eps: Added to the eigenvalues, so that directions without variance are not blown up, > 0.
+        eps: Added to the eigenvalues, so that directions without variance are not amplified, > 0.
 
     Returns:
         (D,D), one filter a row.
@@ -56,8 +56,8 @@ def patch_covariance(batches: Iterable[Tensor], size: int) -> Tensor:
 class WhitenedPatches(nn.Module):
     """Convolve with filters that whiten the images' patches, each with both signs, and a learnt bias.
 
-    Gives 2·C·patch_size² channels. The filters are taken once from training images (`take_patches`, which a training
-    calls before its first step where it has a datamodule) and kept with the weights; until then they are unit vectors.
+    Gives 2·C·patch_size² channels. The filters are taken once from training images (`take_patches`, called before the
+    first training step if there is a datamodule) and kept with the weights; until then they are unit vectors.
 
     Args:
         patch_size: Side of the patches in pixels; images shrink by patch_size − 1.
@@ -112,7 +112,7 @@ class WhitenedPatches(nn.Module):
                 self.bias.zero_()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Take the sizes from the weights, where no image has been seen yet."""
+        """Take the sizes from the weights, if no image has been seen yet."""
         key = f"{prefix}filters"
         if key in state_dict:
             if not len(self.filters):

@@ -1,4 +1,4 @@
-"""What encoders around other libraries' networks share: preprocessing, weights from a file, projection."""
+"""What encoders that wrap other libraries' networks share: preprocessing, weights from a file, projection."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -16,7 +16,7 @@ CHECKPOINT = "CHECKPOINT"  # weights that a run's checkpoint holds, and that not
 
 
 class Preprocessing(NamedTuple):
-    """What a network's weights expect, as their card says.
+    """What a network's weights expect, according to their model card.
 
     Attributes:
         image_size: side in pixels.
@@ -33,7 +33,7 @@ class WrappedEncoder(Encoder):
     """A network of another library with its own preprocessing and a projection.
 
     It takes pixels within −1..1, which is what `ImageData` gives with its own mean and std of 0.5 (other values are
-    refused when training starts, or images would be normalised twice), and puts them on the network's scale itself.
+    refused when training starts, or images would be normalised twice), and normalises them for the network itself.
     Grey images are shown as colour images with three equal channels.
 
     Args:
@@ -121,7 +121,7 @@ def load_weights(network: nn.Module, path: str, name: str) -> None:
 
 
 def not_downloaded(name: str, weights: str, error: Exception) -> UserError:
-    """Return what to tell where the weights of a network cannot be downloaded, offline for one."""
+    """Return the error for weights that cannot be downloaded, for example offline."""
     reason = " ".join(str(error).split())[:120] or type(error).__name__
     told = f"{name}'s cannot be downloaded ({reason})"
     return UserError(f"weights={weights}: {told}: give the path of a file that holds them, or null to start without")

@@ -1,4 +1,4 @@
-"""Scores of embeddings, and how sure they are."""
+"""Scores of embeddings, and how certain they are."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The distance up to which two images count as of one class, with a promise how often that is wrong for new classes."""
+"""The distance up to which two images count as one class, with a bound on how often that is wrong for new classes."""
 
 import math
 from typing import Literal, NamedTuple

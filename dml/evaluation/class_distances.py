@@ -1,4 +1,4 @@
-"""Distances between classes, streamed: who matches whom within a distance, and the nearest image of another class."""
+"""Streamed distances between classes: which match within a distance, and the nearest image of another class."""
 
 from typing import NamedTuple
 

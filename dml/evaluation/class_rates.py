@@ -1,4 +1,4 @@
-"""Rates whose unit is the class: how often something happens at each distance, and bounds for other classes."""
+"""Rates with the class as unit: how often something happens at each distance, and bounds for other classes."""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of every class and their macro means, of any classifier and of votes with ties."""
+"""Precision, recall and F1 of every class and their macro means, for any classifier and for votes with ties."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

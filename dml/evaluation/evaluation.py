@@ -1,4 +1,4 @@
-"""All that one evaluation says of a set of queries: retrieval, intervals and, where asked, more."""
+"""All results of one evaluation of a set of queries: retrieval, intervals and, if asked for, more."""
 
 from collections.abc import Mapping
 from importlib import import_module

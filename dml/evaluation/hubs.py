@@ -1,4 +1,4 @@
-"""Who is nearest to whom: hubs, images whose label looks wrong, and the record of it that a report reads."""
+"""Who is nearest to whom: hubs, images whose label looks wrong, and the record of it for reports."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""How sure scores are: intervals and tests whose unit is the class; new data would bring other classes too."""
+"""How certain scores are: intervals and tests with the class as unit, since new data would bring other classes too."""
 
 import math
 from collections.abc import Mapping

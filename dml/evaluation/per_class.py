@@ -1,4 +1,4 @@
-"""What lies behind the means: scores per class, who is taken for whom, the worst queries."""
+"""The detail behind the means: scores per class, which class is taken for which, the worst queries."""
 
 from typing import NamedTuple
 

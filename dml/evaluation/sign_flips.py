@@ -1,4 +1,4 @@
-"""An exact test of the difference of two runs where classes are few: every way to flip the classes' signs."""
+"""An exact test of the difference of two runs with few classes: every way to flip the classes' signs."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Verification over all pairs, which are never held: distances stream into two histograms."""
+"""Verification over all pairs without storing them: distances stream into two histograms."""
 
 from collections.abc import Sequence
 

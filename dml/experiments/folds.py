@@ -1,4 +1,4 @@
-"""Cross-validation: one run for each fold of the classes, and what their scores say together."""
+"""Cross-validation: one run for each fold of the classes, and the means of their scores."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ def fold_means(scores: Sequence[Mapping[str, float]], level: float = 0.95) -> di
 
 
 def split_words(keys: Sequence[str], folds: int, fold: int) -> list[str]:
-    """Return the words of a recipe whose classes are dealt to folds, of which one validates.
+    """Return a recipe's command-line words for one fold of the classes, which is used for validation.
 
     Args:
         keys: `--KEY VALUE`; of the split, `test`, `by` and `seed` may be among them.

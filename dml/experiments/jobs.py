@@ -1,4 +1,4 @@
-"""Runs `dml` as a job: in this process, or in a process of its own on a device; a training that was cut off goes on.
+"""Runs `dml` as a job, in this process or in its own process on a device; interrupted training is resumed.
 
 The words of a job are those after `dml` on a command line. Its output goes to a log, whose last line says why a job
 failed.
@@ -69,7 +69,7 @@ def run_job(words: Sequence[str], log: Path, start: Start) -> None:
 def run_fit(run: Path, recipe: Sequence[str], log: Path, start: Start) -> None:
     """Train a run by `dml fit`, from its last checkpoint where it has one.
 
-    A run folder without a checkpoint was killed before its first one: it is removed, and training begins anew.
+    A run folder without a checkpoint was killed before its first one: it is removed, and training starts over.
 
     Args:
         run: The run's folder.
@@ -144,7 +144,7 @@ def with_variables(start: Start, variables: Mapping[str, str]) -> Start:
 
 @final
 class RunApart:
-    """A start that runs in a process of its own, on the next free device.
+    """A start that runs in its own process, on the next free device.
 
     Args:
         command: What stands for `dml`, e.g. `[sys.executable, "-m", "dml"]`.
@@ -183,7 +183,7 @@ class RunApart:
             self._free.put(device)
 
     def interrupt(self) -> None:
-        """Pass Ctrl-C on to all that run; nothing more is started."""
+        """Pass Ctrl-C on to everything that runs; nothing more is started."""
         with self._starting:
             self._stopped = True
             for process in list(self._running):

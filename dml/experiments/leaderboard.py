@@ -1,4 +1,4 @@
-"""The runs of a folder beside each other: what each learnt from, its recipe, its scores and what it cost. No torch."""
+"""Ranks the runs in a folder: what each learnt from, its recipe, its scores and its cost. No torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -26,7 +26,7 @@ class LeaderboardRow(NamedTuple):
 
 
 def leaderboard(runs_dir: str | Path, part: Part = "val", score: str | None = None) -> list[LeaderboardRow]:
-    """Return all runs of a folder, the best by a score first and those without it last.
+    """Return all runs in a folder, the best by a score first and those without it last.
 
     Runs of other data or another split are not comparable: look at the column `data` before the order.
 
@@ -114,7 +114,7 @@ def _read(run: Path, name: str, part: Part) -> LeaderboardRow:
 
 
 def _data(told: Mapping[str, Any]) -> str:
-    """Return the source's last name and the split's hash: equal ones are comparable."""
+    """Return the source's last name and the split's hash: runs with equal ones are comparable."""
     source, split = str(told.get("source", "")), str(told.get("split_hash", ""))
     return f"{PurePath(source).name or source}{f' ({split[:4]})' if split else ''}"
 

@@ -1,4 +1,4 @@
-"""What a training will take, before it is started: memory and time of a step, of an evaluation, and of all."""
+"""Estimates what training will take, before it starts: memory and time of a step, of an evaluation, and in all."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""Probes an encoder: a table of cells (encoder, method, labels, seed), each trained by a recipe of its own.
+"""Probes an encoder: a table of cells (encoder, method, labels, seed), each trained by its own recipe.
 
 A cell is recorded when it has ended; a second call runs what is missing.
 """
@@ -91,13 +91,13 @@ class Probe:
         self.records: dict[str, dict[str, Any]] = runs.read_json(self.path)["cells"] if self.path.exists() else {}
 
     def key(self, cell: Cell) -> str:
-        """Name a cell by all that decides its result."""
+        """Name a cell by everything that decides its result."""
         recipe = self.recipe(cell, self.data.counts(cell.labelled, cell.seed))
         exact = json.dumps([self.identity, recipe, self.keys], sort_keys=True, default=str)
         return f"{cell.row}, {cell.labelled}, {cell.seed} {hashlib.sha256(exact.encode()).hexdigest()[:12]}"
 
     def accuracy(self, cell: Cell) -> float | None:
-        """Return what a cell scored, or None where it has not run."""
+        """Return what a cell scored, or None if it has not run."""
         record = self.records.get(self.key(cell))
         return None if record is None else float(record["accuracy"])
 
@@ -105,7 +105,7 @@ class Probe:
         """Run one cell and record it.
 
         Raises:
-            UserError: It failed; the line says where its output lies.
+            UserError: It failed; the message says where its output is.
         """
         counts = self.data.counts(cell.labelled, cell.seed)
         folder, log = self.run / FOLDER / "cell", self.run / FOLDER / "log.txt"
@@ -188,7 +188,7 @@ def cells_of(methods: Sequence[str], labelled: Sequence[Labelled], seeds: Sequen
 
 
 def run_probe(probe: Probe, cells: Sequence[Cell], start: Start, tell: Callable[[Cell, float], None]) -> Iterator[Cell]:
-    """Run the cells that are not recorded, one after another, and yield each as it ends.
+    """Run the cells that are not recorded, one after another, and yield each when it ends.
 
     Args:
         probe: Of the run.
@@ -240,7 +240,7 @@ def _image_size(encoder: Encoder) -> int | None:
 
 
 def _untrained(block: Any, image_size: int | None) -> Any:
-    """Return an encoder's block without the weights it started from; it keeps the image size that these chose."""
+    """Return an encoder's block without the weights it started from, but with the image size they chose."""
     block = {"class_path": block} if isinstance(block, str) else copy.deepcopy(block)
     arguments = block.get("init_args") or {}
     if block["class_path"].endswith("pretrained_encoder"):

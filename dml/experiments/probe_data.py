@@ -1,4 +1,4 @@
-"""The images that an encoder is probed on: those of its run, split as there, with few labels; pixels are not read."""
+"""The images an encoder is probed on: its run's, with the run's split and few labels; no pixels are read."""
 
 from argparse import ArgumentError
 from collections.abc import Sequence

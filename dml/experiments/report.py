@@ -1,4 +1,4 @@
-"""Writes the page of a run: reads the files it left, computes what they don't hold, and composes the sections."""
+"""Writes the page of a run: reads the run's files, computes what is missing, and composes the sections."""
 
 import math
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's files; those of a run that has not ended may be missing.
+    """Read a run's files; if it has not ended, some may be missing.
 
     Raises:
         UserError: There is no recipe, or a file is broken.
@@ -72,7 +72,7 @@ def read_run(folder: Path) -> Run:
     protocol = _read_protocol(folder / runs.PROTOCOL)
     if protocol and (readings := runs.read_readings(folder)):
         told = ", ".join(f"{line.get('time', '?')} by {line.get('verb', '?')}" for line in readings[-3:])
-        protocol |= {"test_part_scored": f"{len(readings)} times, at last {told}"}
+        protocol |= {"test_part_scored": f"{len(readings)} times, last {told}"}
     scores = read_scores(folder)
     curves = read_curves_of(folder)
     try:
@@ -95,7 +95,7 @@ def read_curves_of(folder: Path) -> dict[str, Curve]:
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """Read a run's scores, with the intervals that only the records of its queries hold; the file stays as it is.
+    """Read a run's scores, with intervals computed from the records of its queries; the file is not changed.
 
     Raises:
         UserError: A file is broken.
@@ -120,7 +120,7 @@ def _neighbor_sections(folder: Path) -> dict[str, list[str]]:
         return {heading: [html.note(told)] for heading in ("Confusion", "Label-noise suspects", "Hubness")}
     near, more = read_neighborhoods(path)
     if missing := {"votes", "class_names", "names"} - more.keys():
-        raise UserError(f"{path} lacks {', '.join(sorted(missing))}: write it anew with `dml evaluate --run {folder}`")
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}: write it again with `dml evaluate --run {folder}`")
     try:
         votes, names = int(more["votes"]), list(map(str, more["class_names"]))
         confusion = confusion_matrix(near.neighbor_labels[:, :votes], near.labels)
@@ -132,11 +132,11 @@ def _neighbor_sections(folder: Path) -> dict[str, list[str]]:
         }
     except Exception as error:  # arrays that do not fit each other fail in many ways
         told = f"{path} holds neighbours that do not fit together ({reason_of(error)})"
-        raise UserError(f"{told}: write it anew with `dml evaluate --run {folder}`") from error
+        raise UserError(f"{told}: write it again with `dml evaluate --run {folder}`") from error
 
 
 def _suspects(near: Neighborhoods, more: Arrays, k: int) -> list[Suspect]:
-    """Return the suspects, the surest first; the first of them have pictures where the run kept some."""
+    """Return the suspects, the surest first; the first of them have pictures if the run kept some."""
     pictures = more.get("suspect_pictures", np.empty(0, np.uint8))
     names, class_names = more["names"], more["class_names"]
     return [
@@ -164,7 +164,7 @@ def _read_classes(path: Path) -> dict[str, dict[str, dict[str, float]]]:
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         told = f"{path} holds no scores of classes ({reason_of(error)})"
-        raise UserError(f"{told}: write it anew with `dml evaluate --run {path.parent}`") from error
+        raise UserError(f"{told}: write it again with `dml evaluate --run {path.parent}`") from error
 
 
 def _read_protocol(path: Path) -> dict[str, Any]:
@@ -176,5 +176,5 @@ def _read_protocol(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} does not hold a JSON object of a protocol: restore it or run again")
     cost = blocks[2].values()
     if not all(value is None or isinstance(value, int | float) for value in cost):
-        raise UserError(f"{path} holds a cost that is no number: restore it or run again")
+        raise UserError(f"{path} holds a cost that is not a number: restore it or run again")
     return content

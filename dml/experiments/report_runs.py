@@ -29,7 +29,7 @@ Sections = Mapping[str, Sequence[str]]
 
 
 def find_sweep(sweep: str, runs_dir: Path) -> Path | None:
-    """Return the folder of a sweep, given by its name or path, None where there is no such.
+    """Return the folder of a sweep, given by its name or path, None if there is none.
 
     Example:
         >>> find_sweep("margins", Path("no_runs_yet"))
@@ -69,7 +69,7 @@ def write_sweep_report(folder: Path, output: Path) -> Path:
     keys, outcomes = read_table(folder)
     done = [outcome for outcome in outcomes if outcome.status == "done"]
     if not done:
-        raise UserError(f"no trial of the sweep {folder} has come to an end: go on with it by `dml sweep`")
+        raise UserError(f"no trial of the sweep {folder} has come to an end: go on with it using `dml sweep`")
     found = _ranked({outcome.run: folder / outcome.run for outcome in done})
     failed = [html.note(f"{o.run} failed: {o.reason}") for o in outcomes if o.status == "failed"]
     about = f"over {', '.join(keys)}; {len(done)} of {len(outcomes)} trials came to an end"
@@ -92,13 +92,13 @@ def _shown(scored: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _lead(found: Sequence[RankedRun], names: Sequence[str]) -> str:
-    """Return who is first by the main score, and whether the next one's interval holds that."""
+    """Say which run is first by the main score, and whether that is inside the next one's interval."""
     if not names or names[0] not in found[0].scores:
         return "None of these runs has scores yet."
     name, best = names[0], found[0]
     told = f"{best.name} has the best {name}, {best.scores[name]:.3f}."
     if not comparable(found):
-        return f"{told} The runs learnt from different data or splits, so their scores do not compare."
+        return f"{told} The runs learnt from different data or splits, so their scores are not comparable."
     if len(found) == 1 or name not in found[1].scores:
         return told
     rival = found[1]

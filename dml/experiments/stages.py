@@ -1,4 +1,4 @@
-"""Trains in stages, each handing its encoder on to the next by the hash of its weights, with and without the first.
+"""Trains in stages, each passing its encoder to the next by the hash of its weights, with and without the first.
 
 Every stage is a run of its own; one that has ended is recorded and not run again.
 """
@@ -30,7 +30,7 @@ def read_stages(file: Path) -> list[Stage]:
     The first stage describes the encoder; a later recipe leaves it out or has the same.
 
     Raises:
-        UserError: The file is missing or not of that form.
+        UserError: The file is missing or does not have that form.
 
     Example:
         >>> read_stages(Path("nowhere.yaml"))
@@ -54,7 +54,7 @@ def read_stages(file: Path) -> list[Stage]:
     if len(set(names)) < len(names) or any(name != Path(name).name for name in names):
         raise UserError(f"the stages of {file} need different names, each good for a folder")
     if "encoder" not in stages[0].recipe["model"].get("init_args", {}):
-        raise UserError(f"the first stage of {file} describes no encoder to hand on")
+        raise UserError(f"the first stage of {file} describes no encoder to pass on")
     return stages
 
 
@@ -117,7 +117,7 @@ class Stages:
         runs.write_json(self.path, self.content)
 
     def _handed(self, chain: str, place: int) -> dict[str, str] | None:
-        """Return run and hash of the encoder that the stage before left, checked; None for the first of a chain."""
+        """Return run and hash of the previous stage's encoder, checked; None for the first of a chain."""
         if place == 0:
             return None
         name = self._name(chain, place - 1)

@@ -1,4 +1,4 @@
-"""The model card of an artefact: what it is, what it was trained on, how good it is, how it is used."""
+"""Writes the model card of an artefact: what it is, what it was trained on, how good it is, how to use it."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _SCORES = ("recall_at_1", "recall_at_5", "r_precision", "map_at_r", "knn_accurac
 
 @final
 class Facts(NamedTuple):
-    """What a card tells.
+    """What a card reports.
 
     Attributes:
         name: Of the run.
@@ -37,7 +37,7 @@ class Facts(NamedTuple):
 
 
 def model_card(facts: Facts) -> str:
-    """Return the card as Markdown; what a recipe or a folder names cannot act on a terminal that shows it."""
+    """Return the card as Markdown; names from a recipe or a folder cannot act on a terminal that shows it."""
     sections = (_head(facts), _training(facts), _scores(facts), _images(facts), _threshold(facts), _use(facts))
     limits = (
         "## Limits\n\nIt ranks images by likeness of the kind its classes taught; for other kinds of images, and for "

@@ -19,12 +19,12 @@ _KINDS = {"embeddings": "f", "images": "u", "labels": "i", "own": "i", "hits": "
 
 @final
 class Queries(NamedTuple):
-    """Validation images that ask, and what torch found.
+    """Validation images as queries, and what torch found.
 
     Attributes:
         names: (Q,) in their source.
         labels: (Q,) indices into `classes.json`.
-        own: (Q,) where they stand in the artefact's index themselves, −1 where they do not.
+        own: (Q,) their own positions in the artefact's index, −1 if they are not in it.
         hits: (Q,) what `nearest_hits` gives of torch's embeddings.
     """
 
@@ -40,7 +40,7 @@ class Queries(NamedTuple):
 
 @final
 class Golden(NamedTuple):
-    """Images as bytes, uint8 (n,H,W,C), their embeddings by torch (n,D), and what is known of them as queries."""
+    """Images as bytes, uint8 (n,H,W,C), their embeddings by torch (n,D), and what is known about them as queries."""
 
     images: NDArray[np.uint8]
     embeddings: NDArray[np.float32]
@@ -59,7 +59,7 @@ def golden_count(image_shape: tuple[int, int, int]) -> int:
 
 
 def write_queries(path: Path, queries: Queries, **more: NDArray[Any]) -> None:
-    """Write queries, with the golden images and embeddings where they are given.
+    """Write queries, with the golden images and embeddings if they are given.
 
     Raises:
         UserError: The disk is full or the folder cannot be written.

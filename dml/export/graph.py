@@ -1,8 +1,8 @@
 """Writes an encoder as ONNX, from bytes of pixels to embeddings: scaling, mean and deviation are in the graph.
 
-The tracing exporter (`dynamo=False`) is taken: torch 2.6 to 2.15 all have it, it writes the same operators in each, a
-network takes it a tenth of the other's time, and it needs no onnxscript, of which every torch wants versions of its
-own. What it cannot write, resizing with antialiasing, is written here as two products with constant matrices.
+It uses the tracing exporter (`dynamo=False`): torch 2.6 to 2.15 all have it, it writes the same operators in each, it
+takes a tenth of the other exporter's time, and it does not need onnxscript, of which every torch wants its own
+versions. What it cannot write, resizing with antialiasing, is written here as two products with constant matrices.
 """
 
 import io
@@ -28,7 +28,7 @@ Numbers = float | Sequence[float]
 
 @final
 class PixelEncoder(nn.Module):
-    """An encoder that takes images as they are decoded: (255·x − 255·mean) / (255·std), then the encoder.
+    """An encoder that takes images as decoded: (255·x − 255·mean) / (255·std), then the encoder.
 
     Args:
         encoder: Its lazy sizes fixed.
@@ -93,7 +93,7 @@ def write_onnx(network: PixelEncoder, image_shape: tuple[int, int, int]) -> byte
         image_shape: (C, H, W).
 
     Raises:
-        UserError: The package onnx is missing, the encoder does something that ONNX has no word for, or it is too
+        UserError: The package onnx is missing, the encoder does something that ONNX cannot express, or it is too
             large for one file.
     """
     channels, height, width = image_shape
@@ -126,7 +126,7 @@ def write_onnx(network: PixelEncoder, image_shape: tuple[int, int, int]) -> byte
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Send what torch's own code prints on standard output, the whole graph where it fails, to nowhere."""
+    """Discard what torch's own code prints on standard output: the whole graph, if it fails."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -1,4 +1,4 @@
-"""The images of a run that ask and are searched: their embeddings by torch and by ONNX, and whether these agree."""
+"""A run's queries and references: their embeddings by torch and by ONNX, and whether these agree."""
 
 from typing import NamedTuple, final
 

@@ -1,4 +1,4 @@
-"""Recall@1 of embeddings query by query, by NumPy and the exact index alone, so that it needs no torch."""
+"""Recall@1 of embeddings query by query, with only NumPy and the exact index, so that it needs no torch."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def undecided(
     metric: str,
     error: float,
 ) -> bool:
-    """Tell whether a query's nearest reference of its class and of the others are as far, but for rounding.
+    """Tell whether a query's nearest references of its own and of other classes are equally far, up to rounding.
 
     Where every embedding may be off by `error`, a distance may be by twice as much, and two by four times.
 

@@ -1,4 +1,4 @@
-"""Computes anew what an exported folder promises: checksums, golden vectors, recall@1; no torch here."""
+"""Checks what an exported folder promises: checksums, golden vectors, recall@1; no torch here."""
 
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -35,15 +35,15 @@ class Check(NamedTuple):
 
 
 def verify_artefact(folder: str | Path, root: str | None = None) -> list[Check]:
-    """Return what an exported folder promises and whether it holds.
+    """Return what an exported folder promises, and whether each promise holds.
 
     Checksums of all files; the cosine of every golden vector with what ONNX gives for its image, above 0.9999;
-    recall@1 of the golden images in the index by ONNX, equal to torch's; and the same of all validation images, where
-    they are at hand. What cannot be looked at because something else failed is left out.
+    recall@1 of the golden images in the index by ONNX, equal to torch's; and the same for all validation images, if
+    they are available. What cannot be checked because something else failed is left out.
 
     Args:
         folder: Written by `dml export`.
-        root: The folder or zip of the images the run was trained on; None: where the run had it, if that is there.
+        root: The folder or zip of the images the run was trained on; None: where the run had it, if it is still there.
 
     Raises:
         UserError: It is not an artefact, onnxruntime is missing, or there is no such `root`.
@@ -106,7 +106,7 @@ def compare_hits(
     metric: str,
     error: float,
 ) -> Check:
-    """Return whether recall@1 is equal; queries that rounding decides are told, and may differ.
+    """Return whether recall@1 is equal; queries decided by rounding are reported, and may differ.
 
     Args:
         name: Of the check.
@@ -148,7 +148,7 @@ def _check_files(artefact: Artefact) -> Check:
 
 
 def _find_images(artefact: Artefact, names: list[str], root: str | None) -> tuple[Tree, list[str]] | None:
-    """Return the run's images and their names there; None where no root is given and the run's own is not there."""
+    """Return the run's images and their names there; None if no root is given and the run's own is gone."""
     told: Any = artefact.about.get("source") if root is None else root
     if not isinstance(told, str) or not names:
         return None

@@ -1,4 +1,4 @@
-"""Writes the artefact of a run: its files in a folder that takes its name once it is whole and has been verified."""
+"""Writes the artefact of a run: a folder that gets its name once it is complete and verified."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ def export_run(
     runs_dir: str = "runs",
     overwrite: bool = False,
 ) -> Exported:
-    """Write a run's encoder, index and all that proves them right into a folder, whole or not at all.
+    """Write a run's encoder, its index and the means to verify them into a folder, whole or not at all.
 
     Args:
         run: The run's folder or name.
@@ -56,7 +56,7 @@ def export_run(
         output: The folder.
         checkpoint: Which weights.
         runs_dir: The folder of all runs.
-        overwrite: Whether an artefact that is there is replaced.
+        overwrite: Whether an existing artefact is replaced.
 
     Raises:
         UserError: The run has no encoder of images, the encoder cannot be written as ONNX, what ONNX gives is not what
@@ -70,7 +70,7 @@ def export_run(
         told = f"run {embedder.folder} is of images of {embedder.image_shape}, these data are of {data.image_shape}"
         raise UserError(f"{told}: leave data.image_size and data.channels as the run has them")
     if data.catalog.values is not None:
-        raise UserError(f"run {embedder.folder} is of numbers that are no bytes of images: there is nothing to decode")
+        raise UserError(f"run {embedder.folder} has images that are numbers, not bytes: there is nothing to decode")
     encoder = pretrained_encoder(str(embedder.folder), checkpoint, runs_dir).eval()
     settle(encoder, embedder.image_shape)
     identity = encoder_hash(encoder)
@@ -119,7 +119,7 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 def need_packages() -> None:
-    """Refuse to begin without the packages of the extra.
+    """Refuse to start without the packages of the extra.
 
     Raises:
         UserError: One is missing.
@@ -133,7 +133,7 @@ def need_packages() -> None:
 
 @contextmanager
 def _new_folder(output: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a folder beside the output that takes its name on leaving, and is gone where an error ends it."""
+    """Give a folder next to the output that takes its name on leaving, and is removed if an error ends it."""
     full = f"cannot write {output}"
     mend = "free some space or choose another place"
     try:
@@ -175,7 +175,7 @@ def _inside(name: str, at: int) -> str:
 
 
 def _copy_records(run: Path, folder: Path, encoder: str, metric: str) -> tuple[dict[str, Any] | None, str]:
-    """Copy what the run recorded; return its calibration, or why it is left out."""
+    """Copy what the run recorded; return its calibration, or the reason it is left out."""
     for name in (runs.PROTOCOL, runs.SCORES):
         if (run / name).is_file():
             runs.write_bytes(folder / name, runs.read_bytes(run / name))
@@ -193,7 +193,7 @@ def _copy_records(run: Path, folder: Path, encoder: str, metric: str) -> tuple[d
 def _about(
     embedder: RunEmbedder, network: PixelEncoder, data: ImageData, queries: Rows, asked: Queries
 ) -> dict[str, Any]:
-    """Return what the manifest says beside the checksums."""
+    """Return what the manifest says besides the checksums."""
     mean, std = data.scale
     recall = recall_at_1(asked.hits)
     versions = {each: str(import_module(each).__version__) for each in ("torch", "onnx", "onnxruntime", "numpy")}

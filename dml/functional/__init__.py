@@ -1,4 +1,4 @@
-"""The ground floor: pure tensor functions without state, files or Lightning."""
+"""Pure tensor functions, without state, files or Lightning."""
 
 from typing import Any
 

@@ -8,10 +8,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def cached_embeddings(encoder: nn.Module, images: Tensor, chunk_size: int) -> Tensor:
-    """Return the embeddings of all images, keeping no activations: backward runs the encoder again, chunk by chunk.
+    """Return the embeddings of all images without keeping activations: backward runs the encoder again, chunk by chunk.
 
-    Any loss of the result has the gradient of the full batch, for a second forward pass and the activations of one
-    chunk at a time. The second pass replays the random state of the first, so that dropout drops the same units.
+    Any loss of the result has the gradient of the full batch, at the cost of a second forward pass and the activations
+    of one chunk at a time. The second pass replays the random state of the first, so that dropout drops the same units.
 
     Args:
         encoder: images (n,…) -> embeddings (n,D), row by row.

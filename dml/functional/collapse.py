@@ -24,7 +24,7 @@ def effective_rank(embeddings: Tensor) -> float:
         embeddings: (B,D).
 
     Returns:
-        Between 1, all on a line, and min(B − 1, D), the same spread in every direction; 0 where all are one point.
+        Between 1 (all on a line) and min(B − 1, D) (the same spread in every direction); 0 if all are one point.
 
     Source:
         Roy and Vetterli, "The effective rank" (2007).

@@ -1,4 +1,4 @@
-"""How thresholds and distances exceed each other, row by row, counted and summed by sorting."""
+"""Counts and sums how thresholds and distances exceed each other, row by row, by sorting."""
 
 from collections.abc import Iterator
 from functools import reduce

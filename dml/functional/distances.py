@@ -1,4 +1,4 @@
-"""Pairwise distances that stay right where embeddings have collapsed."""
+"""Pairwise distances that stay accurate when embeddings have collapsed."""
 
 import torch
 from torch import Tensor
@@ -15,12 +15,12 @@ def wide(x: Tensor) -> Tensor:
 
 
 def squared_distances(x: Tensor, y: Tensor | None = None) -> Tensor:
-    """Return all squared Euclidean distances d²_ij = |x_i − y_j|², fast and right for nearly equal rows too.
+    """Return all squared Euclidean distances d²_ij = |x_i − y_j|², fast, and accurate for nearly equal rows too.
 
     |x|² + |y|² − 2x·y is fast, but in float32 it loses all digits of distances that are small beside the norms. Here
     both sides are centred on the mean of y and multiplied in float64, which resolves whatever float32 rows can hold;
-    what lies below the rounding error, d < 6e-8 of the distance from that mean, is exactly 0. Autocast does not reach
-    it.
+    what lies below the rounding error, d < 6e-8 of the distance from that mean, is exactly 0. Autocast does not
+    apply.
 
     Args:
         x: (A,D), of any floating dtype.

@@ -1,4 +1,4 @@
-"""Rows of all processes in one tensor, with or without gradient; outside a process group they are the own rows."""
+"""Gathers the rows of all processes, with or without gradient; outside a process group, just this process's rows."""
 
 from typing import Any
 
@@ -56,8 +56,8 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
     Backward sums what all ranks send back to a row. When every rank computes the same loss of the whole batch, a row
     gets the number of ranks times its gradient, and the averaging of gradients over ranks (DistributedDataParallel,
     FSDP) takes that factor off again: the weights get exactly the gradient that one process with the whole batch would
-    compute, also where ranks hold different numbers of rows. Weights of the loss itself, whose gradients are the same
-    on all ranks, are averaged to what they are.
+    compute, even if ranks hold different numbers of rows. Weights of the loss itself have the same gradient on all
+    ranks, which averaging does not change.
 
     Args:
         rows: (n,…); n may differ between ranks (0 too), the other sizes and the dtype may not.
@@ -75,7 +75,7 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
 
 
 def batch_order(size: int) -> Tensor | slice:
-    """Return how the gathered rows of a batch that was dealt to the processes in turn stand in the batch's own order.
+    """Return the batch's own order for the gathered rows of a batch that was dealt to the processes in turn.
 
     Args:
         size: B, rows of all processes; they had every ranks-th of them.
@@ -95,7 +95,7 @@ def batch_order(size: int) -> Tensor | slice:
 
 
 def share_weight(size: int, device: torch.device) -> float:
-    """Return what a process multiplies the mean over its own rows by, so that the mean over processes is that of all.
+    """Return the factor for the mean over a process's own rows, so that the mean over processes is that of all rows.
 
     Args:
         size: Rows of this process.

@@ -1,4 +1,4 @@
-"""Whether tensors hold numbers."""
+"""Tells whether tensors hold finite numbers only."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Tell whether no tensor holds NaN or infinity.
 
     Args:
-        tensors: Of any shape; those of whole numbers are passed over.
+        tensors: Of any shape; whole numbers are skipped.
 
     Example:
         >>> all_finite([torch.ones(2), torch.tensor([3])]), all_finite([torch.tensor([float("nan")])])

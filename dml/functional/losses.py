@@ -25,7 +25,7 @@ def pull_loss(
         num_anchors: Only the first so many embeddings are anchors (i); None: all.
 
     Returns:
-        Scalar ≥ 0; 0 with gradient 0 where there is no pair; NaN where an embedding is not finite.
+        Scalar ≥ 0; 0 with gradient 0 if there is no pair; NaN if an embedding is not finite.
 
     Raises:
         UserError: Shapes do not fit, or the reduction is unknown.
@@ -66,7 +66,7 @@ def contrastive_loss(
         num_anchors: Only the first so many embeddings are anchors (i); None: all.
 
     Returns:
-        Scalar ≥ 0; a term without pairs is 0 with gradient 0; NaN where an embedding is not finite.
+        Scalar ≥ 0; a term without pairs is 0 with gradient 0; NaN if an embedding is not finite.
 
     Raises:
         UserError: Shapes do not fit, or the reduction is unknown.
@@ -109,8 +109,8 @@ def triplet_loss(
         labels: (B,).
         margin: In units of d² or d, as `squared` says.
         mining: `all`: every (a,p,n) with p ≠ a of a's label and n of another; `semihard`: of these, all with
-            d_ap < d_an < d_ap + margin; `hard`: per anchor its farthest positive with its nearest negative (of equals
-            the first).
+            d_ap < d_an < d_ap + margin; `hard`: per anchor its farthest positive with its nearest negative (the
+            first, if several are equal).
         squared: Whether distances are squared Euclidean; else Euclidean, whose gradient at distance 0 is taken as 0.
         reduction: `mean` over all valid (`semihard`, `hard`: mined) triplets, `mean_nonzero` over those with a positive
             hinge, `sum`, or `mean_all`: divided by B³.
@@ -119,7 +119,7 @@ def triplet_loss(
         num_anchors: Only the first so many embeddings are anchors; None: all.
 
     Returns:
-        Scalar ≥ 0; 0 with gradient 0 where there is no triplet; NaN where an embedding is not finite.
+        Scalar ≥ 0; 0 with gradient 0 if there is no triplet; NaN if an embedding is not finite.
 
     Raises:
         UserError: Shapes do not fit, or `mining`, `penalty` or `reduction` is unknown.

@@ -1,4 +1,4 @@
-"""What the same-label and the other pairs of a batch cost, summed with gradients."""
+"""Sums what the same-label and the other pairs of a batch cost, with gradients."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,7 @@ DEVICE_CHUNK_ENTRIES = 2**25  # and on an accelerator, which needs more to be bu
 
 
 class Term(NamedTuple):
-    """A sum over some rows of the distance matrix: what a loss makes of the distances (A,B) of A anchors."""
+    """A sum over some rows of the distance matrix: a loss's share from the distances (A,B) of A anchors."""
 
     value: Tensor  # scalar, the sum over its tuples
     active: Tensor  # scalar, how many of its tuples are above 0

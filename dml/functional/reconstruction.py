@@ -1,4 +1,4 @@
-"""What an autoencoder computes beside its networks: corruption, error and divergence."""
+"""What an autoencoder computes besides its networks: corruption, error and divergence."""
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ def check_corruption(noise_std: float, masking: float) -> None:
 
 
 def reconstruction_loss(loss: nn.Module, reconstructions: Tensor, pixels: Tensor) -> Tensor:
-    """Return a loss of reconstructions against pixels, in float32 whatever autocast says.
+    """Return a loss of reconstructions against pixels, in float32 regardless of autocast.
 
     Args:
         loss: `loss(reconstructions, pixels) -> scalar`: torch.nn.MSELoss, L1Loss, BCELoss, ...

@@ -1,6 +1,6 @@
 """Retrieval scores of queries from the ranks of their positives.
 
-Equal distances are scored by their expectation: a tie group is thought of in random order, and each function returns
+Equal distances are scored by their expectation: a tie group is taken to be in random order, and each function returns
 the mean over all orders, in closed form.
 """
 

@@ -1,4 +1,4 @@
-"""What the triplets of a batch cost and how that changes with each distance."""
+"""Computes what the triplets of a batch cost and how that changes with each distance."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -65,7 +65,7 @@ class ContrastiveLoss(nn.Module):
         self.reduction: Reduction = reduction
 
     def active_share(self, embeddings: Tensor, labels: Tensor) -> float:
-        """Return the share of the batch's pairs, of one class or of two, that cost something, in [0, 1]."""
+        """Return the share of the batch's pairs, same-label or not, that cost something, in [0, 1]."""
         return active_share(pair_sums(embeddings, labels, self.pos_margin, self.neg_margin, len(labels)))
 
     def forward(self, embeddings: Tensor, labels: Tensor, num_anchors: int | None = None) -> Tensor:

@@ -14,7 +14,7 @@ class GaussianLikelihoodLoss(nn.Module):
 
     The mean over all pixels of (x − x̂)² / (2σ²) + ln σ + ½ ln 2π. A variational autoencoder under it with beta = 1
     maximises the evidence lower bound. Under the mean squared error beta = 2σ² leads to the same weights; beta = 1
-    there is σ² = ½, noise larger than the pixels' own spread, under which codes hold next to nothing.
+    there means σ² = ½, noise larger than the pixels' own spread, under which codes hold next to nothing.
 
     Args:
         std: σ, in units of pixels 0..1, > 0. The best fixed one is the root of the mean squared error it leads to.

@@ -1,4 +1,4 @@
-"""One embedding for every size: a loss on nested widths at once."""
+"""One embedding for every size: a loss on several nested widths at once."""
 
 import copy
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from dml.ranges import check_number, check_widths
 
 @final
 class MatryoshkaLoss(nn.Module):
-    """Ask the first coordinates of an embedding to be a good embedding too, at several widths at once.
+    """Make the first coordinates of an embedding a good embedding too, at several widths at once.
 
     L = Σ weights[i] · loss_i(embeddings[:, :dims[i]], labels)
 
-    Every width has a loss of its own: copies of one, or those of a list. Of a loss that learns weights (proxies,
-    centres), a copy keeps the first coordinates of each of them, and learns them apart from the other widths. That
-    needs one axis of each weight, and only one, to be as long as the embedding; where a weight has two (as many
+    Every width has a loss of its own: copies of one, or those of a list. If a loss learns weights (proxies,
+    centres), a copy keeps the first coordinates of each of them, and learns them apart from the other widths. For that,
+    exactly one axis of each weight must be as long as the embedding; if a weight has two such axes (as many
     classes as dimensions), give a list of losses, one for each width, built with its `embedding_size`.
 
     A memory belongs outside: `CrossBatchMemory(MatryoshkaLoss(…))`. A miner sees the whole embedding, and all widths
@@ -31,11 +31,11 @@ class MatryoshkaLoss(nn.Module):
         dims: Widths, ascending; the last is the whole embedding.
         weights: Of each width, ≥ 0; None: 1 each.
         normalize: Whether the first coordinates are brought to length one before they are compared, for losses that
-            don't do so themselves, where the embedding is searched by `cosine`.
+            don't do so themselves, if the embedding is searched by `cosine`.
 
     Raises:
-        UserError: Widths that do not ascend or do not end with the embedding's, as many weights or losses as there are
-            no widths, a memory inside, or a weight that cannot be cut.
+        UserError: Widths do not ascend or do not end with the embedding's, the number of weights or losses differs from
+            that of the widths, there is a memory inside, or a weight cannot be cut.
 
     Source: Kusupati et al., "Matryoshka Representation Learning" (2022).
 
@@ -72,7 +72,7 @@ class MatryoshkaLoss(nn.Module):
 
     @property
     def num_classes(self) -> int | None:
-        """For how many classes there are proxies; None where the loss has none."""
+        """For how many classes there are proxies; None if the loss has none."""
         counts = [
             count for loss in self.losses if isinstance(count := getattr(loss, "num_classes", None), int) and count
         ]
@@ -96,7 +96,7 @@ class MatryoshkaLoss(nn.Module):
             embeddings: (B,D), D the last of `dims`.
             labels: (B,).
             indices_tuple: Of a miner of pytorch-metric-learning.
-            num_anchors: The first so many are anchors, all are partners; None: all are both.
+            num_anchors: Only the first so many are anchors, all are partners; None: all are both.
         """
         if embeddings.shape[1] != self.dims[-1]:
             size = embeddings.shape[1]
@@ -132,7 +132,7 @@ def _check_inside(loss: nn.Module) -> None:
 
 
 def _cut_copy(loss: nn.Module, dim: int, full: int) -> nn.Module:
-    """Return a copy whose weights and buffers have the first `dim` coordinates of those as long as an embedding."""
+    """Return a copy whose weights and buffers keep the first `dim` coordinates of each embedding-long axis."""
     _check_inside(loss)
     cut = copy.deepcopy(loss)
     for name, module in cut.named_modules():
@@ -151,7 +151,7 @@ def _first(weight: Tensor, dim: int, full: int, name: str, loss: nn.Module) -> T
     axes = [axis for axis, size in enumerate(weight.shape) if size == full]
     if len(axes) > 1:
         raise UserError(
-            f"{told}, which does not tell the embedding's axis: give a list of losses, one for each of dims"
+            f"{told}, which does not show the embedding's axis: give a list of losses, one for each of dims"
         )
     if weight.ndim > 1 and not axes:
         raise UserError(f"{told}, no axis as long as the last of dims, {full}: build it for embeddings of that size")

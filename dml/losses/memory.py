@@ -14,10 +14,10 @@ from dml.ranges import MOST_UNITS, check_number
 class CrossBatchMemory(nn.Module):
     """Give a loss positives and negatives from earlier batches too.
 
-    Anchors are the embeddings of this batch; their partners are this batch (but themselves) and the `memory_size` last
-    embeddings of earlier batches, which carry no gradient. Queue, pointer and filling are in the state dict. Where
-    several processes train, hand it the gathered batch, as `EmbeddingModule` does: then the queues of all ranks are
-    equal. In evaluation mode it is the bare loss.
+    Anchors are the embeddings of this batch; their partners are the rest of this batch and the last `memory_size`
+    embeddings of earlier batches, which carry no gradient. Queue, pointer and fill level are in the state dict. If
+    several processes train, pass it the gathered batch, as `EmbeddingModule` does: then the queues of all ranks are
+    equal. In evaluation mode it is just the loss.
 
     Args:
         loss: One of `dml.losses`, or a pair or triplet loss of pytorch-metric-learning.

@@ -1,4 +1,4 @@
-"""What losses of pytorch-metric-learning 2 need to train in a loop and from a recipe: all that leans on its ways."""
+"""Everything that depends on how pytorch-metric-learning 2 works: what its losses need in a loop and from a recipe."""
 
 import inspect
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def takes_tuples(loss: nn.Module) -> bool:
 
 
 def compares_unit_rows(loss: nn.Module) -> bool:
-    """Tell whether a loss brings embeddings to length one before it compares them, as most of the peer's do.
+    """Tell whether a loss brings embeddings to length one before it compares them, as most of that library's do.
 
     Example:
         >>> from pytorch_metric_learning.distances import LpDistance
@@ -36,9 +36,9 @@ def compares_unit_rows(loss: nn.Module) -> bool:
 
 
 def release_graph(loss: nn.Module) -> None:
-    """Cut what a loss remembers of a batch from that batch's graph, in place.
+    """Detach what a loss remembers of a batch from that batch's graph, in place.
 
-    DynamicSoftMarginLoss, for one, keeps a running histogram with its graph, and the next backward would go through it.
+    DynamicSoftMarginLoss, for example, keeps a running histogram with its graph, which the next backward would enter.
 
     Args:
         loss: Any loss; its parameters and buffers are left alone.
@@ -60,7 +60,7 @@ def release_graph(loss: nn.Module) -> None:
 def remembered(loss: nn.Module) -> dict[str, dict[str, Any]]:
     """Return what a loss remembers of earlier batches outside its state dict, by submodule and attribute.
 
-    CrossBatchMemory keeps the place in its queue so, DynamicSoftMarginLoss its histogram.
+    CrossBatchMemory keeps its place in the queue like that, DynamicSoftMarginLoss its histogram.
 
     Args:
         loss: Any loss.
@@ -82,7 +82,7 @@ def remembered(loss: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def recall(loss: nn.Module, kept: Mapping[str, Mapping[str, Any]]) -> None:
-    """Give a loss back what it `remembered`, in place; what it has no place for is passed over."""
+    """Restore what a loss `remembered`, in place; anything it has no place for is skipped."""
     modules = dict(loss.named_modules())
     for name, own in kept.items():
         for key, value in own.items():
@@ -106,7 +106,7 @@ def without_memory(loss: nn.Module) -> nn.Module:
 
 
 def loss_of_parts(loss: nn.Module, embeddings: Tensor, labels: Tensor, size: int) -> Tensor:
-    """Return the mean of a loss over parts of a batch: some list every triplet, and grow with the cube of a batch.
+    """Return the mean of a loss over parts of a batch: some losses list every triplet, and grow with its cube.
 
     Args:
         loss: `loss(embeddings, labels) -> scalar`.
@@ -131,7 +131,7 @@ def loss_of_parts(loss: nn.Module, embeddings: Tensor, labels: Tensor, size: int
 def vicreg_loss(
     invariance_lambda: float = 25.0, variance_mu: float = 25.0, covariance_v: float = 1.0, eps: float = 1e-4
 ) -> nn.Module:
-    """Return pytorch-metric-learning's VICRegLoss, whose constructor refuses the defaults that a recipe hands it.
+    """Return pytorch-metric-learning's VICRegLoss, whose constructor refuses the defaults that a recipe passes.
 
     Args:
         invariance_lambda: Weight of the distance between the views.

@@ -12,15 +12,16 @@ from dml.ranges import MOST_UNITS, check_number
 
 @final
 class ProxyContrastiveLoss(nn.Module):
-    """Ask each embedding to be most like the proxy of its class, and like its class in the batch.
+    """Make each embedding most similar to the proxy of its class, and to its class in the batch.
 
     L = proxy_weight · L_proxy + pair_weight · L_pairs: the cross-entropy, with label smoothing, of cosines with learnt
-    proxies, one a class, and the supervised contrastive loss of the batch, both over the temperature. It compares inner
+    proxies, one per class, and the supervised contrastive loss of the batch, both divided by the temperature. It
+    compares inner
     products: set `normalize: true` on the encoder, and embeddings are compared by their cosine.
 
     Args:
-        num_classes: C; a recipe may leave it out: the data's.
-        embedding_dim: D; a recipe may leave it out: the encoder's.
+        num_classes: C; left out in a recipe: the data's.
+        embedding_dim: D; left out in a recipe: the encoder's.
         temperature: What similarities are divided by, > 0.
         label_smoothing: Share of the target dealt to all classes alike, in [0, 1).
         proxy_weight: ≥ 0.
@@ -70,7 +71,7 @@ class ProxyContrastiveLoss(nn.Module):
         Args:
             embeddings: (B,D).
             labels: (B,).
-            num_anchors: The first so many are anchors, all are partners; None: all are both.
+            num_anchors: Only the first so many are anchors, all are partners; None: all are both.
         """
         if embeddings.shape[1] != self.proxies.shape[1]:
             raise UserError(f"embeddings of size {embeddings.shape[1]}: set the loss's embedding_dim to that")

@@ -12,7 +12,7 @@ from dml.ranges import check_number
 
 @final
 class TripletLoss(nn.Module):
-    """Ask each anchor's positives to be nearer than its negatives by a margin, over every triplet of the batch.
+    """Make each anchor's positives nearer than its negatives by a margin, over every triplet of the batch.
 
     L = R[f(d_ap − d_an + margin)], exact and without listing triplets, at any batch size.
 
@@ -23,7 +23,7 @@ class TripletLoss(nn.Module):
         squared: Whether distances are squared Euclidean.
         reduction: `mean` over all valid (or mined) triplets, `mean_nonzero` over those that cost something, `sum`, or
             `mean_all`: divided by B³.
-        include_self: Whether the anchor, at distance 0, is a positive of its own too.
+        include_self: Whether the anchor, at distance 0, is also its own positive.
         penalty: f: `hinge` max(0, x), `squared_hinge` max(0, x)², or `softplus` ln(1 + eˣ), the soft margin.
 
     Example:

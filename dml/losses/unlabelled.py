@@ -1,4 +1,4 @@
-"""Losses that take no labels, made callable with labels."""
+"""Makes losses that take no labels callable with labels."""
 
 from typing import Literal, final
 
@@ -11,9 +11,8 @@ class UnlabelledLoss(nn.Module):
     """Let a loss that takes no labels learn from a labelled batch.
 
     A loss of two views (VICRegLoss, SelfSupervisedLoss of pytorch-metric-learning) gets two images of one class as the
-    two
-    views: in batch order the first and second member of each class, the third and fourth, and so on; the odd one out
-        waits.
+    two views: in batch order the first and second member of each class, the third and fourth, and so on; a single one
+    that remains is left out.
     A loss of one view (ManifoldLoss) gets all embeddings.
 
     Args:

@@ -1,4 +1,4 @@
-"""LightningModules: an encoder with a loss, a head or a decoder. Glue only; the mathematics lies below."""
+"""LightningModules: an encoder with a loss, a head or a decoder. Glue only; the mathematics is in lower layers."""
 
 from dml.modules.autoencoder import AutoencoderModule
 from dml.modules.classifier import ClassifierModule

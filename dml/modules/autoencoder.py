@@ -1,4 +1,4 @@
-"""The LightningModule that learns without labels: an encoder and a decoder that gives the images back."""
+"""The LightningModule that learns without labels: an encoder, and a decoder that reconstructs the images."""
 
 from typing import final
 
@@ -26,12 +26,12 @@ from dml.modules.checks import fitting_loss
 
 @final
 class AutoencoderModule(TrainableModule):
-    """Learn an encoder such that a decoder can tell the image from its embedding, the code.
+    """Learn an encoder such that a decoder can reconstruct the image from its embedding, the code.
 
-    What is to be given back are the pixels in 0..1, whatever data.mean and data.std make of them for the encoder, and
-    after the transform. `val/mse` is their mean squared error per pixel, comparable with PCA's.
+    The target is the pixels in 0..1, whatever data.mean and data.std make of them for the encoder, and after the
+    transform. `val/mse` is their mean squared error per pixel, comparable with PCA's.
 
-    - Denoising: the encoder sees corrupted images, the target is the clean one; while training alone.
+    - Denoising: the encoder sees corrupted images, the target is the clean one; only while training.
     - Variational: the embedding is the mean of a normal distribution, a linear layer on it gives the log-variance, and
       the decoder sees a draw from it; the loss is loss + beta·KL / (C·H·W). Where the loss is a likelihood, BCELoss (of
       pixels taken as probabilities) or `dml.losses.GaussianLikelihoodLoss`, beta = 1 makes it the negative evidence
@@ -54,7 +54,7 @@ class AutoencoderModule(TrainableModule):
         channels_last: Keep images and weights with the channels innermost: faster convolutions, above all under bf16.
 
     Raises:
-        UserError: The loss takes logits, a number is out of its range, or (when training starts) the decoder does not
+        UserError: The loss takes logits, a number is out of range, or (when training starts) the decoder does not
             fit the data.
 
     Source: Kingma, Welling, "Auto-Encoding Variational Bayes", 2013; Higgins et al., "beta-VAE", 2017.
@@ -169,7 +169,7 @@ class AutoencoderModule(TrainableModule):
         return embeddings
 
     def _draw(self, embeddings: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the codes (B,D) that the decoder sees, and their divergence in nats per image; plain: 0."""
+        """Return the codes (B,D) that the decoder sees, and their divergence in nats per image (0 if plain)."""
         if self.log_variance is None:
             return embeddings, embeddings.new_zeros(())
         log_variance = self.log_variance(embeddings)

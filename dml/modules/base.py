@@ -1,4 +1,4 @@
-"""What the LightningModules share: their sizes, their optimiser, the means they log, and the check of a checkpoint."""
+"""What the LightningModules share: sizes, optimiser, logged means, and the check of a checkpoint."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _TRAIN_SUMS = "train_sums"  # the key of a checkpoint
 
 
 class TrainableModule(LightningModule, ABC):
-    """A LightningModule that builds its optimiser from what it was handed and refuses another model's checkpoint.
+    """A LightningModule that builds its own optimiser and refuses another model's checkpoint.
 
     Its data is a `LabelledData` datamodule, or any torch DataLoader of (images, labels).
 
@@ -75,7 +75,7 @@ class TrainableModule(LightningModule, ABC):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **__: Any) -> Any:
-        """Refuse: a checkpoint of dml is weights and state; what they are weights of stands in the run's recipe.
+        """Refuse: a dml checkpoint holds weights and state only; the run's recipe says which model they are for.
 
         Raises:
             UserError: Always; says what to call instead.
@@ -87,7 +87,7 @@ class TrainableModule(LightningModule, ABC):
 
     @property
     def lr(self) -> float | None:
-        """Learning rate in place of the optimiser's own, which Lightning's `lr_find` sets; None: the optimiser's."""
+        """Learning rate that replaces the optimiser's own, set by Lightning's `lr_find`; None: the optimiser's."""
         return self._lr
 
     @lr.setter
@@ -119,7 +119,7 @@ class TrainableModule(LightningModule, ABC):
         """Return the optimiser of all that is not frozen, with its schedule.
 
         Raises:
-            UserError: Nothing is to be learnt.
+            UserError: There is nothing to learn.
         """
         learnt = self.learnt_parameters()
         if not learnt:
@@ -139,13 +139,13 @@ class TrainableModule(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def on_train_epoch_start(self) -> None:
-        """Begin an epoch that has not been validated; one that is resumed within is not begun again."""
+        """Begin an epoch that has not been validated; one that is resumed midway is not begun again."""
         self._validated, self._train_sums = False, {}
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means and show a plateau schedule its score, where that is new.
+        """Log the epoch's means, and give a plateau schedule its score if that is new.
 
-        Lightning would show it after the checkpoint was written.
+        Lightning would do so after the checkpoint was written.
         """
         for name, (total, count) in self._train_sums.items():
             self.log(f"train/{name}", total / count, sync_dist=True)
@@ -159,11 +159,11 @@ class TrainableModule(LightningModule, ABC):
         self._plateau.step(scores[self._plateau.monitor])
 
     def learnt_parameters(self) -> list[Any]:
-        """Return what the optimiser is built from: parameters, or groups of them as torch.optim takes them."""
+        """Return what the optimiser is built from: parameters, or groups of them in torch.optim's form."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def on_train_start(self) -> None:
-        """Tell the schedule how long training is; give an encoder that centres images the mean of the training images.
+        """Tell the schedule how long training is; give an encoder that centres images the mean training image.
 
         A frozen one keeps its own.
         """
@@ -174,7 +174,7 @@ class TrainableModule(LightningModule, ABC):
                 part.take_mean(batch.images for batch in data.ordered_dataloader(data.parts.train))
 
     def numbered(self, batch: Any, dataloader_idx: int = 0) -> Batch:
-        """Return a batch as ours: a plain loader's samples get ids in the order they come."""
+        """Return a batch in dml's form: a plain loader's samples get ids in the order they come."""
         return self._numberings.setdefault(dataloader_idx, BatchNumbering(dataloader_idx))(batch)
 
     def on_validation_epoch_start(self) -> None:
@@ -199,7 +199,7 @@ class TrainableModule(LightningModule, ABC):
         self._log_query_means("test")
 
     def add_query_means(self, batch: Batch, dataloader_idx: int, means: Mapping[str, Tensor]) -> None:
-        """Keep what is logged as a mean over all queries at the end of the pass; references count for nothing.
+        """Collect what is logged as a mean over all queries at the end of the pass; references do not count.
 
         Args:
             batch: Of B samples.
@@ -211,7 +211,7 @@ class TrainableModule(LightningModule, ABC):
             self._query_means.append((int(batch.ids[0]), len(batch.labels), named))
 
     def add_train_mean(self, name: str, value: Tensor, count: int) -> None:
-        """Keep what is logged as a mean over the images of an epoch at its end, also where it was stopped within.
+        """Collect what is logged as a mean over the images of an epoch at its end, even if it was stopped midway.
 
         Args:
             name: Of the score; it is logged as `train/NAME`.
@@ -222,11 +222,11 @@ class TrainableModule(LightningModule, ABC):
         self._train_sums[name] = self._train_sums[name].to(own) + own if name in self._train_sums else own
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the epoch has measured so far."""
+        """Save what the epoch has measured so far."""
         checkpoint[_TRAIN_SUMS] = self._train_sums
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another model's weights before anything is loaded; take what the epoch had measured."""
+        """Refuse another model's weights before anything is loaded; restore what the epoch had measured."""
         check_fits(self, checkpoint["state_dict"])
         self._train_sums = checkpoint.get(_TRAIN_SUMS, {})
 

@@ -1,4 +1,4 @@
-"""What is refused before or while a module trains: a loss, data or weights that do not fit it."""
+"""Refuses, before or during training, a loss, data or weights that do not fit the module."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from dml.errors import UserError
 
 @contextmanager
 def fitting_loss(loss: nn.Module) -> Iterator[None]:
-    """Tell in one line that a loss cannot take what it is given: it is of another kind than the module asks for.
+    """Report in one line that a loss cannot take what it is given: it is not the kind the module needs.
 
     Example:
         >>> with fitting_loss(nn.Identity()):
@@ -35,7 +35,7 @@ def fitting_loss(loss: nn.Module) -> Iterator[None]:
 
 
 def check_scale(module: nn.Module, data: LabelledData) -> None:
-    """Refuse data that is normalised already where an encoder normalises images itself.
+    """Refuse data that is already normalised if the encoder normalises images itself.
 
     Raises:
         UserError: Images would be normalised twice.

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @final
 class ClassifierModule(TrainableModule):
-    """Learn a head, and unless it is frozen the encoder below it, to name the class of an image.
+    """Learn a head, and the encoder below it unless that is frozen, to name the class of an image.
 
     Args:
         encoder: images (B,C,H,W) -> embeddings (B,D).
@@ -37,11 +37,11 @@ class ClassifierModule(TrainableModule):
             folder. Transformed images differ in every epoch: on them the encoder runs each time, and a warning says so.
             The results are those without the cache, bit for bit where a row of the encoder's output does not depend on
             the other rows of its batch; matrix products may round differently at another batch size.
-        encoder_lr: Learning rate of the encoder's last layer, where it is to differ from the optimiser's; the groups of
+        encoder_lr: Learning rate of the encoder's last layer, if it is to differ from the optimiser's; the groups of
             the optimiser are then the head and the encoder's layers, last to first (`dml.encoders.layers_of`).
         encoder_lr_decay: Each layer's rate is that of the layer above times this, in (0, 1].
-        unfreeze_every: The layers of a frozen encoder begin to move, one more after every so many epochs, from the last
-            to the first; None: they never do.
+        unfreeze_every: The layers of a frozen encoder are unfrozen, one more after every so many epochs, from the last
+            to the first; None: they never are.
         optimizer: Builds the optimiser from parameters.
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
@@ -49,9 +49,9 @@ class ClassifierModule(TrainableModule):
         channels_last: Keep images and weights with the channels innermost: faster convolutions, above all under bf16.
 
     Raises:
-        UserError: `encoder_lr_decay` is given without `encoder_lr`, an encoder that is frozen for good has a rate, one
-            that moves from the start is to be unfrozen; when training starts: the head has another number of classes
-            than the data, or the schedule knows one rate where there are several.
+        UserError: `encoder_lr_decay` is given without `encoder_lr`, an encoder that stays frozen has a rate, or one
+            that is not frozen is to be unfrozen; when training starts: the head has another number of classes than the
+            data, or the schedule has one rate where there are several.
 
     Example:
         >>> import torch
@@ -152,7 +152,7 @@ class ClassifierModule(TrainableModule):
         return self
 
     def on_fit_start(self) -> None:
-        """Run a frozen encoder over the images that training and validation will ask for."""
+        """Run a frozen encoder over the images that training and validation will need."""
         data = datamodule_of(self.trainer)
         if data is None:
             return
@@ -165,12 +165,12 @@ class ClassifierModule(TrainableModule):
         self._serve_embeddings(data, [*own, *data.val_dataloader()])
 
     def on_train_start(self) -> None:
-        """Let the layers move that are due, also in the middle of a resumed epoch."""
+        """Unfreeze the layers that are due, even in the middle of a resumed epoch."""
         super().on_train_start()
         self._move_layers()
 
     def on_train_epoch_start(self) -> None:
-        """Let the layers move that are due."""
+        """Unfreeze the layers that are due."""
         super().on_train_epoch_start()
         self._move_layers()
 
@@ -182,21 +182,21 @@ class ClassifierModule(TrainableModule):
             self._serve_images()
 
     def on_validation_start(self) -> None:
-        """Have the embeddings of a frozen encoder ready."""
+        """Prepare the embeddings of a frozen encoder."""
         if (data := datamodule_of(self.trainer)) is not None:
             self._serve_embeddings(data, data.val_dataloader())
 
     def on_test_start(self) -> None:
-        """Have the embeddings of a frozen encoder ready."""
+        """Prepare the embeddings of a frozen encoder."""
         if (data := datamodule_of(self.trainer)) is not None:
             self._serve_embeddings(data, data.test_dataloader())
 
     def teardown(self, stage: str) -> None:
-        """Have the datamodule hand out images again."""
+        """Make the datamodule hand out images again."""
         self._serve_images()
 
     def learnt_parameters(self) -> list[Any]:
-        """Return all that is learnt, or groups from the head to the first layer where the encoder has its own rate."""
+        """Return all that is learnt, or groups from the head to the first layer if the encoder has its own rate."""
         if self.encoder_lr is None:
             return super().learnt_parameters() if self.unfreeze_every is None else list(self.parameters())
         own = {id(p) for p in self.encoder.parameters()}
@@ -221,11 +221,11 @@ class ClassifierModule(TrainableModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it is of queries."""
+        """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it holds queries."""
         return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it is of queries."""
+        """Return the embeddings (B,D) of a batch; its loss and accuracy are logged if it holds queries."""
         return self._evaluate(self.numbered(batch, dataloader_idx), dataloader_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:

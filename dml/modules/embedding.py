@@ -29,9 +29,9 @@ class EmbeddingModule(TrainableModule):
 
     Args:
         encoder: images (B,C,H,W) -> embeddings (B,D).
-        loss: `loss(embeddings, labels) -> scalar`: one of `dml.losses` or of pytorch-metric-learning. Where several
-            processes train, it sees the embeddings of all; its weights (proxies, centres), if any, are learnt too.
-        miner: `miner(embeddings, labels) -> tuples` of pytorch-metric-learning, handed to its losses as third argument.
+        loss: `loss(embeddings, labels) -> scalar`: one of `dml.losses` or of pytorch-metric-learning. With several
+            processes, it sees the embeddings of all; its weights (proxies, centres), if any, are learnt too.
+        miner: `miner(embeddings, labels) -> tuples` of pytorch-metric-learning, passed to its losses as third argument.
         optimizer: Builds the optimiser from parameters.
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
@@ -39,13 +39,13 @@ class EmbeddingModule(TrainableModule):
         encoder_lr: Learning rate of the encoder's layers below its last one, which is new in transfer and learns at the
             optimiser's rate; None: one rate for all. See `dml.encoders.layers_of`.
         encoder_lr_decay: Each of these layers' rate is that of the layer above times this, in (0, 1].
-        chunk_size: Gradient caching: so many images pass the encoder at a time, twice, with the gradient of the whole
-            batch and the memory of a chunk; None: all at once. See `dml.functional.caching`.
+        chunk_size: Gradient caching: this many images pass the encoder at a time, twice, with the gradient of the
+            whole batch in the memory of a chunk; None: all at once. See `dml.functional.caching`.
         compile: Compile the encoder with torch.compile when training starts.
         channels_last: Keep images and weights with the channels innermost: faster convolutions, above all under bf16.
 
     Raises:
-        UserError: `loss_lr` is given and the loss has no weights, a miner is given and the loss takes no tuples, or the
+        UserError: `loss_lr` is given but the loss has no weights, a miner is given but the loss takes no tuples, or the
             loss has proxies for fewer classes than the data holds.
 
     Example:
@@ -129,12 +129,12 @@ class EmbeddingModule(TrainableModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let go of the batch's graph where the loss remembers it."""
+        """Release the batch's graph if the loss remembers it."""
         release_graph(self.loss)
 
     @torch.no_grad()
     def measure_latest(self) -> dict[str, float]:
-        """Measure the latest training batch: `spread`, and `active_tuples` and `loss_if_collapsed` where that is known.
+        """Measure the latest training batch: `spread`, and `active_tuples` and `loss_if_collapsed` if known.
 
         Returns:
             The mean distance of embeddings to their mean, the share of pairs or triplets that cost something, in [0,
@@ -153,18 +153,18 @@ class EmbeddingModule(TrainableModule):
         return found
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the loss remembers outside its state dict, too."""
+        """Save what the loss remembers outside its state dict, too."""
         super().on_save_checkpoint(checkpoint)
         if kept := remembered(self.loss):
             checkpoint[_REMEMBERED] = kept
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another model's weights; give the loss back what it remembered."""
+        """Refuse another model's weights; restore what the loss remembered."""
         super().on_load_checkpoint(checkpoint)
         recall(self.loss, checkpoint.get(_REMEMBERED, {}))
 
     def learnt_parameters(self) -> list[Any]:
-        """Return the encoder's and the loss's parameters, as groups where some of them have their own learning rate."""
+        """Return the encoder's and the loss's parameters, as groups if some of them have their own learning rate."""
         if self.loss_lr is None and self.encoder_lr is None:
             return super().learnt_parameters()
         weights = list(self.loss.parameters())
@@ -206,9 +206,9 @@ class EmbeddingModule(TrainableModule):
         return embeddings
 
     def _held_back_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor | None:
-        """Return the loss of a batch that is not trained on; of another package's in parts of the training size.
+        """Return the loss of a batch that is not trained on; another package's loss gets parts of the training size.
 
-        None where that loss cannot take such a batch: some ask for as many images of each class.
+        None if that loss cannot take such a batch: some need the same number of images of each class.
         """
         loss = without_memory(self.loss)
         if self._part_size is None or type(loss).__module__.startswith("dml."):

@@ -58,7 +58,7 @@ class FrozenEmbeddings:
         self._kept: dict[str, Tensor] = {}
 
     def serve_loaders(self, trainer: Trainer, loaders: Sequence[BatchLoader]) -> None:
-        """Serve the images of these loaders; the first process of a machine goes ahead and writes them for the others.
+        """Serve the images of these loaders; the first process of a machine goes first and writes them for the others.
 
         Args:
             trainer: Its precision is the encoder's.
@@ -78,10 +78,10 @@ class FrozenEmbeddings:
             trainer.strategy.barrier()
 
     def serve(self, parts: Iterable[NDArray[np.int64]], embed: Embed) -> None:
-        """Have the datamodule hand out embeddings for these images in place of the images.
+        """Make the datamodule hand out embeddings in place of these images.
 
         Args:
-            parts: Positions of images; what the table covers already is left as it is.
+            parts: Positions of images; what the table already covers is left as it is.
             embed: The encoder, called as the trainer calls it: in its precision.
         """
         missing = [ids for ids in parts if len(ids) and not self.data.embedded.covers(ids)]
@@ -116,7 +116,7 @@ class FrozenEmbeddings:
 
 
 def read_rows(path: Path, count: int) -> Tensor | None:
-    """Return the rows of an entry, or None where there is none or it is damaged."""
+    """Return the rows of an entry, or None if there is none or it is damaged."""
     try:
         entry = torch.load(path, map_location="cpu", weights_only=True)
         rows: Tensor = entry["rows"]
@@ -131,7 +131,7 @@ def read_rows(path: Path, count: int) -> Tensor | None:
 
 
 def write_rows(path: Path, rows: Tensor) -> None:
-    """Write an entry, whole or not at all; a full disk is told and costs a run of the encoder next time."""
+    """Write an entry, whole or not at all; a full disk is reported and costs a run of the encoder next time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, lambda file: torch.save({"rows": rows, "digest": _digest(rows)}, file))

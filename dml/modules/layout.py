@@ -1,4 +1,4 @@
-"""How an encoder computes, not what: channels innermost in memory, compiled."""
+"""Changes how an encoder computes, not what: channels innermost in memory, compilation."""
 
 import shutil
 
@@ -9,7 +9,7 @@ from dml.errors import UserError
 
 
 def lay_channels_last(network: nn.Module) -> None:
-    """Keep a network's weights, and the images it is given, with the channels innermost; the results stay.
+    """Keep a network's weights, and the images it is given, with the channels innermost; the results do not change.
 
     Args:
         network: Its lazy sizes are fixed; a second call changes nothing.
@@ -36,7 +36,7 @@ def compile_encoder(network: nn.Module) -> None:
         network: Its lazy sizes are fixed.
 
     Raises:
-        UserError: Weights lie on the CPU and there is no C++ compiler.
+        UserError: Weights are on the CPU and there is no C++ compiler.
 
     Example:
         >>> network = nn.Linear(2, 1)

@@ -15,7 +15,7 @@ def build_optimizer(optimizer: OptimizerCallable, learnt: list[Any]) -> Optimize
     """Return the optimiser of parameters, or of groups of them.
 
     Raises:
-        UserError: It cannot be built of these.
+        UserError: It cannot be built from these.
 
     Example:
         >>> import torch
@@ -51,14 +51,14 @@ def build_schedule(schedule: LRSchedulerCallable, optimizer: Optimizer) -> Any:
 
 
 def tell_length(trainer: Trainer) -> None:
-    """Tell schedules that ask for it how long training is.
+    """Tell schedules that need to know how long training is.
 
     Args:
-        trainer: In `on_train_start`: asked earlier for its steps, it would build the loader before a resumed run's
-            place in the data is restored, and begin the epoch anew.
+        trainer: In `on_train_start`: asked for its steps earlier, it would build the loader before a resumed run's
+            place in the data is restored, and start the epoch again.
 
     Raises:
-        UserError: The trainer does not know.
+        UserError: The trainer does not know either.
     """
     for config in trainer.lr_scheduler_configs:
         if isinstance(config.scheduler, WarmupDecay):

@@ -13,7 +13,7 @@ from dml.errors import UserError
 def parameter_groups(
     head: Iterable[nn.Parameter], encoder: Encoder, encoder_lr: float, decay: float
 ) -> list[dict[str, Any]]:
-    """Return groups as torch.optim takes them: the head at the optimiser's rate, then the encoder's layers.
+    """Return groups in torch.optim's form: the head at the optimiser's rate, then the encoder's layers.
 
     The last layer learns at `encoder_lr`, each one below it at `decay` times the rate of the one above.
 
@@ -40,10 +40,10 @@ def parameter_groups(
 
 
 def upper_groups(encoder: Encoder, encoder_lr: float, decay: float) -> list[dict[str, Any]]:
-    """Return groups of an encoder that nothing stands on: its last layer at the optimiser's rate, then those below.
+    """Return groups for an encoder without a head: its last layer at the optimiser's rate, then those below.
 
     The layer below the last learns at `encoder_lr`, each one below it at `decay` times the rate of the one above.
-    Frozen weights are in no group.
+    Frozen weights are not in any group.
 
     Args:
         encoder: Its lazy sizes are fixed.

@@ -9,7 +9,7 @@ _IMAGES = 5000  # about so many tell how patches vary
 
 
 def whiten_patches(network: nn.Module, data: LabelledData) -> None:
-    """Take the filters of whitened first layers from some training images, untransformed; those that were taken stay.
+    """Take the filters of whitened first layers from some untransformed training images; filters taken before stay.
 
     Args:
         network: With any number of `WhitenedPatches`.

@@ -10,7 +10,7 @@ from dml.data import BatchNumbering
 
 
 def sample_shape(trainer: Trainer) -> tuple[int, ...] | None:
-    """Return the shape of one image of the loaders a trainer was given, None where it has none yet.
+    """Return the shape of one image of the loaders a trainer was given, None if it has none yet.
 
     The trainer's public attributes show its loaders only after every callback was set up, which is too late for
     callbacks that copy the module; so the loop's own source is asked.
@@ -19,7 +19,7 @@ def sample_shape(trainer: Trainer) -> tuple[int, ...] | None:
         trainer: About to fit, validate, test or predict.
 
     Raises:
-        UserError: The loader yields something else than (images, labels).
+        UserError: The loader yields something other than (images, labels).
 
     Example:
         >>> sample_shape(Trainer(logger=False, accelerator="cpu", enable_progress_bar=False)) is None

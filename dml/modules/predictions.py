@@ -1,4 +1,4 @@
-"""Collects what a classifier predicts over the queries of a pass, and over processes."""
+"""Collects what a classifier predicts for the queries of a pass, over all processes."""
 
 from typing import final
 
@@ -30,7 +30,7 @@ class Predictions:
         self._rows.append(torch.stack([batch.ids.cpu(), logits.argmax(dim=1).cpu(), batch.labels.cpu()], dim=1))
 
     def counts(self, device: torch.device | str = "cpu") -> ClassCounts | None:
-        """Return the counts of all processes, without their padding; None where there is no query.
+        """Return the counts of all processes, without their padding; None if there is no query.
 
         Args:
             device: Where the processes exchange tensors.

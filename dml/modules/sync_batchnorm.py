@@ -1,4 +1,4 @@
-"""BatchNorm over the batch of all processes, on the CPU too, where torch's own is not to be had."""
+"""BatchNorm over the batch of all processes, on the CPU too, where torch has none."""
 
 from typing import final
 
@@ -94,11 +94,11 @@ class SyncBatchNorm(LayerSync):
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Replace every BatchNorm: by torch's own kind where that works."""
+        """Replace every BatchNorm, by torch's own kind if that works."""
         if any(tensor.device.type == "cuda" for tensor in model.parameters()):
             return TorchSyncBatchNorm().apply(model)
         return synced(model)
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Leave the network as it is; Lightning asks for it after training, whose weights are saved."""
+        """Leave the network as it is: Lightning calls this after training, and its weights are saved."""
         return model

@@ -1,11 +1,11 @@
-"""Gradual unfreezing: which layers of an encoder move in which epoch."""
+"""Gradual unfreezing: which layers of an encoder are trained in which epoch."""
 
 from dml.encoders import Encoder, layers_of
 from dml.errors import UserError
 
 
 def moving_layers(epoch: int, every: int | None) -> int:
-    """Return how many layers move in an epoch, counted from the last: one more after every so many epochs.
+    """Return how many layers, counted from the last, are trained in an epoch: one more after every so many epochs.
 
     Raises:
         UserError: `every` is below 1.
@@ -20,11 +20,11 @@ def moving_layers(epoch: int, every: int | None) -> int:
 
 
 def unfreeze(encoder: Encoder, moving: int, training: bool) -> None:
-    """Let the last so many layers move and keep the others as they are: weights, BatchNorm statistics and dropout.
+    """Train the last layers and keep the others as they are: weights, BatchNorm statistics and dropout.
 
     Args:
         encoder: Its lazy sizes are fixed.
-        moving: Number of layers that move; all where there are no more.
+        moving: Number of layers that are trained; all, if there are no more.
         training: Whether the moving ones are in training mode.
 
     Example:

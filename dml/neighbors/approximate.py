@@ -1,4 +1,4 @@
-"""Approximate indexes by FAISS factory string: IVF, HNSW, PQ, RaBitQ and what combines them; for candidates."""
+"""Approximate indexes by FAISS factory string: IVF, HNSW, PQ, RaBitQ and combinations; for candidates."""
 
 from typing import Any, Self, final
 
@@ -83,7 +83,7 @@ class ApproximateIndex:
 
     @property
     def effort_name(self) -> str:
-        """What a search can spend more of for better candidates: `nprobe`, `efSearch`, or "" where there is nothing."""
+        """What a search can spend more of for better candidates: `nprobe`, `efSearch`, or "" for nothing."""
         if self._ivf() is not None:
             return "nprobe"
         return "efSearch" if hasattr(self._downcast(), "hnsw") else ""

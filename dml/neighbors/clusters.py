@@ -1,4 +1,4 @@
-"""k-means: several starts by k-means++, of which the tightest clusters are kept."""
+"""k-means: several starts by k-means++, keeping the tightest clusters."""
 
 import warnings
 

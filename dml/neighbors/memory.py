@@ -1,4 +1,4 @@
-"""Amounts of memory as they are written; no torch here."""
+"""Reads amounts of memory as people write them; no torch here."""
 
 from dml.errors import UserError
 

@@ -58,8 +58,8 @@ def swept_curves(
     """Draw scores against a swept key: means over seeds, with one standard deviation to either side as error bars.
 
     Args:
-        values: The key's value of each configuration; numbers lie on an axis (logarithmic where they are spaced so),
-            others beside each other.
+        values: The key's value of each configuration; numbers lie on an axis (logarithmic if they are spaced so),
+            others side by side.
         scores: By name: for each configuration its score under each seed, at least one.
         key: The key's name, the label of the axis.
         lines: A second key and its value of each configuration: a line for each of them.
@@ -183,7 +183,7 @@ def _seeds(counts: Sequence[int]) -> str:
 
 
 def _places(values: Sequence[object]) -> tuple[NDArray[np.float64], list[str]]:
-    """Return where each value lies on the axis and, where values are not numbers, the names of the places."""
+    """Return the position of each value on the axis and, if values are not numbers, the names of the positions."""
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(values):
         return np.asarray(numbers, float), []
@@ -203,7 +203,7 @@ def _label_x(axes: Axes, key: str, values: Sequence[object], ticks: Sequence[str
 
 
 def _name_x(axes: Axes, names: Sequence[str], room: float) -> None:
-    """Name places along the axis, upright where a name is wider than its room in points."""
+    """Name positions along the axis, vertically if a name is wider than its room in points."""
     shown = [fitted(name, 110, 9) for name in names]
     upright = max(width_of(name, 9) for name in shown) > room
     axes.set_xticks(range(len(shown)), shown, rotation=90 if upright else 0, fontsize=9, parse_math=False)

@@ -1,4 +1,4 @@
-"""Reads the curves of a run back from what its logger wrote: TensorBoard events, or a CSV file of metrics."""
+"""Reads a run's curves from what its logger wrote: TensorBoard events, or a CSV file of metrics."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ Curve = tuple[list[int], list[float]]  # steps, values
 def read_curves(run: Path) -> dict[str, Curve]:
     r"""Return every logged number over training by its name; empty where nothing was logged.
 
-    TensorBoard's events are read where there are any, else the newest `metrics.csv` of Lightning's CSVLogger.
+    TensorBoard's events are read if there are any, else the newest `metrics.csv` of Lightning's CSVLogger.
 
     Args:
         run: The run folder.

@@ -1,4 +1,4 @@
-"""What stands behind a score: its interval, who is taken for whom, and how evenly references are found."""
+"""Draws what is behind a score: its interval, which class is taken for which, how evenly references are found."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ Interval = tuple[float, float]
 def score_intervals(
     scores: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Mapping[str, Interval]], level: str = "95 %"
 ) -> Figure:
-    """Draw scores between 0 and 1, one row per score, with their intervals where they have one.
+    """Draw scores between 0 and 1, one row per score, each with its interval if it has one.
 
     Args:
         scores: By encoder (trained, untrained, pixels) or run: score by name.
@@ -71,7 +71,7 @@ def score_intervals(
 
 
 def confusion_picture(shares: NDArray[np.floating], class_names: Sequence[str], what: str = "queries") -> Figure:
-    """Draw who is taken for whom: rows are true classes, each divided by its sum; of many classes the most confused.
+    """Draw a confusion matrix: rows are true classes, each divided by its sum; of many classes, the most confused.
 
     Args:
         shares: (C,C) how many of row i were taken for column j.
@@ -108,7 +108,7 @@ def confusion_picture(shares: NDArray[np.floating], class_names: Sequence[str], 
 
 
 def hubness_histogram(counts: NDArray[np.integer], k: int) -> Figure:
-    """Draw how often references are among the k nearest of a query: a long tail to the right are hubs.
+    """Draw how often references are among the k nearest of a query: a long tail to the right means hubs.
 
     Args:
         counts: (R,) occurrences of each reference, those never found included.
@@ -136,7 +136,7 @@ def hubness_histogram(counts: NDArray[np.integer], k: int) -> Figure:
 
 
 def skewness(counts: NDArray[np.integer]) -> float:
-    """Return the third standardised moment of occurrences: 0 where they are even, above 1 where hubs draw all.
+    """Return the third standardised moment of occurrences: 0 if they are even, above 1 if hubs attract everything.
 
     Example:
         >>> skewness(np.array([1, 1, 1])), skewness(np.array([0, 1, 2]))

@@ -31,7 +31,7 @@ def retrieval_gallery(
         query_labels: (Q,).
         neighbor_images: (Q,k,C,H,W), nearest first.
         neighbor_labels: (Q,k).
-        distances: (Q,k), written under each reference.
+        distances: (Q,k), written below each reference.
         class_names: Names by label.
         query_names: Names (Q,) of the images, of paths their last part; None leaves them out.
         neighbor_names: Names (Q,k) of the references, likewise.
@@ -82,5 +82,5 @@ def _below(axes: Axes, lines: Sequence[str]) -> None:
 
 
 def _file(name: str) -> str:
-    """Return the last part of a path: the folder is the class, mostly, which stands above."""
+    """Return the last part of a path: the folder is usually the class, which is written above."""
     return str(name).replace("\\", "/").rpartition("/")[2]

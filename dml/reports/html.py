@@ -1,6 +1,6 @@
 """A self-contained HTML page: text, tables and pictures become one file that refers to nothing outside it.
 
-Everything given as text is escaped, characters that would act on the page included.
+Everything given as text is escaped, including characters that would act on the page.
 """
 
 import base64
@@ -89,7 +89,7 @@ def page(title: str, subtitle: str, sections: Mapping[str, Sequence[str]], lead:
         title: Its title, as text.
         subtitle: One line below it, as text.
         sections: By heading: pieces of HTML as the functions below make them.
-        lead: What the page says in a sentence or two, as text; it stands above all sections.
+        lead: What the page says in a sentence or two, as text; it comes before all sections.
 
     Example:
         >>> "<h2>Scores</h2>" in page("first", "a run", {"Scores": [paragraph("none")]})
@@ -122,7 +122,7 @@ def escape(text: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Return a paragraph; what stands between backticks is code.
+    """Return a paragraph; what is between backticks is code.
 
     Example:
         >>> paragraph("run `dml fit` & see")
@@ -132,7 +132,7 @@ def paragraph(text: str) -> str:
 
 
 def note(text: str) -> str:
-    """Return a paragraph that says what is missing; what stands between backticks is code.
+    """Return a paragraph that says what is missing; what is between backticks is code.
 
     Example:
         >>> note("no pictures")
@@ -157,7 +157,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = Tr
     Args:
         head: Column titles; empty for a table without.
         rows: Cells.
-        numbers: Whether all columns but the first hold numbers, which stand to the right.
+        numbers: Whether all columns but the first hold numbers, which are right-aligned.
 
     Example:
         >>> table([], [["seed", "0"]])
@@ -179,7 +179,7 @@ def drawing(figure: Figure, caption: str) -> str:
 
     Args:
         figure: The figure.
-        caption: What it shows; it stands for the picture where that cannot be seen.
+        caption: What it shows; also the text for readers who cannot see the picture.
 
     Example:
         >>> drawing(Figure(), "nothing")[:41]
@@ -202,7 +202,7 @@ def picture(content: bytes, caption: str) -> str:
 
 
 def side_by_side(pieces: Sequence[str]) -> str:
-    """Return pieces beside each other, as many as the window has room for.
+    """Return pieces side by side, as many as the window has room for.
 
     Example:
         >>> side_by_side(["<p>a</p>", "<p>b</p>"])
@@ -212,7 +212,7 @@ def side_by_side(pieces: Sequence[str]) -> str:
 
 
 class Thumbnail(str):
-    """HTML of a small picture or of an explained name, which a table's cell takes as it is."""
+    """HTML of a small picture or of an explained name, which a table cell takes as it is."""
 
 
 def explained(name: str, meaning: str) -> Thumbnail:

@@ -1,4 +1,4 @@
-"""Names in pictures: in any script that an installed font draws, of any length, within bounds and without warnings."""
+"""Makes names fit into pictures: in any script that an installed font has, of any length, without warnings."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ def _families() -> dict[str, frozenset[int]]:
 
 @contextmanager
 def lettering() -> Iterator[None]:
-    """Give all texts that are made within the fonts of the scripts that are installed.
+    """Give all texts made within this context the installed fonts for all scripts.
 
     Example:
         >>> with lettering():
@@ -98,7 +98,7 @@ def width_of(text: str, size: float) -> float:
 
 
 def without_formulas(texts: Iterable[Text]) -> None:
-    """Let texts stand as they are: a class may be named $5_$10, which is no formula.
+    """Show texts literally: a class may be named $5_$10, which is not a formula.
 
     Args:
         texts: Of a figure.

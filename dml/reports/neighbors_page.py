@@ -51,7 +51,7 @@ def confusion_section(shares: NDArray[np.floating], class_names: Sequence[str], 
 
 
 def suspects_section(suspects: Sequence[Suspect], k: int) -> list[str]:
-    """Return images whose neighbours agree on another class, with thumbnails where there are some.
+    """Return images whose neighbours agree on another class, with thumbnails if there are any.
 
     Args:
         suspects: The surest first.
@@ -94,13 +94,13 @@ def hubness_section(counts: NDArray[np.integer], num_queries: int, k: int) -> li
     told = (
         f"The most frequent reference is among the {k} nearest of {counts.max()} of {num_queries} queries; "
         f"{np.count_nonzero(counts == 0)} of {len(counts)} references are never found; skewness {skewness(counts):.2f} "
-        "(0 is even; hubs, which are near to everything, draw it above 1)."
+        "(0 is even; hubs, which are near to everything, push it above 1)."
     )
     return [html.drawing(hubness_histogram(counts, k), "How often references are found"), html.paragraph(told)]
 
 
 def _thumbnails(suspect: Suspect) -> tuple[str, str]:
-    """Return the thumbnails of a suspect and of its neighbours; empty where it has no pictures."""
+    """Return the thumbnails of a suspect and of its neighbours; empty if it has no pictures."""
     if suspect.pictures is None:
         return "", ""
     own, *others = map(_png, suspect.pictures)

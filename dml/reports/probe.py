@@ -1,4 +1,4 @@
-"""What an encoder is worth at several label counts: accuracy against labels, one line per way of using it."""
+"""Draws what an encoder is worth with few and many labels: accuracy against labels, one line per way of using it."""
 
 from collections.abc import Mapping, Sequence
 

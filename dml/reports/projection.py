@@ -20,7 +20,7 @@ Points = NDArray[np.floating]
 
 
 def embedding_map(points: Points, labels: NDArray[np.int64], class_names: Sequence[str], title: str) -> Figure:
-    """Draw points coloured and marked by class; up to 24 classes are named at their middles and in a legend.
+    """Draw points coloured and marked by class; up to 24 classes are named at their centres and in a legend.
 
     Args:
         points: (N,2).
@@ -76,7 +76,7 @@ def _name_classes(axes: Axes, points: Points, labels: NDArray[np.int64], names: 
 
 
 def _apart(middles: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return places of boxes near their middles that do not cover each other: pairs that do are moved up and down.
+    """Return positions of boxes near their centres that do not overlap: pairs that do are moved up and down.
 
     Args:
         middles: (C,2).

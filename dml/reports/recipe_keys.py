@@ -1,4 +1,4 @@
-"""Recipes as flat tables of keys, as the command line writes them, and what differs between several."""
+"""Recipes as flat tables of keys, in the form of the command line, and what differs between several."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def flat_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differing_keys(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Return the keys whose values differ between recipes, with each recipe's value; "" where it has no such key.
+    """Return the keys whose values differ between recipes, with each recipe's value; "" if it has no such key.
 
     Args:
         recipes: By name, as `config.yaml` holds them.

@@ -27,7 +27,7 @@ def reconstruction_strip(originals: Images, reconstructions: Mapping[str, Images
 
 
 def interpolation_strip(paths: Mapping[str, Images], title: str = "", steps_label: str = "share of the way") -> Figure:
-    """Draw paths from one image to another, one row per path; the axis below tells how far along the way an image is.
+    """Draw paths from one image to another, one row per path; the axis below shows how far along the way an image is.
 
     Args:
         paths: By name: (steps,C,H,W), steps ≥ 2, values as in `reconstruction_strip`; the same number of steps each.
@@ -49,7 +49,7 @@ def interpolation_strip(paths: Mapping[str, Images], title: str = "", steps_labe
 
 
 def _rows(rows: Mapping[str, Images], title: str, below: float = 0.1) -> Figure:
-    """Place everything by the inch: automatic layouts cut the names of rows that keep their aspect."""
+    """Place everything by the inch: automatic layouts cut off the names of rows that keep their aspect."""
     strips = {name: _side_by_side(images) for name, images in rows.items()}
     columns = max(len(images) for images in rows.values())
     cell_height = _CELL * max(images.shape[-2] / images.shape[-1] for images in rows.values())
@@ -72,7 +72,7 @@ def _rows(rows: Mapping[str, Images], title: str, below: float = 0.1) -> Figure:
 
 
 def _side_by_side(images: Images) -> Images:
-    """Return images (N,C,H,W) as one image (H, N·(W+1)) or (H, N·(W+1), 3), a white line between two of them."""
+    """Return images (N,C,H,W) as one image (H, N·(W+1)) or (H, N·(W+1), 3), with a white line between each two."""
     padded = np.pad(np.clip(images, 0, 1), ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
     strip = np.concatenate(list(padded), axis=2)[:, :, :-1]  # (C, H, N·(W+1) − 1)
     together: Images = strip[0] if len(strip) == 1 else strip.transpose(1, 2, 0)

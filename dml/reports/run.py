@@ -1,4 +1,4 @@
-"""What the files of a run hold, for its pages."""
+"""The contents of a run's files, for its pages."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from dml.reports.events import Curve
 
 
 class Run(NamedTuple):
-    """What the files of a run hold; a run that has not ended lacks some of it.
+    """The contents of a run's files; a run that has not ended lacks some of them.
 
     Example:
         >>> Run(Path("runs/first"), "", {}, {}, {}, {}).classes

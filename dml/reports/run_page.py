@@ -1,4 +1,4 @@
-"""The sections of a run's page, each from what the run's files say; where one is missing, the command that makes it."""
+"""The sections of a run's page, each from the run's files; if one is missing, the command that makes it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _LISTED = 100  # classes
 
 
 def subtitle(run: Run) -> str:
-    """Return what was trained on, in one line; empty where no protocol says it."""
+    """Return what was trained on, in one line; empty if no protocol says it."""
     data = run.protocol.get("data", {})
     images = data.get("trained_on", {}).get("images")
     return f"{data.get('source', 'unknown data')}, {images} training images" if images else ""
@@ -73,9 +73,7 @@ def curves_section(run: Run) -> list[str]:
         pieces.append(html.drawing(training_curves(rates, "learning rate"), "Learning rate over training"))
     if len(run.curves.get("val/loss", ([], []))[0]) == 1:
         pieces.append(html.paragraph("Validation was run once: trainer.check_val_every_n_epoch sets how often."))
-    missing = (
-        "No curves lie in the run: TensorBoard (`--trainer.logger true`, the default) or a CSVLogger leaves them there."
-    )
+    missing = "The run has no curves: TensorBoard (`--trainer.logger true`, the default) or a CSVLogger writes them."
     return [html.side_by_side(pieces)] if pieces else [html.note(missing)]
 
 
@@ -99,7 +97,7 @@ def pictures_section(run: Run) -> list[str]:
 
 
 def cost_section(run: Run) -> list[str]:
-    """Return time and memory that training took."""
+    """Return the time and memory that training took."""
     cost = run.protocol.get("cost")
     if not cost:
         return [
@@ -127,7 +125,7 @@ def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person reads them.
+    """Return seconds in a readable form.
 
     Example:
         >>> duration(9.25), duration(75.5)

@@ -16,7 +16,7 @@ _WIDE = 8  # runs that stand side by side as columns
 
 
 class RankedRun(NamedTuple):
-    """A run of the page, the best first: what the pages' sections need of it."""
+    """A run on the page, in order of rank: what the sections need to know about it."""
 
     name: str
     data: str
@@ -59,9 +59,9 @@ def leaderboard_section(found: Sequence[RankedRun], names: Sequence[str]) -> lis
     ]
     pieces = [html.table(head, rows)]
     told = [f"{name}: {meaning}." for name in names if (meaning := describe_score(name))]
-    pieces.append(html.paragraph("Intervals of 95 % stand in brackets. " + " ".join(told)))
+    pieces.append(html.paragraph("95 % intervals are in brackets. " + " ".join(told)))
     if not comparable(found):
-        pieces.append(html.note("The runs learnt from other data or splits: scores of different ones do not compare."))
+        pieces.append(html.note("The runs learnt from different data or splits: their scores are not comparable."))
     pieces += [html.note(f"{run.name}: {run.problem}") for run in found if run.problem]
     shown = {run.name: {name: run.scores[name] for name in names if _is_share(name, run)} for run in found[:_DRAWN]}
     shown = {name: scores for name, scores in shown.items() if scores}
@@ -75,7 +75,7 @@ def curves_section(found: Sequence[RankedRun], names: Sequence[str]) -> list[str
     """Return the curves of all runs over the optimiser steps, one picture for each number.
 
     Args:
-        found: The best first; of more than 12 these are drawn.
+        found: The best first; only the first 12 are drawn.
         names: What is drawn, of the numbers that runs logged: `train/loss`.
 
     Example:
@@ -134,7 +134,7 @@ def swept_section(swept: SweptScores) -> list[str]:
         means = [_mean(samples[at]) for samples in swept.scores.values()]
         rows.append([*(str(values[at]) for values in swept.columns.values()), *means])
     table = html.table([*swept.columns, *swept.scores], rows)
-    return [*pictures, table, html.paragraph("Means over seeds, whose number stands in brackets.")]
+    return [*pictures, table, html.paragraph("Means over seeds, with the number of seeds in brackets.")]
 
 
 def comparable(found: Sequence[RankedRun]) -> bool:

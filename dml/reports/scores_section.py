@@ -1,4 +1,4 @@
-"""The scores of a run on its page: each once, explained, with its intervals, beside what needs no training."""
+"""The scores of a run on its page: each once, explained, with its intervals, beside the untrained baselines."""
 
 import re
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def scores_section(run: Run) -> list[str]:
     drawn = {who: {name: row[name] for name in HEADLINE[:5] if name in row} for who, row in shown.items()}
     if any(drawn.values()):
         bars = {f"trained ({what})": _pairs(intervals[part]) for part, what in parts.items()}
-        pieces.append(html.drawing(score_intervals(drawn, bars), "The main scores beside those without training"))
+        pieces.append(html.drawing(score_intervals(drawn, bars), "The main scores, beside the baselines"))
     for part, what in parts.items():
         if not intervals[part]:
             command = f"dml evaluate --run {run.folder}" + (" --split test" if part == "test" else "")
@@ -67,7 +67,7 @@ def scores_section(run: Run) -> list[str]:
 
 
 def in_order(names: set[str]) -> list[str]:
-    """Return names of scores as they are listed: accuracy, ranking, macro means, others, loss, what describes a space.
+    """Return names of scores in order: accuracy, ranking, macro means, others, loss, descriptions of the space.
 
     Example:
         >>> in_order({"recall_at_10", "recall_at_5", "loss", "map_at_r", "nmi"})
@@ -77,7 +77,7 @@ def in_order(names: set[str]) -> list[str]:
 
 
 def interval_text(pair: Any, digits: int = 4) -> str:
-    """Return an interval as it is written, "" for None.
+    """Return an interval as text, "" for None.
 
     Example:
         >>> interval_text((0.5, 0.75), 2)
@@ -93,7 +93,7 @@ def _place(name: str) -> tuple[int, str, int]:
 
 
 def _baselines(scores: Mapping[str, Any], parts: Mapping[str, str]) -> dict[str, Scores]:
-    """Return the baselines of the parts that have some; those of validation stand beside test scores, too."""
+    """Return the baselines of the parts that have some; those of validation also go with test scores."""
     held = {
         f"{_BASELINES.get(name, name)} ({_PARTS[part]}{_size(sections)})": sections[part]
         for part in _PARTS
@@ -104,7 +104,7 @@ def _baselines(scores: Mapping[str, Any], parts: Mapping[str, str]) -> dict[str,
 
 
 def _size(sections: Mapping[str, Scores]) -> str:
-    """Return how many images a baseline was scored on where these are a sample."""
+    """Return how many images a baseline was scored on, if they are a sample."""
     return f", {int(sections['sample']['images']):,} images" if "sample" in sections else ""
 
 

@@ -1,4 +1,4 @@
-"""The look all pictures share: colours the colour-blind can tell apart, markers for print, and the way to PNG bytes."""
+"""The look all pictures share: colours the colour-blind can tell apart, markers for print, conversion to PNG."""
 
 import io
 
@@ -23,9 +23,9 @@ def class_style(label: int) -> tuple[str, str]:
 
 
 def plain(name: str) -> str:
-    r"""Return a name without what acts: bytes that are not UTF-8 become question marks, control characters escapes.
+    r"""Return a harmless name: bytes that are not UTF-8 become question marks, control characters escapes.
 
-    In a picture a font must know it, too: see `dml.reports.lettering.drawable`.
+    In a picture a font must have its characters, too: see `dml.reports.lettering.drawable`.
 
     Example:
         >>> plain("caf\udce9\x1b")

@@ -1,4 +1,4 @@
-"""Says in a sentence or two how a run stands against raw pixels and the untrained encoder."""
+"""Compares a run with raw pixels and the untrained encoder in a sentence or two."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,14 +8,14 @@ _NAMES = {"pixels": "raw pixels", "untrained": "the untrained encoder"}
 
 
 class Verdict(NamedTuple):
-    """A sentence for each score; whether one lies above all baselines by more than chance, and none below."""
+    """A sentence for each score; whether one is above all baselines by more than chance, and none below."""
 
     text: str
     better: bool
 
 
 def verdict(scores: Mapping[str, Any], split: str = "val") -> Verdict | None:
-    """Judge k-NN accuracy and MAP@R of a run by their intervals; None where there is nothing to compare with.
+    """Judge k-NN accuracy and MAP@R of a run by their intervals; None if there is nothing to compare with.
 
     Baselines of a large set are scored on a sample of it; the run is then judged by its scores on the same.
     A score counts as above a baseline where its whole interval does. The baseline's own chance is left out: it was

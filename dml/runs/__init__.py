@@ -1,4 +1,4 @@
-"""The run folder: where its files lie, and how they are written and read; no torch."""
+"""The run folder: where its files are, and how they are written and read; no torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

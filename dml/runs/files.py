@@ -13,7 +13,7 @@ from dml.errors import UserError, reason_of
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file for reading; a pipe, which would wait, a device, which need not end, and a folder are refused.
+    """Open a file for reading; refuses pipes, which would wait, devices, which may never end, and folders.
 
     Raises:
         OSError: It is missing, cannot be read, or is not a regular file.
@@ -103,7 +103,7 @@ def write_json(path: Path, value: Any) -> None:
 
     Raises:
         UserError: The disk is full or the folder cannot be written.
-        ValueError: A number is NaN or infinite; JSON has no word for it.
+        ValueError: A number is NaN or infinite, which JSON lacks.
 
     Example:
         >>> file = Path(tempfile.mkdtemp()) / "scores.json"

@@ -20,7 +20,7 @@ _BYTES = 200  # of a name: file systems take 255, and files beside a run are nam
 
 
 def check_name(name: str, what: str) -> None:
-    """Refuse what is not one plain folder name that a person can read and type.
+    """Refuse anything but a single plain folder name that a person can read and type.
 
     Args:
         name: As given.
@@ -49,7 +49,7 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
 
     Args:
         runs_dir: The folder that holds the runs.
-        name: One folder name; None takes the date and time, and a number behind it where that is taken.
+        name: One folder name; None: the date and time, followed by a number if that is taken.
 
     Raises:
         UserError: The name is not a plain folder name, or such a run exists.
@@ -67,7 +67,7 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
     if run.exists():
         ours = (run / CHECKPOINTS / "last.ckpt").exists() or (run / LOCK).exists()
         mend = (
-            f"go on with it by `dml fit --name {name} --ckpt_path last`"
+            f"go on with it using `dml fit --name {name} --ckpt_path last`"
             if ours
             else "remove it (it holds no checkpoint)"
         )
@@ -121,14 +121,14 @@ def find_checkpoint(run: Path, which: str) -> Path:
     path = run / CHECKPOINTS / f"{which}.ckpt"
     if not path.is_file():
         stopped = which == "best" and path.with_name("last.ckpt").is_file()
-        mend = "it has not been validated; go on with it by `dml fit --ckpt_path last`"
+        mend = "it has not been validated; go on with it using `dml fit --ckpt_path last`"
         mend = mend if stopped else "it ended before one was saved; train again"
         raise UserError(f"run {run} has no checkpoint {which!r}: {mend}")
     return path
 
 
 def queries_path(run: Path, split: str) -> Path:
-    """Return where a run keeps the scores of the single queries of a split.
+    """Return where a run keeps the scores of each query of a split.
 
     Example:
         >>> queries_path(Path("runs/first"), "val").as_posix()

@@ -21,11 +21,11 @@ _held: set[FileLock] = set()  # by this process
 
 @contextmanager
 def held(folder: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold a folder against other processes; the system frees it when this one ends, however it ends.
+    """Hold a folder against other processes; the system frees it when this one ends, in whatever way.
 
     Args:
-        folder: The folder, which is made where it is missing.
-        busy: What is told where another process holds it.
+        folder: The folder, which is created if it is missing.
+        busy: The message if another process holds it.
 
     Raises:
         UserError: Another process holds it, or it cannot be locked.
@@ -46,7 +46,7 @@ def held(folder: Path, busy: str | None = None) -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise UserError(f"{folder} cannot be locked ({error}): choose a folder that can be written to") from error
-        print(f"{folder} lies on a file system without locks: let one process at a time work there", file=sys.stderr)
+        print(f"{folder} is on a file system without locks: let only one process at a time work there", file=sys.stderr)
     _held.add(lock)
     try:
         yield
@@ -56,7 +56,7 @@ def held(folder: Path, busy: str | None = None) -> Iterator[None]:
 
 
 def _let_go() -> None:
-    """Leave the locks to the parent: decoding workers outlive a killed training by seconds, and would hold its run."""
+    """Leave the locks to the parent: decoding workers outlive killed training by seconds, and would hold its run."""
     for lock in _held:
         descriptor = lock._context.lock_file_fd
         if descriptor is not None:
@@ -91,13 +91,13 @@ def held_run(run: Path) -> Iterator[None]:
 
 @contextmanager
 def begun_run(runs_dir: str | Path, name: str | None = None) -> Iterator[Path]:
-    """Make the folder of a new run, hold it, and remove it again where it ends before its first checkpoint.
+    """Make the folder of a new run, hold it, and remove it again if the run ends before its first checkpoint.
 
     Of several processes of one training the first one makes and holds it.
 
     Args:
         runs_dir: The folder that holds the runs.
-        name: One folder name; None takes the date and time, and a number behind it where that is taken.
+        name: One folder name; None: the date and time, followed by a number if that is taken.
 
     Raises:
         UserError: The name is not a plain folder name, such a run exists, or the folder cannot be written.
@@ -127,7 +127,7 @@ def begun_run(runs_dir: str | Path, name: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def kept_if_checkpointed(run: Path) -> Iterator[None]:
-    """Remove a run that ends before its first checkpoint, however it ends; the curves of a lost training stay.
+    """Remove a run that ends before its first checkpoint, in whatever way; the curves of failed training stay.
 
     Example:
         >>> import tempfile
@@ -154,7 +154,7 @@ def _remove_unless_checkpointed(run: Path) -> None:
 
 
 def clear_run(run: Path) -> None:
-    """Remove what a killed training left, so that the run can begin anew; recipe, lock and weights are kept."""
+    """Remove what killed training left, so that the run can start over; recipe, lock and weights are kept."""
     for path in run.iterdir():
         if path.name in {LOCK, CONFIG, CHECKPOINTS}:
             continue
@@ -165,7 +165,7 @@ def clear_run(run: Path) -> None:
 
 
 def has_checkpoint(run: Path) -> bool:
-    """Tell whether a training of this run can be gone on with.
+    """Tell whether this run's training can be resumed.
 
     Example:
         >>> has_checkpoint(Path("no_runs_yet/first"))
@@ -175,7 +175,7 @@ def has_checkpoint(run: Path) -> bool:
 
 
 def is_first_process() -> bool:
-    """Tell whether this process is the first of its training, by what torchrun, Slurm or Lightning has told it.
+    """Tell whether this process is the first of its training, according to torchrun, Slurm or Lightning.
 
     Example:
         >>> is_first_process()

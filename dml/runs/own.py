@@ -1,4 +1,4 @@
-"""Remembers which modules a recipe was trained with on this machine, so that its runs need not name them again."""
+"""Remembers which modules a recipe was trained with on this machine, so that they need not be named again."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ _MOST = 2**20  # bytes of a recipe
 
 
 def user_cache() -> Path:
-    """Return the folder of what can be made again: $DML_CACHE or ~/.cache/dml.
+    """Return the cache folder, for what can be made again: $DML_CACHE or ~/.cache/dml.
 
     Example:
         >>> isinstance(user_cache(), Path)
@@ -22,7 +22,7 @@ def user_cache() -> Path:
 
 
 def remember_trust(recipe: bytes) -> None:
-    """Keep which modules are trusted now for a recipe, by its hash; outside the run, whose folder may be handed on.
+    """Keep which modules are trusted now for a recipe, by its hash; outside the run folder, which may be passed on.
 
     Args:
         recipe: The bytes of its `config.yaml`.
@@ -34,7 +34,7 @@ def remember_trust(recipe: bytes) -> None:
 
 
 def trust_own(config: Path) -> None:
-    """Trust the modules of a recipe that was trained here, unchanged to the byte; of any other, nothing.
+    """Trust the modules of a recipe that was trained here, unchanged to the byte; of any other recipe, none.
 
     Args:
         config: A run's `config.yaml`.

@@ -1,4 +1,4 @@
-"""Finds a run's files again from another folder: paths of its recipe are relative to where it was trained."""
+"""Finds a run's files from another folder: paths in its recipe are relative to where it was trained."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ _PLACES = ("root", "folder", "test", "path", "weights", "runs_dir")  # arguments
 
 
 def working_directory(run: Path) -> str:
-    """Return the way from a run's folder to the present working directory.
+    """Return the path from a run's folder to the present working directory.
 
     Example:
         >>> working_directory(Path("runs/first"))
@@ -28,8 +28,8 @@ def working_directory(run: Path) -> str:
 def with_places(recipe: dict[str, Any], run: Path) -> dict[str, Any]:
     """Return a run's recipe with the paths of its data and model as they are found from here.
 
-    A relative path that leads somewhere from the folder the run was trained in is that place, whatever else has its
-    name here; one that leads nowhere from there, because the run was moved alone, is left as it is.
+    A relative path that exists from the folder the run was trained in means that place, whatever else has its name
+    here; one that does not exist from there, because only the run was moved, is left as it is.
 
     Args:
         recipe: Of the run.

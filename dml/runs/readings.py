@@ -1,4 +1,4 @@
-"""The record of every time the test part was scored: who looks often chooses by it, without meaning to."""
+"""The record of every time the test part was scored: whoever looks often ends up choosing by it."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ READINGS = "test_readings.jsonl"
 def record_reading(run: Path, verb: str, checkpoint: Path | None, test_part: str) -> int:
     """Append to a run's record that its test part was scored, and return how often it had been before.
 
-    Nothing that was written before is changed. One line holds the time, the verb, the hash of the checkpoint's bytes
+    Nothing written before is changed. One line holds the time, the verb, the hash of the checkpoint's bytes
     and the name of the test part.
 
     Args:
@@ -51,7 +51,7 @@ def record_reading(run: Path, verb: str, checkpoint: Path | None, test_part: str
 
 
 def read_readings(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's record, oldest first; one that was cut off counts, and says nothing.
+    """Return the lines of a run's record, oldest first; a truncated one counts, but is empty.
 
     Raises:
         UserError: The file cannot be read.

@@ -32,14 +32,14 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text that would be read as a number in quotes."""
+    """Puts text that would be read as a number in quotes."""
 
 
 _Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Return what a text of plain YAML says; no tag makes an object of it.
+    """Return the content of plain YAML text; tags cannot make objects.
 
     Args:
         text: At most 256 KiB, and 100,000 values once its aliases are written out.
@@ -77,7 +77,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def read_yaml(source: str | Path) -> Any:
-    """Return what a YAML file says; a text of several lines stands for itself.
+    """Return the content of a YAML file; a text of several lines stands for itself.
 
     Raises:
         UserError: There is no such file, it cannot be read, or see `parse_yaml`.
@@ -123,7 +123,7 @@ def read_recipe_file(source: str | Path) -> dict[str, Any]:
 
 
 def read_recipe(run: Path) -> dict[str, Any]:
-    """Return a run's recipe as a run of today would have it; one that was trained here trusts what it was trained with.
+    """Return a run's recipe in today's form; one that was trained here trusts what it was trained with.
 
     Raises:
         UserError: The run holds no readable recipe, or one without its data or model.
@@ -147,7 +147,7 @@ def read_recipe(run: Path) -> dict[str, Any]:
 
 
 def recipe_argument(run: Path) -> str:
-    """Return what `--config` is given for a run's recipe: its file, or its text as read from here and today.
+    """Return what to give `--config` for a run's recipe: its file, or its text in today's form with paths from here.
 
     Raises:
         UserError: See `read_recipe`.
@@ -158,7 +158,7 @@ def recipe_argument(run: Path) -> str:
 
 
 def recipe_text(recipe: dict[str, Any]) -> str:
-    r"""Return a recipe as YAML of several lines, which `--config` takes in place of a file.
+    r"""Return a recipe as YAML of several lines, which `--config` accepts instead of a file.
 
     Example:
         >>> recipe_text({"data": {"root": "photos"}})

@@ -1,21 +1,21 @@
-"""What every score that a run can have means, in one line each."""
+"""Explains every score that a run can have, in one line each."""
 
 import re
 
 _MEANINGS = {
     "recall_at_k": "share of images with one of their own class among the k nearest",
     "precision_at_k": "share of the k nearest that are of the image's own class",
-    "r_precision": "share of its own class among an image's R nearest, R being how many there are of it",
+    "r_precision": "share of an image's own class among its R nearest, R being how many of that class there are",
     "map_at_r": "R-precision that counts near hits more: mean of the precision at every hit among the R nearest",
     "map": "mean over images of the average precision of the whole ranking",
     "mrr": "mean of 1/rank of the first image of the own class",
-    "ndcg": "discounted gain of the whole ranking, 1 where the own class comes first",
-    "knn_accuracy": "share of images that a vote of the k nearest training images names rightly",
+    "ndcg": "discounted gain of the whole ranking, 1 if the own class comes first",
+    "knn_accuracy": "share of images that a vote of the k nearest training images names correctly",
     "num_lone_queries": "images without another of their class to be found; they are left out",
     "knn_macro_precision": "precision of each class in that vote, averaged over classes",
     "knn_macro_recall": "recall of each class in that vote, averaged over classes",
     "knn_macro_f1": "F1 of each class in that vote, averaged over classes",
-    "accuracy": "share of images that the head names rightly",
+    "accuracy": "share of images that the head names correctly",
     "macro_precision": "precision of each class by the head, averaged over classes",
     "macro_recall": "recall of each class by the head, averaged over classes",
     "macro_f1": "F1 of each class by the head, averaged over classes",
@@ -30,7 +30,7 @@ _MEANINGS = {
     "ari": "Rand index of k-means clusters and classes, 0 by chance",
     "roc_auc": "how well distance tells pairs of one class from others: 1 perfectly, .5 not at all",
     "equal_error_rate": "error of telling pairs apart by distance, where both kinds of error are equal",
-    "fnmr_at_fmr": "share of pairs of one class that are missed where so many of the others pass",
+    "fnmr_at_fmr": "share of same-class pairs that are missed when this many of the others pass",
     "error": "share of images that are named wrongly",
 }
 _NUMBERED = re.compile(r"(recall|precision)_at_(\d+)$")
@@ -38,7 +38,7 @@ _RATED = re.compile(r"fnmr_at_fmr_(.+)$")
 
 
 def describe_score(name: str) -> str:
-    """Return what a score means in one line, "" where it is not known.
+    """Return what a score means in one line, "" if it is not known.
 
     Args:
         name: With or without its part: `val/recall_at_5`, `map_at_r`.

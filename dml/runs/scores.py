@@ -23,7 +23,7 @@ def write_scores(
         intervals: Of some of these sections, `{"val": {"recall_at_1": (0.87, 0.93)}}`.
 
     Returns:
-        The scores that are left out because they are infinite or NaN, which JSON has no word for: `["val/loss"]`.
+        The scores that are left out because they are infinite or NaN, which JSON lacks: `["val/loss"]`.
 
     Raises:
         UserError: The disk is full, or the file is damaged.
@@ -71,7 +71,7 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 
 def baseline_label(name: str, sections: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a baseline's name in tables, with the number of images where it was scored on a sample.
+    """Return a baseline's name in tables, with the number of images if it was scored on a sample.
 
     Example:
         >>> baseline_label("pixels", {"val": {}}), baseline_label("pixels", {"sample": {"images": 500, "of": 9000}})
@@ -83,7 +83,7 @@ def baseline_label(name: str, sections: Mapping[str, Mapping[str, float]]) -> st
 
 
 def _misfit(scores: Mapping[str, Any]) -> str:
-    """Return what is wrong with the form of scores, nothing where they are as `write_scores` leaves them."""
+    """Return what is wrong with the form of scores; nothing if they are as `write_scores` writes them."""
     for section, content in scores.items():
         if acting := [name for name in _names({section: content}) if printable(name) != name]:
             return f"the name {acting[0]!r} holds control characters"

@@ -1,4 +1,4 @@
-"""Reduces a recipe to what scoring needs: nothing of a stranger's run is built that no score depends on."""
+"""Reduces a recipe to what scoring needs, so that nothing else of a stranger's run is built."""
 
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def read_to_score(run: Path) -> Recipe:
 def from_checkpoint(value: Any) -> Any:
     """Return a recipe, or a part of one, whose networks of other libraries wait for the weights of a checkpoint.
 
-    What they were trained from is neither read nor downloaded once more: it may be gone.
+    What they were trained from is not read or downloaded again: it may be gone.
 
     Args:
         value: Blocks, lists and plain values.

@@ -1,4 +1,4 @@
-"""The recipes that come with dml: found by name wherever the command is run."""
+"""Finds the recipes that come with dml by name, from any folder."""
 
 from pathlib import Path
 

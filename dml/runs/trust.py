@@ -1,4 +1,4 @@
-"""Says which classes a recipe may name: those of a few libraries, and of modules the user trusts by name."""
+"""Decides which classes a recipe may name: those of a few libraries, and of modules the user trusts by name."""
 
 import inspect
 import re
@@ -70,7 +70,7 @@ def extend_trust(*modules: str) -> None:
 
 
 def trusted_modules() -> tuple[str, ...]:
-    """Return the modules that are trusted beside the libraries.
+    """Return the modules that are trusted besides the libraries.
 
     Example:
         >>> trusted_modules()
@@ -81,9 +81,9 @@ def trusted_modules() -> tuple[str, ...]:
 
 @contextmanager
 def guarded_imports() -> Iterator[None]:
-    """Have jsonargparse import nothing for a recipe but from the libraries and the trusted modules.
+    """Make jsonargparse import for a recipe only from the libraries and the trusted modules.
 
-    Its own settings are put back on leaving: whoever uses it beside us is not bound by ours.
+    Its own settings are restored on leaving, so that other users of jsonargparse are not affected.
     """
     from jsonargparse import _common, set_parsing_settings
 
@@ -101,7 +101,7 @@ def check_classes(recipe: Any, key: str = "") -> None:
     """Refuse a parsed recipe that names anything but classes of the kinds a recipe is made of; nothing is built yet.
 
     Args:
-        recipe: As the parser gives it: nested mappings and lists; a function stands for itself.
+        recipe: As the parser returns it: nested mappings and lists; a function stands for itself.
         key: Where it stands in the whole recipe, for errors.
 
     Raises:
@@ -129,7 +129,7 @@ def check_classes(recipe: Any, key: str = "") -> None:
 
 
 def refused_import(message: str) -> str | None:
-    """Return the mend where jsonargparse says that it refused to import something, None where it says another thing.
+    """Return how to fix it if jsonargparse says that it refused to import something, None if it says something else.
 
     Example:
         >>> refused_import("Importing 'evil.Encoder' is not allowed, denied by the '*' entry of ...")
@@ -155,7 +155,7 @@ def _check(found: Any, path: str, key: str) -> None:
 
 
 def _mend(path: str) -> str:
-    """Return what can be done about a refused path; nobody is advised to trust the system's modules."""
+    """Return what can be done about a refused path; it never advises trusting the standard library."""
     root = path.partition(".")[0]
     if root in sys.stdlib_module_names or any(_is_within(library, (root,)) for library in LIBRARIES):
         return "give another, or be wary of whoever wrote it"
@@ -183,7 +183,7 @@ def _returned(function: Any) -> Any:
 
 
 def _resolve(path: str) -> Any:
-    """Return what a path names, if its module was imported while the recipe was parsed; else nothing."""
+    """Return what a path names if its module was imported while the recipe was parsed; else nothing."""
     module, found = path, None
     while module:
         module, _, _ = module.rpartition(".")

@@ -1,4 +1,4 @@
-"""Which of my images are most like this one: stores of embedded images and the search in them; needs no torch."""
+"""Finds the images most like a given one: stores of embedded images and the search in them; needs no torch."""
 
 from dml.search.found import Found, Match
 from dml.search.remote.searching import RemoteStore

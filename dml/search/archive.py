@@ -40,7 +40,7 @@ class ArchiveWriter:
             name: Of the array.
             dtype: Its type.
             shape: Of the whole.
-            blocks: Together as many rows as `shape` says.
+            blocks: Together they have as many rows as `shape` says.
 
         Raises:
             ValueError: The array holds objects, or the blocks do not add up to the shape.
@@ -70,7 +70,7 @@ class ArchiveWriter:
 
 @contextmanager
 def writing(path: Path) -> Iterator[ArchiveWriter]:
-    """Open an archive for writing; it takes the place of `path` once it is whole and on the disk.
+    """Open an archive for writing; it replaces `path` once it is complete and on the disk.
 
     Raises:
         UserError: The disk is full or the folder cannot be written; what was there stays as it was.
@@ -142,7 +142,7 @@ class Archive(Mapping[str, NDArray[Any]]):
             shape, fortran, dtype = read(file)
             size = int(np.prod(shape, dtype=object)) * dtype.itemsize
             if dtype.hasobject or fortran or file.tell() + size != end or end > self._size:
-                raise ValueError(f"its array {name!r} is not plain numbers or text of the size it tells")
+                raise ValueError(f"its array {name!r} is not plain numbers or text of the stated size")
             if not size:
                 return np.empty(shape, dtype)
             mapped: NDArray[Any] = np.memmap(self.path, dtype, "r", file.tell(), shape)

@@ -1,4 +1,4 @@
-"""A folder that `dml export` wrote: its files' names, and its manifest, held to its checksums; no torch here."""
+"""A folder that `dml export` wrote: its file names and its manifest, checked by checksums; no torch here."""
 
 import hashlib
 import math
@@ -41,7 +41,7 @@ class Artefact:
     """What the manifest of an exported folder says.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where it is.
         weights: The hash that its index and its encoder share.
         metric: `l2` or `cosine`.
         image_shape: (C, H, W) images are brought to before they enter the graph.
@@ -110,7 +110,7 @@ class Artefact:
 
     @property
     def threshold(self) -> float | None:
-        """The distance that `dml calibrate` found for the run; None where the run was not calibrated."""
+        """The distance that `dml calibrate` found for the run; None if the run was not calibrated."""
         if CALIBRATION not in self.files:
             return None
         found = runs.read_json(self.folder / CALIBRATION)

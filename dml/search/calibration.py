@@ -1,4 +1,4 @@
-"""The distance beyond which an image is unknown, as `dml calibrate` found it for a run, and what it promises."""
+"""The distance beyond which an image is unknown, as found by `dml calibrate` for a run, and what it promises."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,14 +52,14 @@ class Calibration(NamedTuple):
 
 
 def parse_calibration(told: Any, source: str) -> Calibration:
-    """Return what a record of `dml calibrate` says.
+    """Return the content of a `dml calibrate` record.
 
     Args:
-        told: The record; other keys than it needs may be there.
+        told: The record; it may have other keys too.
         source: What messages call it.
 
     Raises:
-        UserError: It is damaged, or something else.
+        UserError: It is damaged, or is something else.
 
     Example:
         >>> parse_calibration({"threshold": 0.5}, "x.json")
@@ -86,7 +86,7 @@ def parse_calibration(told: Any, source: str) -> Calibration:
 
 
 def as_record(found: Calibration) -> dict[str, Any]:
-    """Return a calibration as `parse_calibration` reads it: what an index keeps of it.
+    """Return a calibration in the form that `parse_calibration` reads and an index keeps.
 
     Example:
         >>> found = Calibration(0.5, "l2", "searches", 0.05, 0.95, 90, 900, "", False)
@@ -102,14 +102,14 @@ def fitting_calibration(
 ) -> tuple[Calibration | None, str]:
     """Return the calibration that belongs to an index, and where it is from, or why there is none.
 
-    That of the run comes first, then what the index keeps; one of another encoder or metric is none.
+    The run's comes first, then what the index keeps; one for another encoder or metric does not count.
 
     Args:
-        run: The run's folder; None where it is not at hand.
+        run: The run's folder; None if it is not available.
         kept: The record in the index.
         path: The index.
         metric: Of the index.
-        encoder_hash: Of the encoder that embeds; None where it is not known, but the index's weights are its own.
+        encoder_hash: Of the encoder that embeds; None if it is not known, but the index's weights are its own.
 
     Raises:
         UserError: A record is damaged.

@@ -28,7 +28,7 @@ def embed_files(
     """Return the embeddings (n,D) of image files, in the order given.
 
     Args:
-        images: Paths; one that stands twice is embedded once.
+        images: Paths; one given twice is embedded once.
         embed: Embeds images of a listing, batch by batch.
 
     Raises:
@@ -38,7 +38,7 @@ def embed_files(
     rows: dict[str, NDArray[np.float32]] = {}
     for batch in embed(listing, np.arange(len(listing))):
         for position, reason in batch.failures.items():
-            raise UserError(f"image '{listing.names[position]}' cannot be read ({reason}): mend it or leave it out")
+            raise UserError(f"image '{listing.names[position]}' cannot be read ({reason}): fix it or leave it out")
         rows |= {listing.names[at]: row for at, row in zip(batch.positions, batch.embeddings, strict=True)}
     whole = [Path(os.path.abspath(os.path.expanduser(image))) for image in images]  # noqa: PTH100, PTH111
     return np.stack([rows[path.relative_to(listing.root).as_posix()] for path in whole])
@@ -59,7 +59,7 @@ def embed_held(
         batch_size: Images at a time.
 
     Raises:
-        UserError: One is no image; names its position.
+        UserError: One is not an image; names its position.
     """
     found = []
     for first in range(0, len(images), batch_size):
@@ -67,7 +67,7 @@ def embed_held(
         batch = decode_rows(lambda at: images[at], rows, shape[1:], 1 if shape[0] == 1 else 3)
         for position, reason in batch.failures.items():
             raise UserError(
-                f"image {position} is none ({reason}): give uint8 arrays (H,W) or (H,W,3), or Pillow's images"
+                f"image {position} is not an image ({reason}): give uint8 arrays (H,W) or (H,W,3), or Pillow's images"
             )
         found.append(embed(batch).embeddings)
     if not found:

@@ -30,13 +30,13 @@ class RunEmbedder:
     Called on images, it returns their embeddings (n,D), float32.
 
     Attributes: `folder` of the run, `weights` (a hash of the checkpoint and of how images are scaled), `metric`,
-    `image_shape` (C, H, W), `class_names` (empty where the run does not tell them), `encoder`, in evaluation mode.
+    `image_shape` (C, H, W), `class_names` (empty if the run does not have them), `encoder`, in evaluation mode.
 
     Args:
         run: The run's folder, its name in `runs_dir`, or `latest`.
         checkpoint: Which weights: the best by validation or the last.
         runs_dir: The folder that holds the runs.
-        device: Where to compute; None: a GPU where there is one.
+        device: Where to compute; None: a GPU if there is one.
         workers: Processes that decode; None: one per core, at most 8.
 
     Raises:
@@ -97,7 +97,7 @@ class RunEmbedder:
         return embed_held(images, self.image_shape, self._embed_rows, self._batch_size)
 
     def transform(self, image: Any) -> torch.Tensor:
-        """Return one image, a uint8 array or Pillow's, as the encoder takes it: float32 (C,H,W), normalised."""
+        """Return one image, a uint8 array or Pillow's, in the encoder's form: float32 (C,H,W), normalised."""
         mean, std = (torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in (self._mean, self._std))
         return (torch.from_numpy(decode_image(image, self._size, self._channels)) / 255 - mean) / std
 

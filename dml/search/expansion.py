@@ -1,4 +1,4 @@
-"""Query expansion and database augmentation: rows are drawn towards their nearest references."""
+"""Query expansion and database augmentation: moves rows towards their nearest references."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a search has found: matches by rank, and whether a query is like anything at all."""
+"""The result of a search: matches by rank, and whether a query is like anything at all."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -11,11 +11,11 @@ from dml.search.store import About, Row
 
 
 class Table(Protocol):
-    """What is asked of a store once something is found in it, wherever it lies."""
+    """What a search result needs from a store, wherever that is."""
 
     @property
     def path(self) -> PurePath | str:
-        """Where it lies, as it may be shown."""
+        """Where it is, in a form that may be shown."""
         ...
 
     @property
@@ -26,7 +26,7 @@ class Table(Protocol):
     def __len__(self) -> int: ...
 
     def row(self, position: int) -> Row:
-        """Return what is known of one row."""
+        """Return what is known about one row."""
         ...
 
 
@@ -41,7 +41,7 @@ class Match(NamedTuple):
     id: int
 
     def shown(self, several: bool) -> str:
-        """Return the name to show, with the last part of the root where there are several."""
+        """Return the name to show, with the last part of the root if there are several."""
         return f"{PurePath(self.root).name}/{self.name}" if several else self.name
 
 
@@ -54,7 +54,7 @@ class Found:
         distances: float64 (Q,k), ascending.
         positions: int64 (Q,k) of the rows in the store.
         store: Where they are.
-        threshold: Beyond this distance a match is none; None: all are matches.
+        threshold: Beyond this distance nothing counts as a match; None: everything does.
     """
 
     distances: NDArray[np.float64]

@@ -17,7 +17,7 @@ _NEIGHBOURS = 5
 
 
 class Gain(NamedTuple):
-    """One way to search: the mean scores of held-out queries, and its seconds, preparation and search."""
+    """One way to search: the mean scores of held-out queries, and the seconds of preparation and search."""
 
     name: str
     recall_at_1: float

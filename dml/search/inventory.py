@@ -1,4 +1,4 @@
-"""What stores know of their images, without the embeddings: what is there already, and what is to be copied."""
+"""What stores know about their images, without the embeddings: what is there already, and what to copy."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from dml.search.store import About, Row, Store
 
 
 class StoredMaker(NamedTuple):
-    """What made a store, as it says itself."""
+    """What made a store, according to the store."""
 
     folder: Path
     weights: str
@@ -28,7 +28,7 @@ class StoredMaker(NamedTuple):
 
 @final
 class Inventory:
-    """What a store elsewhere knows of images, without their embeddings."""
+    """What a store in a database knows about images, without their embeddings."""
 
     def __init__(self, client: Client, state: State | None, roots: Sequence[str] | None) -> None:
         listed = [] if state is None or roots == [] else list(client.listed(roots))
@@ -42,7 +42,7 @@ class Inventory:
         return [(row.root, row.name) for row in self.held]
 
     def rows(self, positions: NDArray[np.int64]) -> list[Row]:
-        """Return what is known of rows (n,)."""
+        """Return what is known about rows (n,)."""
         return [self.held[at] for at in positions.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""What an update of a store has embedded so far, on the disk: an interrupted call goes on from it."""
+"""Keeps on disk what an update of a store has embedded so far: an interrupted call resumes from it."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ _SHARD = 2048  # images embedded before they are put on the disk
 
 
 class Images(Protocol):
-    """What `dml.data.sources.listing.Listing` is."""
+    """The protocol of `dml.data.sources.listing.Listing`."""
 
     @property
     def root(self) -> str:
@@ -66,7 +66,7 @@ class Maker(Protocol):
 
 
 class Embedder(Maker, Protocol):
-    """What `dml.search.embedder.RunEmbedder` is."""
+    """The protocol of `dml.search.embedder.RunEmbedder`."""
 
     def embed(self, listing: Any, positions: NDArray[np.int64]) -> Iterator[Any]:
         """Yield batches of `positions`, `embeddings`, `sizes` and `failures`."""
@@ -91,7 +91,7 @@ class KnownRows(Protocol):
         ...
 
     def rows(self, positions: NDArray[np.int64]) -> list[Row]:
-        """Return what is known of rows (n,)."""
+        """Return what is known about rows (n,)."""
         ...
 
 
@@ -115,7 +115,7 @@ def partial_folder(path: Path) -> Path:
 
 @contextmanager
 def held_store(path: Path) -> Iterator[None]:
-    """Hold a store against other writers; the folder for it goes where nothing is left in it to go on from."""
+    """Hold a store against other writers; the folder for this is removed if nothing is left in it to resume from."""
     folder = partial_folder(path)
     try:
         with runs.held(folder, f"another process writes {path}: wait for it"):
@@ -128,7 +128,7 @@ def held_store(path: Path) -> Iterator[None]:
 
 @final
 class Journal:
-    """What an interrupted call has embedded already: small stores in a folder beside the one to be written."""
+    """What an interrupted call has already embedded: small stores in a folder next to the one to be written."""
 
     def __init__(self, path: Path, embedder: Embedder) -> None:
         self.folder = partial_folder(path)
@@ -152,7 +152,7 @@ class Journal:
         known: Sequence[KnownRows],
         progress: Progress,
     ) -> list[tuple[str, str]]:
-        """Embed what no store holds; return what cannot be read."""
+        """Embed what no store has yet; return what cannot be read."""
         fresh = {(key, stamp) for store in [*known, *self.stores] for key, stamp in _stamped(store, listed)}
         todo: list[list[int]] = [[] for _ in listings]
         for key, (at, place) in listed.items():

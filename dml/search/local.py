@@ -15,7 +15,7 @@ from dml.search.structure import num_candidates, search_blocks
 
 @final
 class LocalRows:
-    """Searches the rows of a file, or others in their place.
+    """Searches the rows of a file, or others instead.
 
     Args:
         store: Whose metric and search structure they have.

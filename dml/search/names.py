@@ -1,4 +1,4 @@
-"""Names of images in a store: which ones a user means, and which lead out of their folder."""
+"""Names of images in a store: which ones a pattern means, and which lead out of their folder."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -13,10 +13,10 @@ Key = tuple[str, str]  # root, name
 
 
 def chosen(keys: Sequence[Key], patterns: Sequence[str], path: Path | str) -> NDArray[np.bool_]:
-    """Return which images (N,) of a store patterns mean; see `remove_images`.
+    """Return which images (N,) of a store some patterns mean; see `remove_images`.
 
     Raises:
-        UserError: A pattern meets nothing.
+        UserError: A pattern matches nothing.
 
     Example:
         >>> chosen([("/photos", "a/1.png"), ("/photos", "b/1.png")], ["a"], "x.npz")
@@ -26,7 +26,7 @@ def chosen(keys: Sequence[Key], patterns: Sequence[str], path: Path | str) -> ND
     for pattern in patterns:
         met = np.array([_meets(key, pattern.rstrip("/") or pattern) for key in keys], bool)
         if not met.any():
-            raise UserError(f"--remove '{pattern}' meets no image of {path}: see `dml index {path}`")
+            raise UserError(f"--remove '{pattern}' matches no image in {path}: see `dml index {path}`")
         gone |= met
     return gone
 
@@ -40,7 +40,7 @@ def _meets(key: Key, pattern: str) -> bool:
 
 
 def misnamed(name: str) -> str:
-    """Return what is wrong with the name of an image; nothing where it stays below its root.
+    """Return what is wrong with the name of an image; nothing if it stays below its root.
 
     Example:
         >>> misnamed("a/../../b.png"), misnamed("a/b..png")

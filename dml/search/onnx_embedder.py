@@ -27,7 +27,7 @@ class OnnxEmbedder:
     Attributes: `folder`, `weights`, `metric`, `image_shape` (C, H, W) and `encoder_hash` as the folder's manifest says.
 
     Args:
-        artefact: The folder, or what was read of it.
+        artefact: The folder, or what was read from it.
         threads: Of the network and of decoding; None: one per core, at most 8.
 
     Raises:
@@ -104,7 +104,7 @@ def open_session(content: bytes, name: str, threads: int) -> Any:
         threads: Of the computation.
 
     Raises:
-        UserError: onnxruntime is missing, or cannot make a network of these bytes.
+        UserError: onnxruntime is missing, or cannot make a network from these bytes.
     """
     try:
         onnxruntime: Any = import_module("onnxruntime")
@@ -131,7 +131,7 @@ def run_session(session: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def check_session(session: Any, about: Artefact) -> None:
-    """Refuse a network that is not of the manifest's form.
+    """Refuse a network that does not have the form given in the manifest.
 
     Raises:
         UserError: Its input or its output has another name, type or shape.

@@ -1,4 +1,4 @@
-"""Embeddings as a Parquet table, for other tools: written from a store and read back, row groups at a time."""
+"""Embeddings as a Parquet table, for other tools: written from a store and read back, some row groups at a time."""
 
 import importlib
 import json

@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 
 
 class Reranking(NamedTuple):
-    """The numbers of the paper: neighbours that may be reciprocal, rows averaged over, share of the own distance."""
+    """The paper's parameters: neighbours that may be reciprocal, rows averaged over, share of the plain distance."""
 
     k1: int = 20
     k2: int = 6
@@ -41,7 +41,7 @@ def rerank(
 ) -> tuple[Floats, Ints]:
     """Return re-ranked distances, ascending, and positions (Q,k) of the references nearest to queries.
 
-    Queries that are asked together are one set with the references: they may be each other's neighbours.
+    Queries in one call form a single set with the references: they may be each other's neighbours.
 
     Args:
         queries: (Q,D), in the metric of the index: of length one under `cosine`.
@@ -89,7 +89,7 @@ def rerank(
 
 
 class _Best:
-    """Keeps the k smallest of each query, equal ones by position; a position that comes again counts by its smaller."""
+    """Keeps the k smallest of each query, equal ones by position; a repeated position keeps its smaller value."""
 
     def __init__(self, num_queries: int, k: int) -> None:
         self.distances, self.positions = np.full((num_queries, k), np.inf), np.full((num_queries, k), -1, np.int64)
@@ -161,7 +161,7 @@ class _Encoder:
         return sparse.csr_array((weights / sums[row], (row, column)), shape=(len(places), total))
 
     def _mutual(self, places: Ints, length: int) -> NDArray[np.bool_]:
-        """Tell which of the first neighbours (n,length) have the row among theirs."""
+        """Tell which of the first neighbours (n,length) have the row among their own."""
         near = self.lists[places, :length]
         return np.asarray((self.lists[near][:, :, :length] == places[:, None, None]).any(axis=2))
 

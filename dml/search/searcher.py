@@ -22,7 +22,7 @@ Embed = Callable[[Sequence[str | Path]], NDArray[np.float32]]
 
 
 class SearchedRows(Protocol):
-    """What a searcher asks of the rows it searches, on this machine or elsewhere; positions name rows."""
+    """What a searcher needs from the rows it searches, here or in a database; positions name rows."""
 
     def __len__(self) -> int: ...
 
@@ -37,18 +37,18 @@ class SearchedRows(Protocol):
 
 @final
 class Searcher:
-    """Searches a store: call it with embeddings, or with images where it has an embedder.
+    """Searches a store: call it with embeddings, or with images if it has an embedder.
 
     Args:
-        store: What is searched: a file, or a store elsewhere.
+        store: What is searched: a file, or a store in a database.
         embedder: Turns image files into embeddings (Q,D); `RunEmbedder` does. None: queries are embeddings.
         max_memory: Bytes the rows may take in memory; larger files are searched block by block from the disk.
-        augment: Draw every row towards so many of its nearest (database augmentation), in memory; 0: none.
+        augment: Move every row towards this many of its nearest (database augmentation), in memory; 0: none.
         alpha: How steeply the weights of neighbours fall, there and in query expansion.
         only: Positions (n,) of the rows of a file that are searched, exactly; None: all, by the store's structure.
 
     Raises:
-        UserError: Augmented rows take more than `max_memory`, there are too few, or they lie elsewhere.
+        UserError: Augmented rows take more than `max_memory`, there are too few, or they are in a database.
 
     Example:
         >>> Searcher.load("no_such.npz")
@@ -88,10 +88,10 @@ class Searcher:
         augment: int = 0,
         alpha: float = 3.0,
     ) -> "Searcher":
-        """Open a store, or the index and the encoder of a folder of `dml export`; other arguments as above.
+        """Open a store, or the index and encoder of a `dml export` folder; other arguments as above.
 
         Args:
-            path: A file, or the address of a store elsewhere: `postgresql://…`, `qdrant://…`.
+            path: A file, or the address of a store in a database: `postgresql://…`, `qdrant://…`.
             embedder: As above.
             max_memory: As above.
             augment: As above.
@@ -122,16 +122,16 @@ class Searcher:
         """Return the k nearest rows of each query.
 
         Args:
-            queries: Embeddings (Q,D), or image files where there is an embedder.
+            queries: Embeddings (Q,D), or image files if there is an embedder.
             k: How many.
-            threshold: Distance beyond which an image is not known; None: every image is.
-            expand: Draw queries towards so many of their nearest rows first (α-QE); 0: as they are.
-            reranking: Order by k-reciprocal neighbours, the queries asked together; distances are then those of the
+            threshold: Distance beyond which an image is unknown; None: no image is.
+            expand: Move queries towards this many of their nearest rows first (α-QE); 0: not at all.
+            reranking: Order by k-reciprocal neighbours, with all queries together; distances are then those of the
                 re-ranking. None: by the distance of the run.
 
         Raises:
-            UserError: k is larger than the store, queries are not of its size, a threshold is given where distances
-                are not those of the run, or a store elsewhere is to be re-ranked or cannot be reached.
+            UserError: k is larger than the store, queries are not of its size, a threshold is given but distances
+                are not those of the run, or a store in a database is to be re-ranked or cannot be reached.
         """
         rows = self._embed(queries)
         if not 1 <= k <= len(self):

@@ -24,7 +24,7 @@ _BLOCK = 1 << 16  # rows looked at or copied at once
 @final
 @dataclass(frozen=True)
 class About:
-    """What a store says of itself.
+    """What a store says about itself.
 
     Attributes:
         weights: Hash of the checkpoint that embedded the rows, and of how images are scaled for it.
@@ -49,7 +49,7 @@ class About:
 
 
 class Row(NamedTuple):
-    """What is known of one image beside its embedding."""
+    """What is known about one image besides its embedding."""
 
     root: str
     name: str
@@ -112,11 +112,11 @@ class Store:
         return [(roots[at], name) for at, name in zip(self.root_of.tolist(), self.names.tolist(), strict=True)]
 
     def row(self, position: int) -> Row:
-        """Return what is known of one row."""
+        """Return what is known about one row."""
         return self.rows(np.array([position]))[0]
 
     def rows(self, positions: NDArray[np.int64]) -> list[Row]:
-        """Return what is known of rows (n,)."""
+        """Return what is known about rows (n,)."""
         columns = (self.root_of, self.names, self.labels, self.stamps, self.sizes, self.ids)
         roots, classes = self.about.roots, self.class_names
         return [
@@ -133,7 +133,7 @@ class Store:
         )
 
     def _misfit(self) -> str:
-        """Return what is wrong with the form of the columns, nothing where they are as `write_store` leaves them."""
+        """Return what is wrong with the form of the columns; nothing if they are as `write_store` writes them."""
         rows = self.embeddings
         if rows.ndim != 2 or rows.dtype != np.float32 or not rows.shape[1]:
             return f"its embeddings are {rows.dtype} of shape {rows.shape}"
@@ -144,7 +144,7 @@ class Store:
                 return f"its {name} have shape {getattr(self, name).shape} for {count} rows"
         for name in ("names", "stamps"):
             if getattr(self, name).shape != (count,) or getattr(self, name).dtype.kind != "U":
-                return f"its {name} are no text for each of {count} rows"
+                return f"its {name} are not text for each of {count} rows"
         if self.codes.dtype != np.uint8 or self.codes.ndim != 1:
             return "its codes are not bytes"
         for name, most in (("labels", len(self.class_names)), ("root_of", len(self.about.roots))):
@@ -162,11 +162,11 @@ class Store:
 
 
 def read_about(content: bytes, foreign: str) -> About:
-    """Return what a store says of itself.
+    """Return what a store says about itself.
 
     Args:
         content: JSON.
-        foreign: What is told where it cannot be read.
+        foreign: The message if it cannot be read.
 
     Raises:
         UserError: It cannot be read, or is of another format.
@@ -179,9 +179,9 @@ def read_about(content: bytes, foreign: str) -> About:
         fits &= all(isinstance(number, int) for number in (about.next_id, about.format, *about.image_shape))
         fits &= about.calibration is None or isinstance(about.calibration, dict)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UserError(f"{foreign} (what it says of itself cannot be read)") from error
+        raise UserError(f"{foreign} (what it says about itself cannot be read)") from error
     if not fits:
-        raise UserError(f"{foreign} (what it says of itself cannot be read)")
+        raise UserError(f"{foreign} (what it says about itself cannot be read)")
     if about.format != FORMAT:
         raise UserError(f"{foreign} (it is of format {about.format}, this version reads {FORMAT})")
     return about
@@ -199,8 +199,8 @@ def write_store(
 
     Args:
         path: The file; one that is there is replaced once the new one is whole.
-        about: What it says of itself; its roots are completed.
-        rows: (N,) what is known of each image.
+        about: What it says about itself; its roots are completed.
+        rows: (N,) what is known about each image.
         blocks: Embeddings of all rows, in order.
         dim: D.
         codes: uint8, a serialised search structure; None: the exact search.

@@ -23,7 +23,7 @@ _ENOUGH = 0.95  # recall at which no more effort is tried
 
 
 class Measured(NamedTuple):
-    """What a structure does at one effort, on the store's own rows as queries, each without itself.
+    """How a structure does at one effort, with the store's own rows as queries, each without itself.
 
     Attributes:
         name: Its factory string and effort.
@@ -53,9 +53,9 @@ def num_candidates(k: int, count: int) -> int:
 def encode(
     about: About, count: int, dim: int, blocks: Blocks, old: Store | None, origin: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8] | None, list[Measured]]:
-    """Return the serialised structure of a store about to be written, and what it does; nothing for the exact search.
+    """Return the serialised structure of a store about to be written, and its figures; nothing for the exact search.
 
-    What an older structure of the store has learnt is kept; where rows are only appended, only these are added.
+    What an older structure of the store has learnt is kept; if rows are only appended, only these are added.
 
     Args:
         about: Of the store to be.
@@ -162,7 +162,7 @@ def search_blocks(
 
 
 def _numbered(blocks: Iterable[Floats]) -> Iterator[tuple[int, Floats]]:
-    """Yield larger blocks, of which a search is worth its start, each with the position of its first row."""
+    """Yield larger blocks, worth starting a search for, each with the position of its first row."""
     start, waiting = 0, list[Floats]()
     for block in blocks:
         waiting.append(block)
@@ -192,7 +192,7 @@ def _take(blocks: Iterable[Floats], places: NDArray[np.int64]) -> Floats:
 
 
 def _without_self(found: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (Q,k−1) positions without each query's own, or without the last where it is not there."""
+    """Return (Q,k−1) positions without each query's own, or without the last if it is not there."""
     own = found == places[:, None]
     own[~own.any(axis=1), -1] = True
     return np.asarray(found[~own].reshape(len(found), -1))

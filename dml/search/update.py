@@ -1,4 +1,4 @@
-"""Brings a store up to date with images: only what is new or changed is embedded, and an interrupted call goes on."""
+"""Brings a store up to date with images: embeds only what is new or changed, and resumes an interrupted call."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,15 +43,15 @@ def update_store(
     progress: Progress = no_progress,
     calibration: dict[str, Any] | None = None,
 ) -> Change:
-    """Embed what of some images is not in a store yet, or has changed since, and write the store anew, atomically.
+    """Embed those images that are not in a store yet, or have changed since, and rewrite the store atomically.
 
-    What is embedded goes to the disk every 2,048 images, into a folder beside the store that an interrupted call
-    leaves and the next one goes on from. Images that cannot be read are left out and told.
+    Embeddings go to disk every 2,048 images, into a folder next to the store from which the next call resumes if this
+    one is interrupted. Images that cannot be read are left out and reported.
 
     Args:
-        path: The store; made where it is missing.
+        path: The store; created if it is missing.
         embedder: Turns images into rows; of the store's own weights.
-        listings: Images; one that stands in two of them is embedded once.
+        listings: Images; one that is in two of them is embedded once.
         keep: Whether images of the store that no listing names stay in it.
         factory: FAISS factory string of the search structure; None: that of the store, the exact search in a new one.
         stores: Files of `dml predict` whose rows are taken over as they are.
@@ -103,7 +103,7 @@ def update_store(
 
 
 def remove_images(path: Path, patterns: Sequence[str]) -> int:
-    """Take images out of a store and return how many; nothing is embedded.
+    """Remove images from a store and return how many; nothing is embedded.
 
     Args:
         path: The store.
@@ -111,7 +111,7 @@ def remove_images(path: Path, patterns: Sequence[str]) -> int:
             it.
 
     Raises:
-        UserError: A pattern meets nothing, nothing would be left, or the store cannot be read or written.
+        UserError: A pattern matches nothing, nothing would be left, or the store cannot be read or written.
     """
     with held_store(path):
         old = Store(path)
@@ -133,7 +133,7 @@ def check_belongs(about: About, embedder: Maker, path: Path | str) -> None:
     """
     if about.metric != embedder.metric:
         told = f"{path} is in metric {about.metric}, run {embedder.folder} in {embedder.metric}"
-        raise UserError(f"{told}: they do not belong together; make the index anew with this run")
+        raise UserError(f"{told}: they do not belong together; make the index again with this run")
     if about.weights != embedder.weights:
         told = f"{path} was made by other weights (of {about.run or 'an unknown run'}) than those of {embedder.folder}"
         raise UserError(f"{told}: give its own run, or another file")
@@ -147,7 +147,7 @@ def merge(
     listed: dict[Key, tuple[int, int]],
     keep: bool,
 ) -> tuple[list[Row], NDArray[np.int64]]:
-    """Return the rows of the new store, and (N,2) in which source and row of it each has its embedding.
+    """Return the rows of the new store, and (N,2) the source and the row in it of each one's embedding.
 
     Sources are the old store, others taken over, then the journal's; rows of the old one come first, in their order.
     """

@@ -1,4 +1,4 @@
-"""The course work's own mathematics, with its figures: angles, calculus, codes, densities, linear models."""
+"""The coursework's own mathematics, with its figures: angles, calculus, codes, densities, linear models."""
 
 from dml.studies.angles import angular_loss, circular_mean, circular_variance, wrapped_difference
 from dml.studies.calculus import (

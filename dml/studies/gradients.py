@@ -1,4 +1,4 @@
-"""Gradients by central differences, which check those that were derived."""
+"""Gradients by central differences, to check derived ones."""
 
 from collections.abc import Callable, Sequence
 

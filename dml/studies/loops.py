@@ -1,4 +1,4 @@
-"""Formulas written out as loops over their entries: slow, and what the vectorised ones must equal."""
+"""Formulas written out as loops over their entries: slow, and the reference for the vectorised ones."""
 
 import math
 

@@ -41,11 +41,11 @@ def test_it_answers_as_the_file_does(place, address):
         (("search", address, query, "--augment", "2"), "cannot be augmented"),
         (("search", address, query, "--run", "second"), "do not belong together"),
         (("index", "second", "--add", "digits", "--to", address), "do not belong together"),
-        (("index", address, "--remove", "nothing"), "meets no image"),
+        (("index", address, "--remove", "nothing"), "matches no image"),
         (("index", address, "--output", "x.npz"), "--output is of files"),
-        (("index", address, "--to", address), "--to goes with a run"),
+        (("index", address, "--to", address), "--to needs a run"),
         (("index", "first", address), "unrecognized arguments"),
-        (("index", "first", "--to", "somewhere"), "is no address of a store"),
+        (("index", "first", "--to", "somewhere"), "is not the address of a store"),
         (("index", "second", "--to", address), "no file runs/second/index.npz"),
     ):
         code, out, err = place(*words)
@@ -96,12 +96,12 @@ def test_a_store_that_is_down_is_told_without_its_password(place):
 
 
 def test_a_package_that_is_missing_is_told_with_its_extra(place, monkeypatch):
-    from dml.search import remote_client
+    from dml.search.remote import client
 
     def missing(name):
         raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr(remote_client, "import_module", missing)
+    monkeypatch.setattr(client, "import_module", missing)
     for address, extra in (("postgresql://db/images", "pgvector"), ("qdrant://db/images", "qdrant")):
         code, _, err = place("index", address)
         assert code == 2

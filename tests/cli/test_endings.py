@@ -142,7 +142,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(dml, small):
     assert "--name killed --ckpt_path last" in err
     code, out, err = dml("fit", "--ckpt_path", "last", "--name", "killed")
     assert code == 0, err
-    assert "run runs/killed was stopped before its first checkpoint: it begins anew" in out
+    assert "run runs/killed was stopped before its first checkpoint: it starts over" in out
     assert not left.exists()
     assert _scores("killed") == _scores("whole")
     assert all(torch.equal(w, _weights("killed", "last")[name]) for name, w in _weights("whole", "last").items())

@@ -78,7 +78,7 @@ def _one_line(dml, *words):
         ),
         (
             ("fit", "--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau"),
-            "is told no score to look at: give --model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau",
+            "does not know which score to look at: give --model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau",
         ),
         (("fit", "--trainer.logger", "MLFlowLogger"), "Requirement 'mlflow"),
         (("fit", "--trainer.limit_val_batches", "0"), "trainer.limit_val_batches is 0, so nothing would be validated"),

@@ -255,7 +255,7 @@ def _of_objects(column):
         (None, ("search", "first", "digits/0", "--rerank", "--threshold", "1"), "a threshold is a distance"),
         (None, ("search", "first", "digits/0", "--augment", "40"), "augment=40"),
         (None, ("search", "first", "digits/0", "-k", "0"), "at least 1"),
-        (None, ("index", "first", "--remove", "nothing"), "meets no image"),
+        (None, ("index", "first", "--remove", "nothing"), "matches no image"),
         (None, ("index", "first", "--factory", "IVF77,Flat"), "cannot be trained on 40 images"),
         (None, ("predict", "digits", "--run", "first", "--data.image_size", "4"), "PATH takes no recipe"),
         (None, ("predict", "digits", "--run", "first", "--ckpt_path", "x.ckpt"), "give best or last"),

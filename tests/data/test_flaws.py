@@ -44,7 +44,7 @@ def test_they_are_left_out_or_refused(images, memory_limit):
     used = np.sort(np.concatenate([data.parts.train, data.parts.val]))
     assert used.tolist() == sorted(set(range(40)) - {4, 9, 11, 12})
     assert data.describe()["flawed_images_left_out"] == 4
-    with pytest.raises(UserError, match=r"1 of one colour .*: mend them, or set data.on_flaw to skip or tell"):
+    with pytest.raises(UserError, match=r"1 of one colour .*: fix them, or set data.on_flaw to skip or tell"):
         prepare(images, on_flaw="raise", memory_limit=memory_limit, workers=0)
 
 

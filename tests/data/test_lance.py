@@ -125,7 +125,7 @@ def test_what_a_conversion_refuses(folder: Path, tmp_path: Path, table: Path) ->
     (tmp_path / "other.lance").mkdir()
     (tmp_path / "other.lance" / "notes.txt").write_text("mine")
     found = ImageFolder(str(folder)).find()
-    with pytest.raises(UserError, match="is there and is no Lance data set"):
+    with pytest.raises(UserError, match="exists but is not a Lance data set"):
         convert_files(found, str(tmp_path / "other.lance"))
     with pytest.raises(UserError, match=r"no folder '.*away'"):
         convert_files(found, str(tmp_path / "away" / "x.lance"))

@@ -203,7 +203,7 @@ def test_numbers_as_labels_are_ordered_by_value_and_kept_apart(folder: Path) -> 
         ("file,label", "{name},a", r"no column 'path' \(found: file, label\): rename or add it"),
         ("path,class", "{name},a", "no column 'label'"),
         ("path,label", "{name},", "line 2: 'label' is empty"),
-        ("path,label,split", "{name},{i},dev", "split 'dev' is none of train, val, test"),
+        ("path,label,split", "{name},{i},dev", "split 'dev' is not train, val or test"),
         ("path,label,is_query", "{name},{i},maybe", "neither true nor false"),
         ("path,label", "{name},a", "one class only"),
     ],

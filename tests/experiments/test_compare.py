@@ -53,7 +53,7 @@ def test_few_classes_are_told_what_their_sign_flips_say(tables, capsys, tmp_path
     flips, t_test = sign_flips(*tables, "map_at_r"), paired_difference(*tables, "map_at_r")
     told = capsys.readouterr().out.splitlines()[-1]
     assert told == (
-        f"8 classes are few: by all 256 flips of their signs p is {flips.p_value:.4f}, at least {flips.least:.4f}."
+        f"With only 8 classes: over all 256 sign flips p is {flips.p_value:.4f}, at least {flips.least:.4f}."
     )
     assert flips.least == 2 / 256
     assert (t_test.p_value < 0.05) == (flips.p_value < 0.05)

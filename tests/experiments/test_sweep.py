@@ -380,6 +380,6 @@ def test_a_recipe_file_that_changes_under_a_sweep_ends_it_and_the_trial_is_not_r
 
     sweep, configurations = _sweep(tmp_path / "s")
     settings = SweepSettings(["--config", str(file)], (0,), configurations, 3, OBJECTIVE)
-    with pytest.raises(UserError, match=r"recipe.yaml was changed while it is swept: .* is not recorded"):
+    with pytest.raises(UserError, match=r"recipe.yaml was changed during the sweep: .* is not recorded"):
         run_sweep(sweep, settings, run_here(editing), 1, lambda outcome: None)
     assert (len(door.calls), _sweep(tmp_path / "s")[0].outcomes) == (1, [])

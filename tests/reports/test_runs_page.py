@@ -27,7 +27,7 @@ def test_the_ranking_has_intervals_cost_and_a_warning_of_other_data():
     assert "1 min 30 s" in table
     assert "&lt;b&gt;" in table
     assert "R-precision that counts near hits more" in told
-    assert "do not compare" in note
+    assert "are not comparable" in note
     assert "not scored" in problem
     assert len(leaderboard_section(found[:1], ["map_at_r"])) == 3
 

@@ -76,7 +76,7 @@ def test_it_follows_a_file_by_name(photos, tmp_path, address, encoder, listed, p
     assert _copy(Store(path), address)[:4] == (8, 0, 8, 0)  # twice is once
     assert remove_remote(address, ["b"]) == remove_images(path, ["b"]) == 3
     _assert_same(Store(path), address, queries, 5)
-    with pytest.raises(UserError, match="'zebra' meets no image"):
+    with pytest.raises(UserError, match="'zebra' matches no image"):
         remove_remote(address, ["a", "zebra"])
     with pytest.raises(UserError, match="would be empty"):
         remove_remote(address, ["*"])

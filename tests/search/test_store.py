@@ -80,7 +80,7 @@ def _with(file, **arrays):
         ({"embeddings": np.full((5, 3), np.nan, np.float32)}, "NaN"),
         ({"embeddings": np.zeros((5, 3))}, "float64"),
         ({"ids": np.zeros(4, np.int64)}, "ids have shape"),
-        ({"stamps": np.zeros(5)}, "stamps are no text"),
+        ({"stamps": np.zeros(5)}, "stamps are not text"),
         ({"about": np.frombuffer(b"[]", np.uint8)}, "cannot be read"),
         ({"about": np.frombuffer(b'{"weights": 3, "roots": [], "image_shape": []}', np.uint8)}, "cannot be read"),
     ],

@@ -136,7 +136,7 @@ def test_images_are_removed_by_name_folder_and_pattern(photos, path, pattern, le
 def test_removing_what_is_not_there_changes_nothing(photos, path, encoder, listed):
     update_store(path, encoder(), [listed(photos)])
     before = path.read_bytes()
-    with pytest.raises(UserError, match="'zebra' meets no image"):
+    with pytest.raises(UserError, match="'zebra' matches no image"):
         remove_images(path, ["a", "zebra"])
     assert path.read_bytes() == before
 

@@ -1,1 +1,1 @@
-"""What is done to a recipe before anything is trained: completed, checked, and its mistakes told in one line."""
+"""Prepares a recipe before anything is trained: completes it, checks it, and reports its mistakes in one line."""

@@ -1,4 +1,4 @@
-"""Makes one line of what the parser says of a wrong recipe: the key, what is wrong with it, the nearest right key."""
+"""Turns the parser's report on a wrong recipe into one line: the key, what is wrong with it, the nearest right key."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def one_line(message: str, keys: Sequence[str] = ()) -> str:
 
     Args:
         message: The parser's own, over several lines where types are nested.
-        keys: All keys there are, of which the nearest is proposed for an unknown one.
+        keys: All existing keys, of which the nearest is proposed for an unknown one.
 
     Example:
         >>> one_line("unrecognized arguments: --data.batch_sise 5", ["data.batch_size"])
@@ -51,11 +51,11 @@ def one_line(message: str, keys: Sequence[str] = ()) -> str:
 
 
 def with_key(message: str, config: object) -> str:
-    """Return what a constructor says of an argument, `margin=-1: ...`, with the argument's key in the recipe before it.
+    """Return a constructor's message about an argument, `margin=-1: ...`, with the argument's recipe key before it.
 
     Args:
-        message: Of a constructor, which knows its arguments and not where they stand.
-        config: The parsed recipe; where the argument stands in it more than once, nothing is added.
+        message: From a constructor, which knows its arguments but not where they are in the recipe.
+        config: The parsed recipe; if the argument is in it more than once, nothing is added.
 
     Example:
         >>> with_key("margin=-1: give more", {"model": {"init_args": {"loss": {"init_args": {"margin": -1}}}}})
@@ -77,7 +77,7 @@ def _keys_of(name: str, value: str, config: object, key: str) -> list[str]:
 
 
 def _plainly(path: str, reasons: Sequence[str], value: str | None) -> str:
-    """Return in plain words that a value is no number, or a class that does not exist; "" for any other mistake."""
+    """Say in plain words that a value is not a number or that a class does not exist; "" for any other mistake."""
     found = [re.fullmatch(r"expected ([\w ]+?)(?:: (?P<text>.*)|\. Got value: (?P<got>.*))?", each) for each in reasons]
     if not found or not all(found):
         return ""

@@ -1,4 +1,4 @@
-"""Checks, before anything is trained, that what a run is to watch is a score it will log."""
+"""Checks, before anything is trained, that the scores a run is to monitor are ones it will log."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -46,12 +46,12 @@ def logged_scores(module: TrainableModule, evaluation: KNNEvaluation) -> list[st
 
 
 def check_monitors(module: TrainableModule, evaluation: KNNEvaluation, wanted: Mapping[str, object]) -> None:
-    """Refuse a score to watch that is not logged; a module of another package logs what it likes.
+    """Refuse to monitor a score that is not logged; a module from another package may log anything.
 
     Args:
         module: What is trained.
         evaluation: What scores its embeddings.
-        wanted: Scores by the key that names them; what is not a text names none.
+        wanted: Scores by the key that names them; a value that is not text names none.
 
     Raises:
         UserError: Names the key, the score and the nearest that is logged.

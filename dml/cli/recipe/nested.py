@@ -1,4 +1,4 @@
-"""Objects within a loss or a miner, named on the command line: what the parser knows only from a file."""
+"""Lets the command line name objects within a loss or a miner, which the parser only accepts from a file."""
 
 import json
 import re
@@ -14,8 +14,8 @@ _CLASS = re.compile(r"[a-z_]\w*(\.\w+)*\.[A-Z]\w*")
 def nest_classes(keys: Sequence[str]) -> list[str]:
     """Return keys with every class below a loss or a miner, and its arguments, as one value.
 
-    Constructors of other libraries often do not say the types of their arguments, and the parser then takes a class
-    path for a text. As a block of a recipe the same is an object.
+    Constructors in other libraries often do not annotate their arguments, and the parser then takes a class path for
+    text. Written as a block of a recipe, it becomes an object.
 
     Args:
         keys: `--KEY VALUE` or `--KEY=VALUE`.
@@ -39,7 +39,7 @@ def nest_classes(keys: Sequence[str]) -> list[str]:
 
 
 def _pairs(keys: Sequence[str]) -> list[tuple[str, str, list[str]]]:
-    """Return name, value and words of every key; a word that stands alone has no name."""
+    """Return name, value and words of every key; a word on its own has no name."""
     found: list[tuple[str, str, list[str]]] = []
     words = list(keys)
     while words:
@@ -65,7 +65,7 @@ def _is_nested_class(name: str, value: str) -> bool:
 def _block(
     name: str, class_path: str, named: Sequence[tuple[str, str, list[str]]], classes: dict[str, str]
 ) -> dict[str, Any]:
-    """Return a class and its arguments as a recipe has them."""
+    """Return a class and its arguments in the form of a recipe."""
     arguments: dict[str, Any] = {}
     for key, value, _ in named:
         inner = key.removeprefix(f"{name}.").removeprefix("init_args.")

@@ -1,4 +1,4 @@
-"""What a key on the command line replaces in a recipe: another loss does not inherit the margin of the one before."""
+"""Drops from a recipe what a key on the command line replaces: a new loss does not inherit the old one's margin."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ _BLOCKS = (
 
 
 def without_replaced(config: str, keys: Sequence[str]) -> str:
-    """Return a recipe without the arguments of classes that keys replace by others.
+    """Return a recipe without the arguments of classes that keys replace with others.
 
-    The parser would hand the new class all arguments that it accepts as well: a triplet loss's margin of 0.5 to a loss
+    The parser would pass on every argument that the new class also accepts: a triplet loss's margin of 0.5 to a loss
     whose margin is an angle.
 
     Args:
@@ -28,7 +28,7 @@ def without_replaced(config: str, keys: Sequence[str]) -> str:
         keys: `--KEY VALUE` or `--KEY=VALUE`.
 
     Returns:
-        The same where nothing is replaced, else the recipe's text.
+        The same if nothing is replaced, else the recipe's text.
 
     Example:
         >>> loss = {"class_path": "a.A", "init_args": {"margin": 1}}
@@ -54,7 +54,7 @@ def without_replaced(config: str, keys: Sequence[str]) -> str:
 
 
 def _given(key: str, keys: Sequence[str]) -> str:
-    """Return the class that a key is given, "" where it is given none."""
+    """Return the class that a key is given, "" if it is given none."""
     found = ""
     for number, word in enumerate(keys):
         name, equals, value = word.partition("=")

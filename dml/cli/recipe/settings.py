@@ -1,4 +1,4 @@
-"""Checks the settings of a parsed recipe that Lightning takes without a word, or refuses after seconds."""
+"""Checks settings of a parsed recipe that Lightning accepts silently, or refuses only after some seconds."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def check_settings(config: Any) -> None:
         config: The parsed recipe, nothing of it built yet.
 
     Raises:
-        UserError: The key, what is wrong with it, and the mend.
+        UserError: The key, what is wrong with it, and how to fix it.
     """
     seed = config.seed_everything
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _SEEDS:
@@ -39,11 +39,11 @@ def check_settings(config: Any) -> None:
     _check_schedule(config)
     endless = trainer.max_epochs == -1 and trainer.max_steps == -1 and not trainer.max_time and not trainer.callbacks
     if endless:
-        raise UserError("trainer.max_epochs=-1 trains without end: give trainer.max_steps or trainer.max_time too")
+        raise UserError("trainer.max_epochs=-1 trains forever: give trainer.max_steps or trainer.max_time too")
 
 
 def _check_optimizer(config: Any) -> None:
-    """Refuse rates that are not finite: torch compares them with 0 alone."""
+    """Refuse rates that are not finite: torch only compares them with 0."""
     optimizer = config.get("model.init_args.optimizer")
     arguments = None if optimizer is None or not hasattr(optimizer, "init_args") else optimizer.init_args
     for key in ("lr", "weight_decay", "momentum", "eps"):
@@ -53,9 +53,9 @@ def _check_optimizer(config: Any) -> None:
 
 
 def _check_schedule(config: Any) -> None:
-    """Refuse torch's ReduceLROnPlateau, which does not know the score that it is to look at."""
+    """Refuse torch's ReduceLROnPlateau, which does not know which score to look at."""
     schedule = config.get("model.init_args.lr_scheduler")
     path = "" if schedule is None or not hasattr(schedule, "class_path") else str(schedule.class_path)
     if path.endswith("ReduceLROnPlateau") and path.startswith("torch."):
         own = "--model.lr_scheduler lightning.pytorch.cli.ReduceLROnPlateau --model.lr_scheduler.monitor val/loss"
-        raise UserError(f"model.lr_scheduler: {path} is told no score to look at: give {own}")
+        raise UserError(f"model.lr_scheduler: {path} does not know which score to look at: give {own}")

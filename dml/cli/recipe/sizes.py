@@ -1,4 +1,4 @@
-"""Fills in what a loss with proxies must know and the recipe need not say: the data's classes, the embedding's size."""
+"""Fills in what a loss with proxies needs and a recipe may leave out: the number of classes, the embedding's size."""
 
 import inspect
 from importlib import import_module
@@ -11,14 +11,14 @@ from dml.errors import UserError
 
 
 def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None:
-    """Set `num_classes` and `embedding_size` of a loss to the data's and the encoder's, where the recipe has neither.
+    """Set `num_classes` and `embedding_size` of a loss to the data's and the encoder's, if the recipe gives neither.
 
     Args:
         config: The parsed recipe; it is changed.
         parser: It builds the data, which are read to count the classes.
 
     Returns:
-        The data, set up, to be used in place of others; None where nothing had to be counted.
+        The data, set up, to be used instead of building it again; None if nothing had to be counted.
 
     Raises:
         UserError: The encoder's recipe does not say the size of its embedding, or the loss needs something else.
@@ -54,7 +54,7 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
 
 
 def _check_needed(class_path: str, loss: Namespace) -> None:
-    """Refuse a loss whose constructor asks for what the recipe leaves open; the parser lets untyped arguments pass."""
+    """Refuse a loss whose constructor needs an argument that the recipe lacks; the parser skips untyped ones."""
     module, _, name = class_path.rpartition(".")
     parameters = inspect.signature(getattr(import_module(module), name)).parameters.values()
     needed = [p.name for p in parameters if p.default is p.empty and p.name in loss and loss[p.name] is None]
@@ -64,7 +64,7 @@ def _check_needed(class_path: str, loss: Namespace) -> None:
 
 
 def _arguments(block: Any) -> Namespace | None:
-    """Return the constructor's arguments of a class in a parsed recipe, None where the block is of no class."""
+    """Return the constructor's arguments of a class in a parsed recipe, None if the block does not name a class."""
     found = block.get("init_args") if isinstance(block, Namespace) else None
     return found if isinstance(found, Namespace) else None
 

@@ -1,4 +1,4 @@
-"""What was probably meant by a key, a word or a class that is not there."""
+"""Guesses what was meant by a key, a word or a class that does not exist."""
 
 import inspect
 import re
@@ -72,11 +72,11 @@ _KINDS = {
 
 
 def nearest_key(key: str, keys: Iterable[str]) -> str | None:
-    """Return the key that was probably meant, None where nothing is near.
+    """Return the key that was probably meant, None if nothing is close.
 
     Args:
         key: Without the dashes.
-        keys: All there are.
+        keys: All existing keys.
 
     Example:
         >>> nearest_key("lr", []), nearest_key("batch_sise", ["data.batch_size"]), nearest_key("zzz", ["data.root"])
@@ -98,7 +98,7 @@ def nearest_key(key: str, keys: Iterable[str]) -> str | None:
 
 
 def nearest_argument(class_path: str, name: str) -> str | None:
-    """Return the argument of a class's constructor that was probably meant; the class is one that was imported already.
+    """Return the constructor argument that was probably meant; the class must have been imported already.
 
     Example:
         >>> import torch
@@ -114,7 +114,7 @@ def nearest_argument(class_path: str, name: str) -> str | None:
 
 
 def meant_by_word(word: str) -> str:
-    """Return what to type in place of a word that stands alone, "" where nothing is known.
+    """Return what to type instead of a word on its own, "" if nothing is known.
 
     Example:
         >>> meant_by_word("recipe.yaml"), meant_by_word("photos")
@@ -126,7 +126,7 @@ def meant_by_word(word: str) -> str:
 
 
 def kind_of(key: str) -> str | None:
-    """Return what `dml list` calls the things a key chooses among, None where it lists none.
+    """Return what `dml list` calls the things a key chooses among, None if it does not list them.
 
     Example:
         >>> kind_of("model.loss"), kind_of("trainer.logger")
@@ -136,7 +136,7 @@ def kind_of(key: str) -> str | None:
 
 
 def nearest_class(key: str, name: str) -> str | None:
-    """Return the class path that was probably meant where a key was given a name that is none.
+    """Return the class path that was probably meant by a name that is not a class.
 
     Args:
         key: `model.loss`.

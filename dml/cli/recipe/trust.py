@@ -1,4 +1,4 @@
-"""Which modules a command line trusts: those of `--trust`, and those whose classes it names itself. No torch here."""
+"""Finds which modules a command line trusts: those of `--trust`, and those whose classes it names. No torch here."""
 
 import re
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ _NAMES = {"root", "run", "runs_dir", "cache_dir", "save_dir", "dirpath", "defaul
 def take_trust(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return a command line without `--trust MODULE`, and the modules it trusts.
 
-    A class path that the user types is trusted with its package: `--model.encoder mine.nets.Encoder` trusts `mine`. Of
-    a library that recipes may name in part, it is trusted alone. Names of runs and files are not taken for class paths.
+    A class path that the user types is trusted with its package: `--model.encoder mine.nets.Encoder` trusts `mine`.
+    From a library that recipes may use in part, only that class path is trusted. Names of runs and files do not count.
 
     Raises:
-        UserError: `--trust` without a module.
+        UserError: `--trust` has no module after it.
 
     Example:
         >>> take_trust(["fit", "--trust", "mine", "--model.encoder=other.nets.Encoder"])

@@ -1,1 +1,1 @@
-"""What stands around a training while it runs: guards around Lightning, other processes, trials of a sweep."""
+"""What surrounds training while it runs: guards around Lightning, other processes, trials of a sweep."""

@@ -1,4 +1,4 @@
-"""Lightning's finders of a learning rate and a batch size within a run: what they cannot do is told, or kept away."""
+"""Lightning's finders of a learning rate and a batch size within a run: refused or removed where they cannot work."""
 
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder
@@ -14,7 +14,7 @@ def check_finders(trainer: Trainer, data: LightningDataModule) -> None:
         data: Its datamodule.
 
     Raises:
-        UserError: The first size is no multiple of the classes in a batch, or leaves one image of each.
+        UserError: The first size is not a multiple of the classes in a batch, or leaves one image of each.
 
     Example:
         >>> from dml.data import ImageData
@@ -34,7 +34,7 @@ def check_finders(trainer: Trainer, data: LightningDataModule) -> None:
 
 
 def drop_finders(trainer: Trainer) -> None:
-    """Take the finders of a batch size from a trainer that scores: they refuse queries and references side by side.
+    """Remove batch-size finders from a trainer that only scores: they cannot handle queries and references together.
 
     Args:
         trainer: Its list of callbacks is changed.

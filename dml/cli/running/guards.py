@@ -1,4 +1,4 @@
-"""Guards around Lightning: its errors become one line, its hints are silenced, a broken checkpoint is told early."""
+"""Guards around Lightning: turns its errors into one line, silences its hints, finds a broken checkpoint early."""
 
 import argparse
 import errno
@@ -25,7 +25,7 @@ _NO_MEMORY = "not enough memory|out of memory|can't allocate memory|Storage size
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what jsonargparse and Lightning say of a user's mistake into one line.
+    """Turn what jsonargparse and Lightning say about a user's mistake into one line.
 
     Example:
         >>> with user_errors():
@@ -59,13 +59,13 @@ def user_errors() -> Iterator[None]:
             raise UserError(f"{missing}: choose another, e.g. val/map_at_r, and go on with --ckpt_path last") from error
         if isinstance(error, RuntimeError) and not re.search(_NO_MEMORY, str(error)):
             raise
-        what = (str(error).splitlines() or ["no more could be had"])[0]
+        what = (str(error).splitlines() or ["no more was available"])[0]
         raise UserError(f"not enough memory ({what}): lower data.batch_size, or the sizes of the model") from error
 
 
 @contextmanager
 def construction(config: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Turn whatever a constructor raises into one line: it was handed what the user's recipe says.
+    """Turn whatever a constructor raises into one line: its arguments came from the user's recipe.
 
     Args:
         config: Gives the parsed recipe, in which the key of a wrong argument is looked up.
@@ -102,9 +102,9 @@ def _place(error: BaseException) -> str:
 
 @contextmanager
 def disk_errors(run: Path | None) -> Iterator[None]:
-    """Tell in one line, which names the run, that its disk is full or read-only, whoever was writing.
+    """Report in one line, which names the run, that its disk is full or read-only, whatever was writing.
 
-    TensorBoard writes in a thread, whose own traceback is silenced: its error comes up again in this one.
+    TensorBoard writes in a thread, whose own traceback is silenced: its error is raised again in this one.
 
     Example:
         >>> with disk_errors(Path("runs/first")):
@@ -139,7 +139,7 @@ def disk_errors(run: Path | None) -> Iterator[None]:
 
 
 def check_recipe(recipe: str) -> None:
-    r"""Refuse a recipe that could not be read back from its file: YAML has no word for bytes that are not UTF-8.
+    r"""Refuse a recipe that could not be read back from its file: YAML cannot hold bytes that are not UTF-8.
 
     Args:
         recipe: The complete recipe, as YAML.
@@ -161,7 +161,7 @@ def check_recipe(recipe: str) -> None:
 
 
 def check_checkpoint(checkpoint: Path | None) -> None:
-    """Refuse a file that is not a checkpoint before the data is read; None stands for no file.
+    """Refuse a file that is not a checkpoint before the data is read; None means no file.
 
     Raises:
         UserError: The file cannot be read as a checkpoint.
@@ -183,7 +183,7 @@ def check_checkpoint(checkpoint: Path | None) -> None:
 
 
 def quiet() -> None:
-    """Silence the libraries' hints that do not concern a user of `dml`.
+    """Silence the libraries' hints that do not matter to a user of `dml`.
 
     Example:
         >>> with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Trainings by several processes: what is told, and by whom, when one of them dies."""
+"""Training by several processes: what is reported, and by which process, when one of them dies."""
 
 import os
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from dml.functional.distributed import rank
 
 @contextmanager
 def lost_processes(run: Path | None) -> Iterator[None]:
-    """Turn the broken connection to a process that died into one line, told by one of those left.
+    """Turn the broken connection to a process that died into one line, reported by one of those left.
 
     Args:
-        run: The run that can be gone on with; None: nothing is kept.
+        run: The run that can be resumed; None: nothing is kept.
 
     Raises:
         LostProcessError: Another process of the training ended or cannot be reached.

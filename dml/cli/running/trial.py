@@ -1,4 +1,4 @@
-"""What a training that is a trial of a sweep reports to it by."""
+"""How a training run that is a trial of a sweep reports its scores to it."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from dml.experiments.sweep import TRIAL_VARIABLE
 
 
 def trial_callbacks(environment: Mapping[str, str] = os.environ) -> list[Callback]:
-    """Return the callback by which a sweep that prunes learns of the scores; none in a training of its own.
+    """Return the callback that reports scores to a sweep that prunes; none outside a sweep.
 
     Args:
         environment: Of the process.

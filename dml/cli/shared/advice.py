@@ -1,4 +1,4 @@
-"""What to try after a run that learnt no more than its baselines, as commands that run."""
+"""Suggests what to try after a run that is no better than its baselines, as commands that run."""
 
 import shlex
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def advice(config: Path, recipe: Any, data: Any) -> list[str]:
 
 
 def _longer(recipe: Any) -> dict[str, Any]:
-    """Return the keys of a training four times as long, its schedule with it; none where a clock ends it."""
+    """Return the keys for training four times as long, schedule included; none if a time limit ends it."""
     if recipe.get("trainer.max_time") is not None:
         return {}
     counts = {key: recipe.get(key) for key in ("trainer.max_epochs", "trainer.max_steps")}

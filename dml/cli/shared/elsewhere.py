@@ -1,4 +1,4 @@
-"""`dml index` of a store elsewhere: PostgreSQL with pgvector, or Qdrant, by its address."""
+"""`dml index` for a store in a database: PostgreSQL with pgvector, or Qdrant, by its address."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # importing them loads NumPy, which --help must not
 
 
 def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None, run: str | None) -> int:
-    """Bring a store elsewhere up to date, or tell what it holds; return 0, or 1 where some images cannot be read.
+    """Bring a store in a database up to date, or print what it holds; return 0, or 1 if some images cannot be read.
 
     Args:
         options: Of `dml index`.
@@ -23,7 +23,7 @@ def index_elsewhere(options: argparse.Namespace, address: str, path: Path | None
         run: The run that embeds; None: that of the store or the file.
     """
     if not is_address(address):
-        told = "is no address of a store: write postgresql://… or qdrant://…"
+        told = "is not the address of a store: write postgresql://… or qdrant://…"
         raise UserError(f"--to {printable(without_password(address))} {told}")
     if options.output or options.measure or options.json:
         name = "output" if options.output else "measure" if options.measure else "json"

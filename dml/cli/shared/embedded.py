@@ -1,4 +1,4 @@
-"""What the verbs share that take a run's embeddings of its validation images: their options, and the embedding."""
+"""What verbs that use a run's embeddings of its validation images share: their options, and the embedding."""
 
 import argparse
 from pathlib import Path

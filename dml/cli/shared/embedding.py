@@ -1,4 +1,4 @@
-"""What the verbs that embed any images share: their options, the run's encoder, what is told. No torch at the top."""
+"""What verbs that embed any images share: their options, the run's encoder, their messages. No torch at the top."""
 
 import argparse
 import sys
@@ -31,9 +31,9 @@ def leading_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def add_listing_options(parser: Parser) -> None:
-    """Add how images are listed and where they are embedded."""
-    parser.add_argument("--unlabelled", action="store_true", help="folders and tables name no classes")
-    parser.add_argument("--anywhere", action="store_true", help="take paths that lead out of their list's folder")
+    """Add the options for how images are listed and where they are embedded."""
+    parser.add_argument("--unlabelled", action="store_true", help="folders and tables do not name classes")
+    parser.add_argument("--anywhere", action="store_true", help="allow paths that lead out of the list's folder")
     parser.add_argument("--device", help="where to embed: cpu, cuda (a GPU where there is one)")
 
 
@@ -61,7 +61,7 @@ def list_all(paths: Sequence[str], options: argparse.Namespace) -> "list[Listing
 
 
 def told_change(path: Path | str, change: "Change") -> str:
-    """Return what a call did, in one line.
+    """Say in one line what a call did.
 
     Example:
         >>> from dml.search import Change
@@ -76,7 +76,7 @@ def told_change(path: Path | str, change: "Change") -> str:
 
 
 def tell_failures(failures: Sequence[tuple[str, str]]) -> int:
-    """Name the images that cannot be read and return the exit code: 0 where there are none, else 1."""
+    """Name the images that cannot be read and return the exit code: 0 if there are none, else 1."""
     for name, reason in failures[:_SHOWN]:
         print(f"dml: image '{printable(name)}' cannot be read ({printable(reason)}): left out", file=sys.stderr)
     if len(failures) > _SHOWN:

@@ -1,4 +1,4 @@
-"""Reads the embeddings that `dml evaluate` is given as files: archives of `dml predict`, or tables with labels."""
+"""Reads the files of embeddings that `dml evaluate` is given: archives of `dml predict`, or tables with labels."""
 
 import argparse
 import sys
@@ -26,7 +26,7 @@ def read_sets(options: argparse.Namespace) -> "tuple[EmbeddingSet, EmbeddingSet]
     from dml.embeddings import EmbeddingSet
 
     if options.reference_embeddings is None and options.reference_labels is not None:
-        raise UserError("--reference_labels come without --reference_embeddings: give both or neither")
+        raise UserError("--reference_labels without --reference_embeddings: give both or neither")
     query = _read_set(options.embeddings, options.labels, "embeddings", "labels")
     if options.reference_embeddings is None:
         return query, query
@@ -38,14 +38,14 @@ def read_sets(options: argparse.Namespace) -> "tuple[EmbeddingSet, EmbeddingSet]
 
 
 def match_classes(query: "EmbeddingSet", reference: "EmbeddingSet") -> "EmbeddingSet":
-    """Return the references with the numbers that the queries have for their classes, matched by name.
+    """Return the references with the queries' numbers for their classes, matched by name.
 
     Args:
         query: The queries.
         reference: The references; classes that no query has get numbers of their own.
 
     Raises:
-        UserError: The classes of one have names, those of the other numbers alone.
+        UserError: The classes of one have names, those of the other only numbers.
 
     Example:
         >>> from dml.embeddings import EmbeddingSet

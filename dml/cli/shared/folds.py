@@ -19,19 +19,19 @@ RECORD = "folds.json"
 
 
 def holds_folds(options: argparse.Namespace) -> Path | None:
-    """Return the folder of folds that `--run` names, None where it names a run or nothing."""
+    """Return the folder of folds that `--run` names, None if it names a run or nothing."""
     places = [] if options.run is None else [Path(options.run), Path(options.runs_dir) / options.run]
     return next((place for place in places if (place / RECORD).is_file()), None)
 
 
 def fit_folds(options: argparse.Namespace, keys: list[str]) -> int:
-    """Train one run for each fold, the classes dealt to them, and print the means of their scores; return 0.
+    """Train one run for each fold of the classes, and print the means of their scores; return 0.
 
     Raises:
         UserError: A training failed, or the folder holds other folds.
     """
     if options.ckpt_path is not None:
-        raise UserError("--folds goes on by itself where it was stopped: leave --ckpt_path out")
+        raise UserError("--folds resumes by itself where it stopped: leave --ckpt_path out")
     name = options.name if options.name is not None else datetime.now().strftime("folds_%Y-%m-%d_%H-%M-%S")
     runs.check_name(name, "--name")
 
@@ -69,7 +69,7 @@ def score_folds(folder: Path, options: argparse.Namespace, keys: list[str]) -> i
     """Score every fold's best encoder on the test part, and their embeddings side by side; return 0.
 
     Raises:
-        UserError: A fold has not ended, there is no test part, or something else than the runs' own is asked for.
+        UserError: A fold has not ended, there is no test part, or anything but the runs' own settings is asked for.
     """
     if keys or options.config or options.output or options.ckpt_path != "best":
         raise UserError("a folder of folds is tested as it was trained: leave recipes, keys, --ckpt_path, --output out")
@@ -120,7 +120,7 @@ def _records(means: "Mapping[str, FoldMean]") -> dict[str, Any]:
 
 
 def mean_table(means: "Mapping[str, FoldMean]", concatenated: Mapping[str, float]) -> str:
-    """Return scores, one per line: mean over folds, its interval, and that of the concatenated embedding if any.
+    """Return scores, one per line: mean over folds, its interval, and the concatenated embedding's score if any.
 
     Example:
         >>> from dml.experiments.folds import FoldMean

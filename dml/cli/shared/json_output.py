@@ -1,4 +1,4 @@
-"""What `--json` prints: one JSON value alone on standard output; every other line goes to standard error."""
+"""What `--json` prints: a single JSON value on standard output; every other line goes to standard error."""
 
 import argparse
 import json
@@ -24,10 +24,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def json_alone(wanted: bool) -> Iterator[Callable[[Any], None]]:
-    """Give a function that prints a value as JSON; meanwhile all that is printed otherwise goes to standard error.
+    """Give a function that prints a value as JSON; meanwhile everything else that is printed goes to standard error.
 
     Args:
-        wanted: Whether `--json` was given; otherwise what is printed stays where it is.
+        wanted: Whether `--json` was given; otherwise output stays where it is.
 
     Example:
         >>> with json_alone(True) as print_json:
@@ -48,7 +48,7 @@ def json_alone(wanted: bool) -> Iterator[Callable[[Any], None]]:
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
-    """Return a value as JSON; NaN and infinity, for which it has no word, are null.
+    """Return a value as JSON; NaN and infinity, which JSON lacks, become null.
 
     Example:
         >>> json_text({"folder": Path("runs"), "p": (0.5, float("inf"))}, indent=None)
@@ -58,10 +58,10 @@ def json_text(value: Any, indent: int | None = 2) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value built of what JSON has: mappings, lists, texts, finite numbers, null.
+    """Return a value made of JSON's types: mappings, lists, strings, finite numbers, null.
 
     Args:
-        value: Tuples become lists, paths texts, NumPy's scalars numbers.
+        value: Tuples become lists, paths strings, NumPy's scalars numbers.
 
     Example:
         >>> plain({0.1: [float("-inf"), True]})

@@ -1,4 +1,4 @@
-"""Types of options that are numbers: what is out of range is told by argparse, in one line. No torch here."""
+"""Types for numeric options: argparse reports a value out of range, in one line. No torch here."""
 
 import argparse
 import math
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def whole(least: int = 0) -> Callable[[str], int]:
-    """Return a type of option: whole numbers of at least so much.
+    """Return an option type: whole numbers of at least `least`.
 
     Example:
         >>> whole(least=1)("3")
@@ -23,7 +23,7 @@ def whole(least: int = 0) -> Callable[[str], int]:
 
 
 def wholes(least: int = 0, example: str = "0,1,2") -> Callable[[str], tuple[int, ...]]:
-    """Return a type of option: different whole numbers of at least so much, with commas between them.
+    """Return an option type: different whole numbers of at least `least`, separated by commas.
 
     Example:
         >>> wholes(least=1)("1, 5,10")
@@ -44,7 +44,7 @@ def wholes(least: int = 0, example: str = "0,1,2") -> Callable[[str], tuple[int,
 
 
 def real(above: float = -math.inf, below: float = math.inf) -> Callable[[str], float]:
-    """Return a type of option: finite numbers between two bounds, which are not taken themselves.
+    """Return an option type: finite numbers strictly between two bounds.
 
     Example:
         >>> real(above=0, below=1)("0.95")
@@ -67,7 +67,7 @@ def real(above: float = -math.inf, below: float = math.inf) -> Callable[[str], f
 
 
 def memory(text: str) -> str:
-    """Return an amount of memory as it is, if it is one.
+    """Return an amount of memory unchanged, if it is valid.
 
     Example:
         >>> memory("2GiB")

@@ -1,4 +1,4 @@
-"""The options of the trainer verbs that name files; other keys are handed on to the recipe. No torch here."""
+"""The trainer verbs' own options, which name files; other keys are passed on to the recipe. No torch here."""
 
 import argparse
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ KEYS = """keys of the recipe, each given as --KEY VALUE or in a YAML file:
   --evaluation.k N                neighbours that vote in knn_accuracy
   --checkpoint.monitor KEY        the validation score the best checkpoint is chosen by
   --pictures.projection NAME      tsne, pca, umap or none
-  --help_all                      every key there is, with its type and default (loads torch: some seconds)
-  --print_config                  the complete recipe, to be kept as a YAML file"""
+  --help_all                      every key, with its type and default (loads torch: takes some seconds)
+  --print_config                  the complete recipe, to save as a YAML file"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,7 +114,7 @@ def as_keys(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def tell_choices(key: str) -> None:
-    """Print what `dml list` names for a key and end the command; a key it has no list of is left to the parser.
+    """Print what `dml list` shows for a key and end the command; a key without a list is left to the parser.
 
     Raises:
         SystemExit: With code 0, after the list.
@@ -131,7 +131,7 @@ def tell_choices(key: str) -> None:
 
 
 def check_aliases(word: str) -> None:
-    """Refuse a value that is YAML, or a file of it, which refers to itself or grows beyond bounds.
+    """Refuse YAML, given as a value or a file, that refers to itself or grows beyond bounds.
 
     Raises:
         UserError: It does.
@@ -154,7 +154,7 @@ def check_aliases(word: str) -> None:
 
 
 def with_split(keys: Sequence[str], blocks: Sequence[object]) -> list[str]:
-    """Return keys with the default split named before its arguments, where neither a key nor a recipe names one.
+    """Return keys with the default split named before its arguments, if neither a key nor a recipe names a split.
 
     Args:
         keys: `--KEY VALUE`.
@@ -173,7 +173,7 @@ def with_split(keys: Sequence[str], blocks: Sequence[object]) -> list[str]:
 
 
 def with_default(configs: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Return recipe files with the default recipe before them where nothing names a model.
+    """Return recipe files, with the default recipe first if nothing names a model.
 
     Raises:
         UserError: A file cannot be read as a recipe.
@@ -197,7 +197,7 @@ def scored_parser(verb: str, description: str) -> Parser:
         'first'
     """
     parser = trainer_parser(verb, description)
-    parser.add_argument("--run", help="a run's folder or name (the latest run; none where --config is given)")
+    parser.add_argument("--run", help="a run's folder or name (the latest run; none if --config is given)")
     parser.add_argument("--ckpt_path", default="best", metavar="FILE", help="best, last, or a checkpoint file (best)")
     return parser
 

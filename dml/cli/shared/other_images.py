@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # importing them loads torch, which --help must not
 def score_images(
     options: argparse.Namespace, keys: list[str]
 ) -> "tuple[EmbeddingSet, EmbeddingSet, Evaluation, list[str], tuple[str, str, str]]":
-    """Embed `--queries`, and `--references` where they are apart, by a run's encoder, and score them.
+    """Embed `--queries`, and separate `--references` if there are any, with a run's encoder, and score them.
 
     Classes are matched by name. An image of the run's own folder that is a query is not among its references.
 
@@ -66,7 +66,7 @@ def score_images(
 
 
 def _data_of(options: argparse.Namespace, own: "ImageData", run: Path) -> "ImageData":
-    """Return queries and references as data of their own, read and scaled as the run's."""
+    """Return queries and references as separate data, read and scaled like the run's."""
     from dml.data import ImageData, OfficialSplit
     from dml.data.sources.queries_and_references import QueriesAndReferences, open_images
 
@@ -105,7 +105,7 @@ def _training_images(own: "ImageData", root: str, queries: "Catalog") -> "Catalo
         asked = set(queries.names)
         train = train[np.array([own.catalog.names[i] not in asked for i in train], dtype=bool)]
     if not len(train):
-        raise UserError("--references train: no training image is left beside the queries; give another folder")
+        raise UserError("--references train: no training image is left besides the queries; give another folder")
     return take(own.catalog, train)
 
 
@@ -118,7 +118,7 @@ def _image_shape(run: Path) -> tuple[int, int, int]:
     shape = protocol.get("data", {}).get("image_shape") if isinstance(protocol, dict) else None
     if not isinstance(shape, list) or len(shape) != 3:
         raise UserError(
-            f"run {run} does not tell the shape of its images: --queries takes a run of `dml fit` on images"
+            f"run {run} does not record the shape of its images: --queries needs a run of `dml fit` on images"
         )
     channels, height, width = map(int, shape)
     return channels, height, width

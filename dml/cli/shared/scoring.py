@@ -50,7 +50,7 @@ def score(split: Split, options: argparse.Namespace, keys: list[str]) -> int:
 
 
 def _score(split: Split, options: argparse.Namespace, keys: list[str]) -> tuple[Sections, Path | None]:
-    """Return the scores, none in all processes but the first, and the file they were written to."""
+    """Return the scores (in the first process only) and the file they were written to."""
     run, checkpoint, configs = find_recipe(options)
 
     from dml.cli.trainer import TrainerCLI  # loads torch, which --help must not
@@ -73,7 +73,7 @@ def _score(split: Split, options: argparse.Namespace, keys: list[str]) -> tuple[
 
 
 def record_test_reading(run: Path | None, verb: str, checkpoint: Path | None, cli: "TrainerCLI") -> None:
-    """Note in a run that its test part was scored, and say how often it had been before; without a run do nothing."""
+    """Note in a run that its test part was scored, and say how often it had been before; without a run, do nothing."""
     if run is None or not cli.trainer.is_global_zero:
         return
     before = runs.record_reading(run, verb, checkpoint, cli.datamodule.test_part)
@@ -83,12 +83,12 @@ def record_test_reading(run: Path | None, verb: str, checkpoint: Path | None, cl
 
 
 def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mapping[str, Any]) -> None:
-    """Write sections of scores with the intervals of what was scored last, and the scores of the single queries.
+    """Write sections of scores with the intervals of what was scored last, and the scores of each query.
 
     Args:
-        output: The `scores.json`; the record of the queries lies beside it.
+        output: The `scores.json`; the record of the queries goes next to it.
         split: What was scored.
-        cli: Has scored it.
+        cli: What scored it.
         sections: `{split: scores}`, and others that belong to it.
 
     Raises:
@@ -112,7 +112,7 @@ def record_classes(
     Args:
         folder: Holds the `scores.json`.
         split: What was scored.
-        counts: By who predicts; None: nobody did.
+        counts: By predictor; None: it made no predictions.
         class_names: By label.
 
     Raises:
@@ -128,7 +128,7 @@ def record_classes(
 def record_evaluation(
     output: Path, section: str, found: "Evaluation", more: Mapping[str, float], class_names: Sequence[str]
 ) -> None:
-    """Write scores with their intervals, and the records of single queries and classes beside them.
+    """Write scores with their intervals, and the records of single queries and classes next to them.
 
     Args:
         output: The `scores.json`.

@@ -1,4 +1,4 @@
-"""Which distance `dml search` and `dml index` take as that of the unknown, and how they say so."""
+"""Finds the distance beyond which `dml search` and `dml index` call an image unknown, and says where it is from."""
 
 import argparse
 import sys
@@ -13,12 +13,12 @@ if TYPE_CHECKING:  # importing them loads NumPy, which --help must not
 
 
 def find_threshold(options: argparse.Namespace, store: "Table", embedder: Any) -> tuple[float | None, str]:
-    """Return the distance beyond which a query is unknown, and where it is from; say so where it was not given.
+    """Return the distance beyond which a query is unknown, and where it is from; say so if it was not given.
 
     Args:
         options: With `threshold`, `no_threshold` and the ways to search that change distances.
         store: The index.
-        embedder: Of the run; one without an `encoder_hash` takes what the index keeps.
+        embedder: The run's; one without an `encoder_hash` uses what the index keeps.
 
     Raises:
         UserError: A record of a calibration is damaged.
@@ -33,7 +33,7 @@ def find_threshold(options: argparse.Namespace, store: "Table", embedder: Any) -
     found, source = fitting_calibration(embedder.folder, store.about.calibration, store.path, store.about.metric, own)
     changed = [f"--{name}" for name in ("expand", "augment", "rerank") if getattr(options, name)]
     if found is not None and changed:
-        _say(f"{source} is of distances as they are, not of {' and '.join(changed)}: not used")
+        _say(f"{source} is for plain distances, not for {' and '.join(changed)}: not used")
         return None, ""
     if found is None:
         _say(source)
@@ -43,7 +43,7 @@ def find_threshold(options: argparse.Namespace, store: "Table", embedder: Any) -
 
 
 def kept_calibration(run: Path, embedder: Any) -> dict[str, Any] | None:
-    """Return what an index keeps of its run's calibration; None where there is none that fits. Says which it is.
+    """Return what an index keeps of its run's calibration; None if none fits. Prints which it is.
 
     Raises:
         UserError: The record is damaged.
@@ -56,7 +56,7 @@ def kept_calibration(run: Path, embedder: Any) -> dict[str, Any] | None:
 
 
 def told_threshold(found: "Calibration", source: str, index_size: int) -> str:
-    """Return a threshold, where it is from and what it promises, in one line."""
+    """Say in one line what a threshold is, where it is from and what it promises."""
     return f"threshold {found.threshold:.6g} ({found.metric}) of {source}: {found.told(index_size)}"
 
 

@@ -1,4 +1,4 @@
-"""Small pictures of images by where they lie, for pages; what is gone or damaged has none."""
+"""Small pictures of images, found by path, for pages; images that are gone or damaged have none."""
 
 import io
 from pathlib import Path
@@ -16,14 +16,14 @@ _FORMATS = "JPEG"
 
 @final
 class Thumbnails:
-    """Makes small JPEG pictures; folders and zips stay open between calls, equal asks are answered once."""
+    """Makes small JPEG pictures; folders and zips stay open between calls, and repeated requests are answered once."""
 
     def __init__(self) -> None:
         self._trees: dict[str, Tree | None] = {}
         self._made: dict[tuple[str, str], bytes | None] = {}
 
     def read(self, reader: Reader, position: int) -> bytes | None:
-        """Return a picture of an image of a reader, None where it cannot be read."""
+        """Return a picture of one image of a reader, None if it cannot be read."""
         try:
             raw = reader(position)
             image = raw if isinstance(raw, Image.Image) else image_of_array(raw)
@@ -37,7 +37,7 @@ class Thumbnails:
         return buffer.getvalue()
 
     def stored(self, root: str, name: str) -> bytes | None:
-        """Return a picture of an image that an index names by its folder or zip, None where it is not there."""
+        """Return a picture of an image that an index names by its folder or zip, None if it is not there."""
         if (root, name) not in self._made:
             if root not in self._trees:
                 self._trees[root] = _open(root)

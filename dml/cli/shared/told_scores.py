@@ -1,4 +1,4 @@
-"""What `dml evaluate` prints: each score with its interval, newly computed or as the run holds it already."""
+"""What `dml evaluate` prints: each score with its interval, newly computed or already in the run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from dml import runs
 
 
 def tell_recorded(run: Path, split: str) -> dict[str, Any] | None:
-    """Print and return what the run holds already; None where something is missing or the weights are newer.
+    """Print and return what the run already holds; None if something is missing or the weights are newer.
 
     Args:
         run: The run's folder.
@@ -61,7 +61,7 @@ def _tell(
 
 
 def interval_table(scores: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
-    """Return scores, one per line, with their intervals where they have one.
+    """Return scores, one per line, each with its interval if it has one.
 
     Example:
         >>> print(interval_table({"map_at_r": 0.5, "num_lone_queries": 3.0}, {"map_at_r": (0.45, 0.55)}))

@@ -1,1 +1,1 @@
-"""From a catalog to uint8 images: decoding, the cache on disk, serving by position."""
+"""From a catalog to uint8 images: decoding, the disk cache, serving by position."""

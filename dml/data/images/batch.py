@@ -23,7 +23,7 @@ class DecodedRows(NamedTuple):
 
 
 def decode_rows(reader: Reader, row: NDArray[np.int64], size: tuple[int, int], channels: Literal[1, 3]) -> DecodedRows:
-    """Decode images to one size; those that cannot be read are left out and told.
+    """Decode images to one size; those that cannot be read are left out and reported.
 
     Args:
         reader: Reads image i.

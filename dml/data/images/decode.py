@@ -1,4 +1,4 @@
-"""One image of any kind to uint8 (C, H, W) of one size."""
+"""Decodes one image of any kind to uint8 (C, H, W) of one size."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def decode_image(raw: Raw, size: tuple[int, int] | None, channels: Literal[1, 3]) -> NDArray[np.uint8]:
-    """Bring an image to one size and number of channels.
+    """Bring an image to a given size and number of channels.
 
     The shorter side is resized to fit (bilinear with antialiasing), then the centre is cut out; the picture is never
     squeezed. Orientation tags are obeyed. Transparent pixels are laid on white, CMYK and palettes become RGB, 16-bit

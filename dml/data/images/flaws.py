@@ -1,4 +1,4 @@
-"""Looks decoded images over for what no two photographs share: one colour, the same pixels again, hardly any light."""
+"""Checks decoded images for flaws: a single colour, the same pixels twice, hardly any light."""
 
 import hashlib
 import logging
@@ -83,7 +83,7 @@ def find_flaws(pixels: Pixels, labels: NDArray[np.int64], ids: NDArray[np.int64]
 
 
 def digest(images: Tensor) -> tuple[list[bytes], NDArray[np.bool_], int]:
-    """Hash the pixels of images (n, C, H, W), tell which are of one colour (n,), and the largest value."""
+    """Hash the pixels of images (n, C, H, W), find which are of one colour (n,), and the largest value."""
     array = images.cpu().numpy()
     hashes = [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in array]
     flat = (array[:, :, ::8, ::8] == array[:, :, :1, :1]).all(axis=(1, 2, 3))  # few pixels tell of nearly all
@@ -120,12 +120,12 @@ def equal_to_first(digests: list[bytes], ids: list[int], side: Callable[[int], H
 
 
 def look_over(pixels: Pixels, catalog: Catalog, unreadable: list[int], on_flaw: OnFlaw) -> list[int]:
-    """Look the images of a source over and do with flawed ones what the user wants; return those that are left out.
+    """Check the images of a source and treat flawed ones as the user wants; return those that are left out.
 
     Args:
         pixels: the images.
         catalog: what the source holds.
-        unreadable: positions to pass over.
+        unreadable: positions to skip.
         on_flaw: "keep" looks at nothing; "tell" says in one line what it finds where memory holds no more than 1 GiB of
             images; "skip" leaves flawed ones out; "raise" refuses them.
 
@@ -153,7 +153,7 @@ def look_over(pixels: Pixels, catalog: Catalog, unreadable: list[int], on_flaw: 
     if not told:
         return []
     if on_flaw == "raise":
-        raise UserError(f"of {len(ids)} images {told}: mend them, or set data.on_flaw to skip or tell")
+        raise UserError(f"of {len(ids)} images {told}: fix them, or set data.on_flaw to skip or tell")
     mend = "left out" if on_flaw == "skip" else "`dml audit` lists them, data.on_flaw=skip leaves them out"
     logger.warning("of %d images %s: %s", len(ids), printable(told), mend)
     return found.left_out if on_flaw == "skip" else []

@@ -62,7 +62,7 @@ def open_pixels(
         bad, at = count_not_finite(catalog.values)
         if bad:
             raise UserError(
-                f"{bad} of {len(catalog)} samples hold NaN or infinity, first '{catalog.names[at]}': mend it"
+                f"{bad} of {len(catalog)} samples hold NaN or infinity, first '{catalog.names[at]}': fix it"
             )
         return MemoryPixels(torch.from_numpy(catalog.values)), []
     workers = min(8, usable_cores()) if workers is None else workers
@@ -90,7 +90,7 @@ def open_pixels(
 def decode_cached(
     catalog: Catalog, size: Size, channels: Literal[1, 3], workers: int, skip: bool, cache: Path | None
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """Decode all images, or read them from the cache; arrays that are in memory anyway are not cached.
+    """Decode all images, or read them from the cache; arrays that are in memory already are not cached.
 
     Of several processes that start together, one decodes; the others wait and read.
     """

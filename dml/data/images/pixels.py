@@ -1,4 +1,4 @@
-"""Serves uint8 images by position: from one tensor in memory, or decoded on the way."""
+"""Serves uint8 images by position: from one tensor in memory, or decoded on demand."""
 
 import math
 from collections import deque
@@ -35,7 +35,7 @@ class Pixels(Protocol):
         ...
 
     def to(self, device: torch.device) -> "Pixels":
-        """Serve from there on, where there is room; what does not fit stays and is copied batch by batch."""
+        """Serve from a device, if there is room; what does not fit stays and is copied batch by batch."""
         ...
 
 
@@ -95,7 +95,7 @@ class _Failures(Dataset[list[int]]):
 
 
 class FilePixels:
-    """Images decoded on the way by workers, a few batches ahead; for sets that memory does not hold.
+    """Images decoded on demand by workers, a few batches ahead; for sets that do not fit in memory.
 
     Args:
         catalog: what the source holds.

@@ -1,4 +1,4 @@
-"""Decodes whole sources side by side, naming or skipping what cannot be read."""
+"""Decodes whole sources in parallel, naming or skipping what cannot be read."""
 
 import re
 import sys
@@ -50,7 +50,7 @@ def read_images(
         except Exception as error:  # damaged files make Pillow stumble in many ways
             reason = re.sub(r" <_io\.[^>]*>", "", reason_of(error))  # Pillow names the object it read from
             told = f"image '{catalog.names[index]}' cannot be read ({reason})"
-            failed = UserError(f"{told}: mend or remove it, or set data.on_error to skip")
+            failed = UserError(f"{told}: fix or remove it, or set data.on_error to skip")
             failed.__cause__ = error
             yield failed
 
@@ -83,7 +83,7 @@ def decode_all(
         catalog: what the source holds.
         size: (height, width).
         channels: 1 or 3.
-        workers: threads that decode side by side; the result does not depend on it.
+        workers: threads that decode in parallel; the result does not depend on it.
         skip: leave unreadable images black and list them, instead of raising at the first.
 
     Returns:
@@ -102,7 +102,7 @@ def decode_all(
         count, first = count_not_finite(array)
         if count:
             told = f"{count} of {len(array)} images hold NaN or infinity, first '{catalog.names[first]}'"
-            raise UserError(f"{told}: mend them, or set data.on_error to skip")
+            raise UserError(f"{told}: fix them, or set data.on_error to skip")
     out = np.zeros((len(catalog), channels, *size), dtype=np.uint8)
 
     def fill(row: range) -> list[int]:

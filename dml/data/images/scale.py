@@ -1,4 +1,4 @@
-"""Brings numbers of any scale to bytes, and refuses those whose scale cannot be what it is taken for."""
+"""Brings numbers of any scale to bytes, and refuses those that cannot be on the scale they are taken for."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _CHUNK = 2**24  # numbers that are looked at together
 
 
 def white_of(array: NDArray[Any]) -> float:
-    """Return the number that is white where nothing is said: 65535 for uint16, 255 for integers, 1 for other numbers.
+    """Return the default for white: 65535 for uint16, 255 for other integers, 1 for other numbers.
 
     Raises:
         ValueError: the array holds no real numbers.
@@ -23,7 +23,7 @@ def white_of(array: NDArray[Any]) -> float:
         (255.0, 1.0, 65535.0)
     """
     if array.dtype.kind not in _KINDS:
-        raise ValueError(f"numbers of type {array.dtype} are no pixels: give real ones")
+        raise ValueError(f"numbers of type {array.dtype} are not pixels: give real numbers")
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
         return 65535.0
     return 255.0 if array.dtype.kind in "ui" else 1.0
@@ -59,9 +59,9 @@ def to_bytes(array: NDArray[Any], black: float = 0.0, white: float | None = None
 
 
 def check_scale(images: NDArray[Any], black: float, white: float | None, what: str, mend: str) -> None:
-    """Look over a whole array of images whether its numbers lie on the scale they are taken for.
+    """Check that the numbers of a whole array of images are on the scale they are taken for.
 
-    Numbers that are not finite are passed over here: they spoil their own image alone.
+    Numbers that are not finite are ignored here: they only spoil their own image.
 
     Args:
         images: (N, …).
@@ -71,7 +71,7 @@ def check_scale(images: NDArray[Any], black: float, white: float | None, what: s
         mend: where black and white are given.
 
     Raises:
-        UserError: numbers lie outside, or none is bright enough to be told from black; says how many, and the mend.
+        UserError: numbers lie outside, or none is bright enough to be told from black; says how many, and the fix.
 
     Example:
         >>> check_scale(np.array([[0.0, 16.0], [0.0, 0.5]]), 0, None, "digits.npz", "give")

@@ -1,4 +1,4 @@
-"""A sampler: which training images stand in which batch of an epoch, and which of them are this process's.
+"""A sampler: which training images go into which batch of an epoch, and which of them are this process's.
 
 The batches are a function of (seed, epoch), the same for any number of processes, which share each of them: two
 processes with 60 images each take the step that one takes with 120. So a resume needs to know (seed, epoch, position)
@@ -50,7 +50,7 @@ class EpochBatches(ABC):
         return self._share(self._rows())
 
     def addresses(self) -> Rows:
-        """Return the number of each sample of `rows` in the whole epoch: where the noise of its transform is drawn."""
+        """Return the number of each sample of `rows` in the whole epoch: the address of its transform's noise."""
         ends = np.cumsum([0, *(len(row) for row in self._rows())])
         return self._share([np.arange(start, end) for start, end in pairwise(ends)])
 

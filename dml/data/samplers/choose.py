@@ -36,7 +36,7 @@ def training_batches(
         sampler: builds another sampler from the labels; None: ours.
 
     Raises:
-        UserError: settings that are not possible, with the mend.
+        UserError: settings that are not possible, and how to fix them.
 
     Example:
         >>> training_batches(np.repeat(np.arange(4), 6), 9, 4, False, seed=0)

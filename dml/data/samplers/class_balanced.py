@@ -76,7 +76,7 @@ def cut_portions(members: NDArray[np.int64], size: int, rng: np.random.Generator
 
 
 def seat_classes(portions: NDArray[np.int64], seats: int, rng: np.random.Generator) -> Rows:
-    """Choose the distinct classes of each batch so that every portion finds a seat in as few batches as can be."""
+    """Choose the distinct classes of each batch so that every portion finds a seat in as few batches as possible."""
     left = portions.astype(np.int64).copy()
     batches = max(-(-int(left.sum()) // seats), int(left.max()))
     rows = []

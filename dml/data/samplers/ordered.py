@@ -8,7 +8,7 @@ from dml.data.samplers.base import EpochBatches, Rows
 class OrderedBatches(EpochBatches):
     """Every sample once, in order, the batches dealt to the processes in turn.
 
-    Where there are fewer batches than processes, some see one that others see too.
+    With fewer batches than processes, some see one that others see too.
 
     Example:
         >>> [row.tolist() for row in OrderedBatches(5, batch_size=2).rows()]

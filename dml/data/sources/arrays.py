@@ -1,4 +1,4 @@
-"""Images that are arrays already: from Python, or from an .npz file."""
+"""Images that are already arrays: from Python, or from an .npz file."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What may be read of files that strangers made: how large, of which formats, from where; and how damage is told."""
+"""Limits on reading files from strangers: size, formats, location; and how damage is reported."""
 
 import io
 import os
@@ -19,7 +19,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPE
 
 @contextmanager
 def damage_told(what: str, mend: str) -> Iterator[None]:
-    """Tell in one line that a file is damaged or of another form, whatever reading it stumbles over.
+    """Report in one line that a file is damaged or of another form, whatever error reading it raises.
 
     Example:
         >>> with damage_told("'list.txt'", "unpack it again"):
@@ -90,6 +90,6 @@ def open_image(content: bytes) -> Image.Image:
 
 @cache
 def _known_formats(common: bool) -> tuple[str, ...]:
-    """Return those of the formats that this Pillow knows: the common ones, or all, which takes a tenth of a second."""
+    """Return the formats that this Pillow knows: the common ones, or all, which takes a tenth of a second."""
     (Image.preinit if common else Image.init)()
     return tuple(name for name in IMAGE_FORMATS if name in Image.OPEN)

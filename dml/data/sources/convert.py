@@ -1,4 +1,4 @@
-"""Writes image files into one table in Lance's format, going on where an earlier attempt was stopped."""
+"""Writes image files into one table in Lance's format, resuming where an earlier attempt was stopped."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -127,7 +127,7 @@ def _begun(lance: Any, place: str, to: str, schema: Any) -> Any:
             table = open_table(place)
         except UserError as error:
             if not str(error).startswith("no Lance data set") or (not is_address(to) and any(Path(place).iterdir())):
-                raise UserError(f"'{to}' is there and is no Lance data set: give another place") from error
+                raise UserError(f"'{to}' exists but is not a Lance data set: give another place") from error
         else:
             if (table.schema.metadata or {}).get(LISTING) != schema.metadata[LISTING]:
                 raise UserError(f"'{to}' holds other images: give another place, or remove it")
@@ -139,7 +139,7 @@ def _begun(lance: Any, place: str, to: str, schema: Any) -> Any:
 
 
 class _Rows:
-    """Reads files and makes rows of them, from a position on; keeps what went wrong."""
+    """Reads files and makes rows of them, from a given position; records what went wrong."""
 
     def __init__(self, found: FoundFiles, start: int, on_error: Literal["raise", "skip"], schema: Any) -> None:
         self._found = found
@@ -177,7 +177,7 @@ class _Rows:
                         name = self._found.catalog.names[place]
                         if self._on_error == "raise":
                             told = f"image '{name}' cannot be read ({reason_of(content)})"
-                            self.failed = UserError(f"{told}: mend or remove it, or add --on_error skip")
+                            self.failed = UserError(f"{told}: fix or remove it, or add --on_error skip")
                             break
                         self.unreadable.append(name)
                     contents.append(content if isinstance(content, bytes) else None)

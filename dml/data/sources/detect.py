@@ -1,4 +1,4 @@
-"""Guesses the source from what a path looks like; reads nothing but names."""
+"""Guesses the source from what a path looks like; reads only names."""
 
 import os
 import zipfile
@@ -24,7 +24,7 @@ def source_of_root(root: str) -> Source:
         root: path given by the user.
 
     Raises:
-        UserError: root does not exist or is of a kind nobody reads.
+        UserError: root does not exist or is of a kind that no source reads.
 
     Example:
         >>> source_of_root("no/such/place")
@@ -53,7 +53,7 @@ def choose_source(root: str | None, source: Source | None) -> Source:
     """Choose between a path and a source; neither means the digits that ship with scikit-learn.
 
     Raises:
-        UserError: both are given, or nobody reads root.
+        UserError: both are given, or no source reads root.
 
     Example:
         >>> type(choose_source(None, None)).__name__

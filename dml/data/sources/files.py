@@ -127,7 +127,7 @@ class Folder(Tree):
         return FileReader(self.root, names)
 
     def fingerprint(self, names: Sequence[str]) -> str:
-        """Hash the bytes of all files; those whose size and time are as they were are not read again."""
+        """Hash the bytes of all files; those with unchanged size and time are not read again."""
         return fold(names, hash_files(self.root, names, self.read))
 
 
@@ -169,7 +169,7 @@ class Zip(Tree):
     def __init__(self, root: Path, anywhere: bool = False) -> None:
         self.root = root
         with (
-            damage_told(f"zip '{root}'", "it is not a readable zip: give a folder or a whole .zip"),
+            damage_told(f"zip '{root}'", "it is not a readable zip: give a folder or a complete .zip"),
             runs.open_file(root) as file,
             zipfile.ZipFile(file) as archive,
         ):
@@ -178,7 +178,7 @@ class Zip(Tree):
         if outside and not anywhere:
             raise UserError(
                 f"'{root}': {len(outside)} members have names that lead out of it, first '{outside[0]}': "
-                "pack it anew, or set data.source.anywhere to true, its path under data.source.root"
+                "pack it again, or set data.source.anywhere to true, its path under data.source.root"
             )
 
     def names(self) -> list[str]:

@@ -23,7 +23,7 @@ _CACHES = {"metadata_cache_size_bytes": 2**26, "index_cache_size_bytes": 2**23} 
 
 
 def import_lance() -> Any:
-    """Import Lance, which only those need who use it.
+    """Import Lance, which only its users need.
 
     Raises:
         UserError: it is not installed.
@@ -75,7 +75,7 @@ def open_table(root: str, storage_options: Mapping[str, str] | None = None) -> A
 
 
 def unreachable(root: str, error: Exception, what: str = "read") -> UserError:
-    """Return the error that tells of a store which does not answer, or a damaged table."""
+    """Return the error for a store that does not answer, or a damaged table."""
     reason = re.split(r", /\S+\.rs:\d+", reason_of(error))[0].removeprefix("LanceError(IO): ")
     mend = "address, network and credentials" if is_address(root) else "the folder and the space on the disk"
     return UserError(f"data set '{root}' cannot be {what} ({reason}): check {mend}")
@@ -156,7 +156,7 @@ class Lance(Source):
         expected = (table.schema.metadata or {}).get(BEGUN)
         if expected is not None and FINISHED not in table.config():
             told = f"'{self.root}' holds {table.count_rows():,} of {int(expected):,} images, its conversion was stopped"
-            raise UserError(f"{told}: run the same `dml convert` again, it goes on from there")
+            raise UserError(f"{told}: run the same `dml convert` again, it continues from there")
 
 
 def _labels(column: Any, root: str, name: str) -> tuple[NDArray[np.int64], list[str]]:
@@ -185,7 +185,7 @@ def _one(column: Any) -> Any:
 
 
 def _fingerprint(table: Any, columns: Any, names: Sequence[str]) -> str:
-    """Hash what tells of every image's content: the hashes that `dml convert` kept, else the table's version."""
+    """Hash what identifies every image's content: the hashes that `dml convert` kept, else the table's version."""
     if "hash" in columns.column_names and isinstance(names, Texts) and not columns["hash"].null_count:
         return fold(names, columns["hash"].to_pylist())
     made = f"{table.uri} {table.version} {table.versions()[-1]['timestamp']}"

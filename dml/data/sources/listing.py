@@ -1,4 +1,4 @@
-"""Lists the images of anything a user may point at, labelled or not, with what tells that one has changed."""
+"""Lists the images of anything a user may point at, labelled or not, with a stamp that shows when one has changed."""
 
 import os
 import zipfile
@@ -26,7 +26,7 @@ class Listing:
     Attributes:
         root: The folder or zip, as an absolute path.
         names: (N,) paths below it, with forward slashes, each once.
-        labels: (N,) names of classes, "" where nothing is said.
+        labels: (N,) names of classes, "" if unknown.
         stamps: (N,) texts of which an image's changes with its file; "" where there is no such file.
         reader: Reads image i.
     """
@@ -51,7 +51,7 @@ def list_images(path: str, labelled: bool = True, anywhere: bool = False) -> Lis
         path: A folder, a `.zip` of one, a `.csv` or `.parquet` with a column `path` and perhaps `label`, a `.txt` with
             a path on each line, or an image. Paths in files are relative to the file's folder.
         labelled: Whether folders and the column `label` name classes.
-        anywhere: Also take paths in tables, lists and zips that lead out of their folder.
+        anywhere: Also accept paths in tables, lists and zips that lead out of their folder.
 
     Raises:
         UserError: There is no such thing, it cannot be read, or holds no image.
@@ -84,7 +84,7 @@ def list_images(path: str, labelled: bool = True, anywhere: bool = False) -> Lis
 
 
 def list_files(paths: list[str]) -> Listing:
-    """List image files, which need not exist: that is told when they are read.
+    """List image files, which need not exist: that is reported when they are read.
 
     Args:
         paths: Of files; at least one.
@@ -119,7 +119,7 @@ def _of_tree(tree: Tree, labelled: bool, path: str) -> Listing:
 
 
 def folder_labels(names: list[str]) -> list[str]:
-    """Return the class that folders name for each image, "" where an image lies beside them.
+    """Return the class that folders name for each image, "" for an image outside of them.
 
     Example:
         >>> folder_labels(["all/iris/a.png", "all/iris/old/b.png", "all/rose/c.png"])

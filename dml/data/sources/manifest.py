@@ -1,4 +1,4 @@
-"""A table of images, CSV or Parquet: path, label, and what else is known."""
+"""A table of images, CSV or Parquet: path, label, and whatever else is known."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,13 +91,13 @@ def read_parts(columns: Columns, table: Path) -> list[Part]:
     parts: list[Part] = []
     for line, value in enumerate(columns.get("split", []), 2):
         if value.lower() not in PARTS:
-            raise UserError(f"'{table}' line {line}: split '{value}' is none of train, val, test: correct it")
+            raise UserError(f"'{table}' line {line}: split '{value}' is not train, val or test: correct it")
         parts.append(PARTS[value.lower()])
     return parts
 
 
 def read_groups(columns: Columns) -> NDArray[np.int64] | None:
-    """Give groups numbers; a row without one is a group of its own."""
+    """Give each group a number; a row without one is a group of its own."""
     if "group" not in columns:
         return None
     keys = [value or f"\0{line}" for line, value in enumerate(columns["group"])]
@@ -105,7 +105,7 @@ def read_groups(columns: Columns) -> NDArray[np.int64] | None:
 
 
 def read_flags(columns: Columns, key: str, table: Path) -> NDArray[np.bool_] | None:
-    """Read a column of yes and no; None where there is none."""
+    """Read a column of yes and no; None if there is none."""
     if key not in columns:
         return None
     for line, value in enumerate(columns[key], 2):

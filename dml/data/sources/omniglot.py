@@ -1,4 +1,4 @@
-"""Omniglot in its original layouts: alphabets of characters, and the official one-shot runs. Draws no split itself."""
+"""Omniglot in its original layouts: alphabets of characters, and the official one-shot runs."""
 
 from pathlib import PurePosixPath
 
@@ -105,7 +105,7 @@ class OmniglotRuns(Source):
         tables = [name for name in files if PurePosixPath(name).name == "class_labels.txt"]
         if not tables:
             raise UserError(f"no run below '{self.root}': expected runNN/class_labels.txt there")
-        with damage_told(f"a class_labels.txt below '{self.root}'", "unpack the runs anew"):
+        with damage_told(f"a class_labels.txt below '{self.root}'", "unpack the runs again"):
             items = [item for table in tables for item in read_run(tree, table, set(files))]
         labels, class_names = index_labels([key for _, key, _ in items])
         names = [name for name, _, _ in items]

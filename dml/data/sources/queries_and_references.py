@@ -1,4 +1,4 @@
-"""Queries of one source beside references of another, as one catalog; classes of one name are one class."""
+"""Joins queries of one source with references of another into one catalog; classes with the same name are one class."""
 
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -13,14 +13,14 @@ from dml.errors import UserError
 
 
 class QueriesAndReferences(Source):
-    """All images of two catalogs as a test part: those of the first ask, those of the second are searched.
+    """All images of two catalogs as a test part: those of the first are queries, those of the second are searched.
 
     Args:
-        queries: what is asked.
+        queries: the queries.
         references: what is searched; None: the queries themselves, or what the first catalog marks as references.
 
     Raises:
-        UserError: on `open`, where no query has a class of the references.
+        UserError: on `open`, if no query has a class of the references.
 
     Example:
         >>> from dml.data import Digits

@@ -1,4 +1,4 @@
-"""The benchmarks of deep metric learning, read from their original layouts, split as the literature has them.
+"""The benchmarks of deep metric learning, read from their original layouts, split as in the literature.
 
 The test part holds classes that training has not seen.
 """
@@ -84,7 +84,7 @@ class CUB200(Source):
 
     def open(self) -> Catalog:
         """Read the lists."""
-        with damage_told(f"a list in '{self.root}'", "unpack CUB_200_2011.tgz anew"):
+        with damage_told(f"a list in '{self.root}'", "unpack CUB_200_2011.tgz again"):
             root = find_root(self.root, "CUB_200_2011", "images.txt", "unpack CUB_200_2011.tgz there")
             paths = {words[0]: words[1] for words in read_words(root / "images.txt")}
             classes = {number: int(label) for number, label in read_words(root / "image_class_labels.txt")}
@@ -145,7 +145,7 @@ class Cars196(Source):
 
     def open(self) -> Catalog:
         """Read the annotations."""
-        with damage_told(f"a list in '{self.root}'", "fetch cars_annos.mat anew"):
+        with damage_told(f"a list in '{self.root}'", "fetch cars_annos.mat again"):
             root = find_root(self.root, "cars196", "cars_annos.mat", "put cars_annos.mat and car_ims there")
             names, numbers, class_names = read_cars(root / "cars_annos.mat")
             # class names repeat models of other years almost literally, so the number stays in front
@@ -175,7 +175,7 @@ class StanfordOnlineProducts(Source):
 
     def open(self) -> Catalog:
         """Read both lists."""
-        with damage_told(f"a list in '{self.root}'", "unpack Stanford_Online_Products.zip anew"):
+        with damage_told(f"a list in '{self.root}'", "unpack Stanford_Online_Products.zip again"):
             hint = "unpack Stanford_Online_Products.zip there"
             root = find_root(self.root, "Stanford_Online_Products", "Ebay_train.txt", hint)
             names: list[str] = []
@@ -213,7 +213,7 @@ class InShop(Source):
 
     def open(self) -> Catalog:
         """Read the partition."""
-        with damage_told(f"a list in '{self.root}'", "unpack the In-Shop benchmark's Eval anew"):
+        with damage_told(f"a list in '{self.root}'", "unpack the In-Shop benchmark's Eval again"):
             hint = "unpack the In-Shop benchmark's Eval and Img there"
             table = find_root(self.root, "Eval", "list_eval_partition.txt", hint) / "list_eval_partition.txt"
             root = Path(self.root).expanduser()

@@ -1,4 +1,4 @@
-"""Reads a table, CSV or Parquet, as columns of text; large ones by pyarrow, which holds them in less memory."""
+"""Reads a table, CSV or Parquet, as columns of text; large ones with pyarrow, which needs less memory."""
 
 import csv
 import importlib
@@ -18,7 +18,7 @@ _BLOCK = 2**24
 
 
 def read_table(table: Path, many: int = MANY) -> Columns:
-    """Read a CSV or Parquet table as columns of text; what is not there is "".
+    """Read a CSV or Parquet table as columns of text; missing values are "".
 
     Args:
         table: the file.
@@ -60,7 +60,7 @@ def _read_csv(table: Path) -> Columns:
 
 
 def _read_large(table: Path) -> Columns | None:
-    """Read a CSV by pyarrow; None where that is not installed, or the table is one that the other way tells more of."""
+    """Read a CSV with pyarrow; None if that is not installed, or if the slow way would give a better message."""
     try:
         arrow: Any = importlib.import_module("pyarrow")
         compute: Any = importlib.import_module("pyarrow.compute")
@@ -90,13 +90,13 @@ def _read_large(table: Path) -> Columns | None:
 
 
 def _read_parquet(table: Path) -> Columns:
-    """Read a Parquet table; pyarrow is asked for only here."""
+    """Read a Parquet table; only this needs pyarrow."""
     try:
         compute: Any = importlib.import_module("pyarrow.compute")
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ModuleNotFoundError:
         raise UserError(f"reading '{table}' needs pyarrow: pip install pyarrow, or save the table as .csv") from None
-    with damage_told(f"table '{table}'", "it is not a whole Parquet file: write it again"):
+    with damage_told(f"table '{table}'", "it is not a complete Parquet file: write it again"):
         held = parquet.read_table(table)
         found: dict[str, Sequence[str]] = {}
         for name, column in zip(held.column_names, held.columns, strict=True):

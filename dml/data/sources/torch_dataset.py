@@ -40,7 +40,7 @@ class TorchDataset(Source):
     Images are PIL images, uint8 or float (0..1) tensors (C, H, W), or arrays (H, W, C); further items of the tuple are
     passed over. Random transforms inside the dataset would be frozen by decoding once: leave them to `data.transform`.
     Labels come from `dataset.targets`, `.labels` or `._labels` where one is there, else every item is read once.
-    Decoded images are not kept on disk, for nothing tells when a dataset's content changes.
+    Decoded images are not kept on disk, because nothing shows when a dataset's content changes.
 
     Args:
         dataset: the images, or the training part of them.

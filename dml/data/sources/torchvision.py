@@ -1,4 +1,4 @@
-"""torchvision's datasets by name, downloaded where they offer it."""
+"""torchvision's datasets by name, downloaded if they offer it."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -66,7 +66,7 @@ class TorchvisionSet(Source):
             raise UserError(f"{self.name} is not in '{self.root}'{tried}: put {FILES[self.name]} there") from error
         except Exception as error:  # damaged files make torchvision stumble in many ways
             told = f"{self.name} in '{self.root}' cannot be read ({reason_of(error)})"
-            raise UserError(f"{told}: put {FILES[self.name]} there anew") from error
+            raise UserError(f"{told}: put {FILES[self.name]} there again") from error
         for piece, part in zip(pieces, parts, strict=True):
             check(piece, f"{self.name}'s {part} part in '{self.root}'")
         if self.name == "Omniglot":
@@ -88,7 +88,7 @@ def check(dataset: Any, what: str) -> None:
     if data is None or targets is None:
         return
     labels, classes = np.asarray(targets), getattr(dataset, "classes", [])
-    mend = "put its original files there anew"
+    mend = "put its original files there again"
     if len(data) != len(labels):
         raise UserError(f"{what} has {len(data)} images and {len(labels)} labels: {mend}")
     if classes and len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
@@ -99,7 +99,7 @@ def check(dataset: Any, what: str) -> None:
 
 
 def load(name: Name, root: str, part: Part, download: bool) -> Any:
-    """Build one part of a dataset as torchvision has it."""
+    """Build one part of a dataset, as torchvision provides it."""
     kind = getattr(sets, name)
     if name == "Omniglot":
         return kind(root, background=part == "train", download=download)

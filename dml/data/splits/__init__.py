@@ -1,1 +1,1 @@
-"""Which images train, validate and test."""
+"""Which images are for training, validation and test."""

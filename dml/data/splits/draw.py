@@ -105,7 +105,7 @@ def draw_groups(
     present = np.unique(groups[pool])
     if count >= len(present):
         raise UserError(
-            f"split {what}={size}: only {len(present)} {of} are left and one must stay to train: ask for less"
+            f"split {what}={size}: only {len(present)} {of} are left and one must remain for training: ask for less"
         )
     drawn = np.isin(groups[pool], rng.permutation(present)[:count])
     return pool[~drawn], pool[drawn]

@@ -13,8 +13,8 @@ from dml.errors import UserError
 class OfficialSplit(Split):
     """Keep the parts that the source comes with; carve val from train where it has none.
 
-    Where the test part holds other classes than train, val is carved by whole classes as well, else stratified. Images
-    of which the source says nothing train.
+    If the test part holds other classes than train, val is carved by whole classes as well, else stratified. Images
+    about which the source says nothing are for training.
 
     Args:
         val: fraction (float below 1) or count (int) of training samples, or classes where classes are kept apart.
@@ -52,10 +52,10 @@ class OfficialSplit(Split):
 
 
 class DefaultSplit(Split):
-    """Do what is done where no split is named: `OfficialSplit` where the source has parts, else `StratifiedSplit`.
+    """The split used if none is named: `OfficialSplit` if the source has parts, else `StratifiedSplit`.
 
     Args:
-        val: fraction (float below 1) or count (int) of samples; None: what that split does by itself.
+        val: fraction (float below 1) or count (int) of samples; None: that split's own default.
         test: likewise; a source with parts has its own test part.
         seed: chooses the split; None follows the datamodule's seed.
 

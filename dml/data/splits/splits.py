@@ -1,4 +1,4 @@
-"""Which image trains, which validates, which tests."""
+"""Divides images into training, validation and test."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -45,7 +45,7 @@ def make_parts(labels: Indices, train: Indices, val: Indices, test: Indices) -> 
 
 
 class Split(ABC):
-    """Deals the samples of a source into train, val and test.
+    """Divides the samples of a source into train, val and test.
 
     Attributes:
         seed: chooses the split; None follows the datamodule's seed.

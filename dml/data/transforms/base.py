@@ -1,4 +1,4 @@
-"""A transform of training images: ours, whose noise is drawn by address, or any module of images alone."""
+"""A transform of training images: one of dml's, whose noise is drawn by address, or any module on images."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class AddressedTransform(nn.Module, ABC):
 
 
 class Views(NamedTuple):
-    """What a transform makes of a batch that need not keep its size or its classes.
+    """A transformed batch, which need not keep its size or its classes.
 
     Attributes:
         images: float32 (V·B, C, H, W) within 0..255.
@@ -55,7 +55,7 @@ class ViewTransform(nn.Module, ABC):
     """Changes a batch of training images in number, in classes or in size, by noise of its own address.
 
     Args:
-        transform: what is then done to each view, with noise of the view's own address; None: nothing.
+        transform: applied to each view afterwards, with noise of the view's own address; None: nothing.
     """
 
     def __init__(self, transform: nn.Module | None) -> None:
@@ -139,7 +139,7 @@ def apply_transform(
 
 @torch.no_grad()
 def run_foreign(transform: nn.Module, images: Tensor) -> Tensor:
-    """Run another library's transform on images within 0..1 and check what it gives back."""
+    """Run another library's transform on images within 0..1 and check what it returns."""
     name = type(transform).__name__
     try:
         changed = transform(images)

@@ -1,4 +1,4 @@
-"""Colour and sharpness of a batch of images, given the numbers."""
+"""Changes the colour and sharpness of a batch of images by given amounts."""
 
 import math
 

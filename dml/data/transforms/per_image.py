@@ -1,4 +1,4 @@
-"""Lets a transform that draws once for a whole batch draw for each image."""
+"""Makes a transform that draws once for a whole batch draw for each image."""
 
 from typing import final
 

@@ -16,14 +16,14 @@ _TURNS = 4
 
 @final
 class RotationClasses(ViewTransform):
-    """Shows every image turned by 0, 90, 180 and 270 degrees, each turn of a class as a class of its own.
+    """Shows every image rotated by 0, 90, 180 and 270 degrees, each rotation of a class as a class of its own.
 
     A batch of B images of labels y becomes one of 4·B, of labels 4·y + turn, so that a loss tells four times as many
     classes apart: a loss of tuples, or one with proxies for four times as many (`num_classes`), whose `val/loss` then
     says nothing; a head would have too many. Evaluation sees images as they are.
 
     Args:
-        transform: what is then done to each view, with noise of its own; None: nothing.
+        transform: applied to each view afterwards, with noise of its own; None: nothing.
 
     Source: Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", 2016, on Omniglot.
 
@@ -53,7 +53,7 @@ class MultiCrop(ViewTransform):
     """Shows every image several times in a batch, each time with other noise: more positives, and each of its own.
 
     Args:
-        transform: what makes one view another than the next; `Augmentation(resized_crop=…)` crops.
+        transform: what makes the views differ; `Augmentation(resized_crop=…)` crops.
         views: how many of each image, ≥ 2.
 
     Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", 2020; here all
@@ -87,7 +87,7 @@ class ProgressiveResizing(ViewTransform):
     Args:
         sizes: pixels; side of the images from each of the epochs in `starts` on (area-averaged, never enlarged).
         starts: first epoch of each size, ascending, the first 0.
-        transform: what is done before, at full size; None: nothing.
+        transform: applied first, at full size; None: nothing.
 
     Raises:
         UserError: there are not as many sizes as starts, or the starts do not ascend from 0.

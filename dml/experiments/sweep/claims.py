@@ -1,4 +1,4 @@
-"""Hands out the trials of a sweep to any number of workers, each trial to one, and records each once."""
+"""Gives each trial of a sweep to one of any number of workers, and records each once."""
 
 import random
 import shutil
@@ -30,7 +30,7 @@ _CHOOSING = "choosing"
 @final
 @dataclass(frozen=True)
 class Claim:
-    """A trial that this worker alone runs, until it lets go or dies: then the system opens the lock."""
+    """A trial that only this worker runs, until it lets go or dies: then the system releases the lock."""
 
     trial: Trial
     number: int
@@ -52,13 +52,13 @@ class Claims:
         self._mine: set[int] = set()
 
     def begin(self) -> None:
-        """Make the study where there is none."""
+        """Create the study if there is none."""
         self._sweep.folder.mkdir(parents=True, exist_ok=True)
         with self._choosing():
             self._sweep.begin(self._settings.objective)
 
     def claim(self) -> Claim | None:
-        """Return the next trial: one whose worker died, else the next of the search; None where none is left.
+        """Return the next trial: one whose worker died, else the next of the search; None if none is left.
 
         Raises:
             UserError: The storage cannot be reached any more.
@@ -73,7 +73,7 @@ class Claims:
             time.sleep(1)  # a killed worker's training goes on without it
 
     def record(self, claim: Claim, outcome: Outcome) -> None:
-        """Keep what became of a trial, in the storage at once, and let it go."""
+        """Record the outcome of a trial, in the storage at once, and let the trial go."""
         score = outcome.scores.get(self._settings.objective.score)
         state = studies.STATES[outcome.status]
         if score is None and state is not TrialState.PRUNED:
@@ -92,7 +92,7 @@ class Claims:
         shutil.rmtree(self._lock(claim.number), ignore_errors=True)
 
     def let_go(self, claim: Claim) -> None:
-        """Leave a trial to whoever goes on."""
+        """Leave a trial for another worker to continue."""
         with self._within:
             self._mine.discard(claim.number)
             claim.hold.close()
@@ -124,7 +124,7 @@ class Claims:
             yield
 
     def _take_over(self, running: list[FrozenTrial]) -> tuple[Claim | None, bool]:
-        """Return a trial whose worker died, and whether the training of another such goes on."""
+        """Return a trial whose worker died, and whether another such trial is still training."""
         waiting = False
         for trial in running:
             claim = self._take(trial)
@@ -164,7 +164,7 @@ class Claims:
         return None if proposed is None else sweep.trial(proposed, settings.seeds[0])
 
     def _take(self, trial: FrozenTrial) -> Claim | None:
-        """Return a claim on a trial, None where a worker that lives has it."""
+        """Return a claim on a trial, None if a live worker has it."""
         if trial.number in self._mine:
             return None
         hold = ExitStack()

@@ -29,7 +29,7 @@ class Objective:
 
 
 def complete_recipe(front_door: FrontDoor, words: Sequence[str]) -> Recipe:
-    """Return the complete recipe that `dml fit` makes of these words, without training.
+    """Return the complete recipe that `dml fit` makes from these words, without training.
 
     Raises:
         UserError: A key is unknown or a value has the wrong type.
@@ -51,7 +51,7 @@ def check_space(front_door: FrontDoor, recipe: Sequence[str], space: Sequence[Di
     """Refuse a key that is not in the recipe and a value of the wrong type before anything is trained.
 
     Raises:
-        UserError: The front door's own line.
+        UserError: The message `dml fit` would give.
     """
     for dimension in space:
         others = {other.key: _examples(other)[0] for other in space}
@@ -61,14 +61,14 @@ def check_space(front_door: FrontDoor, recipe: Sequence[str], space: Sequence[Di
 
 
 def _examples(dimension: Dimension) -> Sequence[str]:
-    """Return values that stand for all; one with a fraction, if there are such, which a key of type int refuses."""
+    """Return sample values; one with a fraction, if there is one, which a key of type int refuses."""
     low, high = dimension.low, dimension.high
     middle = low + (high - low) / math.pi
     return dimension.choices or [number_text(value, dimension.whole) for value in (low, middle, high)]
 
 
 def default_objective(recipe: Recipe, score: str | None, mode: Mode | None) -> Objective:
-    """Return what is given, else what the recipe's best checkpoint is chosen by, else its module's choice.
+    """Return the given score, else the one the recipe's best checkpoint is chosen by, else its module's default.
 
     Raises:
         UserError: The score has no section.
@@ -86,7 +86,7 @@ def default_objective(recipe: Recipe, score: str | None, mode: Mode | None) -> O
 
 
 def guess_mode(score: str) -> Mode:
-    """Return whether more of a score is better, by its name.
+    """Guess from a score's name whether higher is better.
 
     Example:
         >>> guess_mode("val/loss"), guess_mode("val/map_at_r")

@@ -1,4 +1,4 @@
-"""Early stopping across trials: each tells its score after every epoch, and those far behind the others end."""
+"""Early stopping across trials: each reports its score after every epoch, and those far behind the others end."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -61,13 +61,13 @@ class Report:
     factor: int
 
     def variables(self) -> dict[str, str]:
-        """Return the environment that hands this to a process."""
+        """Return the environment variables that pass this to a process."""
         return {TRIAL_VARIABLE: json.dumps(asdict(self))}
 
 
 @final
 class TrialReports(Callback):
-    """Tell a study the score after each validated epoch, and end the training where the study says so.
+    """Report the score to a study after each validated epoch, and end training if the study says so.
 
     Args:
         report: Where to.
@@ -83,7 +83,7 @@ class TrialReports(Callback):
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report, and end where others are ahead.
+        """Report, and end if others are ahead.
 
         Raises:
             PrunedError: They are.

@@ -1,4 +1,4 @@
-"""A sweep's folder and its study: the recipe, the configurations that were tried, and what became of them."""
+"""A sweep's folder and its study: the recipe, the configurations that were tried, and their outcomes."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ class Sweep:
         return [trial for trial in trials if trial.name not in ended]
 
     def forget_failed(self) -> None:
-        """Have the trials that failed so far run again from their start."""
+        """Make the trials that failed so far run again from the start."""
         for outcome in self.outcomes:
             if outcome.status == "failed":
                 shutil.rmtree(self.folder / outcome.run, ignore_errors=True)
@@ -80,7 +80,7 @@ class Sweep:
         self.outcomes = [outcome for outcome in self.outcomes if outcome.status != "failed"]
 
     def begin(self, objective: Objective) -> optuna.Study:
-        """Return the study, made where there is none, with what an earlier version of the code recorded.
+        """Return the study, created if there is none, with what an earlier version of the code recorded.
 
         Of several workers, one at a time calls this.
         """
@@ -100,7 +100,7 @@ class Sweep:
         return self.study
 
     def refresh(self) -> list[FrozenTrial]:
-        """Read what all workers have recorded; return the study's trials, of those run again the latest alone."""
+        """Read what all workers have recorded; return the study's trials, only the latest of those run again."""
         trials = [] if self.study is None else self.study.get_trials(deepcopy=False)
         failed = {studies.STATES["failed"]}
         latest: dict[str, FrozenTrial] = {}
@@ -141,7 +141,7 @@ class Sweep:
         return found
 
     def _find(self, mark: studies.Mark | None) -> None:
-        """Take up what the folder's study holds, where it has one."""
+        """Load what the folder's study holds, if it has one."""
         self.study = studies.find_study(self.folder, self.storage, mark)
         if self.study is None:
             return

@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: table, best recipe, plot and HParams, each made anew from the records."""
+"""Writes a sweep's results: table, best recipe, plot and HParams, each made afresh from the records."""
 
 import csv
 import io
@@ -53,7 +53,7 @@ def find_best(sweep: Sweep, objective: Objective) -> Best | None:
 
 
 def write_results(sweep: Sweep, objective: Objective) -> Best | None:
-    """Write `sweep.csv`, HParams, `sweep.png` and `best.yaml`; return the best, None where no trial ended well."""
+    """Write `sweep.csv`, HParams, `sweep.png` and `best.yaml`; return the best, None if no trial ended well."""
     write_table(sweep)
     for outcome in sweep.outcomes:
         if outcome.status == "done":
@@ -82,7 +82,7 @@ def write_table(sweep: Sweep) -> None:
 
 
 def read_table(folder: Path) -> tuple[list[str], list[Outcome]]:
-    """Return the keys of a sweep and what became of its trials, as `write_table` left them.
+    """Return the keys of a sweep and the outcomes of its trials, as `write_table` wrote them.
 
     Args:
         folder: The sweep's.

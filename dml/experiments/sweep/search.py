@@ -71,7 +71,7 @@ class Search:
         self.distributions = {dimension.key: _distribution(dimension) for dimension in space}
 
     def propose(self, tried: Sequence[Tried]) -> Configuration | None:
-        """Return a configuration that was not tried; None where the space seems to hold no other.
+        """Return a configuration that was not tried; None if the space seems to hold no other.
 
         Args:
             tried: All configurations of the sweep.
@@ -109,7 +109,7 @@ class Search:
 
 
 def distributions_of(configurations: Sequence[Configuration]) -> dict[str, BaseDistribution]:
-    """Return the distributions under which a grid stands in a study: ranges of numbers, else choices.
+    """Return the distributions that represent a grid in a study: ranges of numbers, else choices.
 
     Example:
         >>> distributions_of([{"lr": "0.1", "loss": "a"}, {"lr": "1", "loss": "b"}])
@@ -128,7 +128,7 @@ def distributions_of(configurations: Sequence[Configuration]) -> dict[str, BaseD
 
 
 def parameter(distribution: BaseDistribution, text: str) -> str | int | float:
-    """Return a value as Optuna has it.
+    """Return a value in Optuna's form.
 
     Example:
         >>> parameter(FloatDistribution(0, 1), "0.5"), parameter(CategoricalDistribution(("0.5", "1")), "0.5")

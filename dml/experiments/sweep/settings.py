@@ -1,4 +1,4 @@
-"""What a sweep runs."""
+"""The settings of a sweep."""
 
 import random
 from collections.abc import Sequence
@@ -47,5 +47,5 @@ class SweepSettings:
         return listed
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Return the distributions under which configurations stand in the study."""
+        """Return the distributions that represent configurations in the study."""
         return self.search.distributions if isinstance(self.search, Search) else distributions_of(self.search)

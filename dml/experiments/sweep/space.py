@@ -115,14 +115,14 @@ def _range(key: str, values: str, ranges: bool) -> Dimension:
     log, whole = "log" in flags, "int" in flags
     low, high = float(numbers[0]), float(numbers[1])
     if log and min(low, high) <= 0:
-        raise UserError(f"{key}={values}: a range over the logarithm lies above 0")
+        raise UserError(f"{key}={values}: a logarithmic range must be above 0")
     if not low < high:
-        raise UserError(f"{key}={values}: the range is empty; its upper end lies above its lower")
+        raise UserError(f"{key}={values}: the range is empty: its upper end must be above its lower end")
     if whole and not (low.is_integer() and high.is_integer()):
-        raise UserError(f"{key}={values}: the ends of a range of whole numbers are whole")
+        raise UserError(f"{key}={values}: the ends of a range of whole numbers must be whole")
     if len(numbers) == 3:
         if not numbers[2].isdigit() or int(numbers[2]) < 2:
-            raise UserError(f"{key}={values}: the number of values is a whole number of at least 2")
+            raise UserError(f"{key}={values}: the number of values must be a whole number of at least 2")
         return _no_twins(Dimension(key, _points(low, high, int(numbers[2]), log, whole)))
     if not ranges:
         raise UserError(

@@ -58,7 +58,7 @@ def open_storage(address: str) -> BaseStorage:
 
 
 def _open_database(address: str, settings: dict[str, Any]) -> BaseStorage:
-    """Return a database's storage; workers that start at once get in each other's way where they make its tables."""
+    """Return a database's storage; workers that start at once collide when they create its tables."""
     for _ in range(_TRIES):
         try:
             return RDBStorage(address, engine_kwargs=settings)
@@ -71,7 +71,7 @@ def _open_database(address: str, settings: dict[str, Any]) -> BaseStorage:
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Tell in one line that a storage does not answer, at first or any more.
+    """Report in one line that a storage does not answer, or no longer answers.
 
     Args:
         address: The storage's.
@@ -108,7 +108,7 @@ def _open_journal(address: str) -> BaseStorage:
 
 @final
 class JournalLock(BaseJournalFileLock):
-    """Gives a journal to one writer at a time; the system takes it back from one that dies, however it dies.
+    """Gives a journal to one writer at a time; if a writer dies in any way, the system takes it back.
 
     Optuna's own locks are files that a killed writer leaves for half a minute. What a writer was killed in the middle
     of is cut off before the next one writes: nobody has read it.
@@ -128,12 +128,12 @@ class JournalLock(BaseJournalFileLock):
         except Timeout:
             raise UserError(f"{self._journal} is kept by another process: end the one that hangs") from None
         except NotImplementedError as error:
-            raise OSError(f"{self._journal.parent} lies on a file system without locks") from error
+            raise OSError(f"{self._journal.parent} is on a file system without locks") from error
         self._cut_torn_line()
         return True
 
     def release(self) -> None:
-        """Give the turn away."""
+        """Give the turn up."""
         self._lock.release()
 
     def _cut_torn_line(self) -> None:

@@ -1,4 +1,4 @@
-"""A sweep's study: the mark in the sweep's folder that says where it is kept, and its trials as Optuna has them."""
+"""A sweep's study: the mark in the sweep's folder that says where it is kept, and its trials in Optuna's form."""
 
 import json
 import secrets
@@ -30,7 +30,7 @@ class Mark(NamedTuple):
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """Return the mark of a sweep's folder, None where there is none yet."""
+    """Return the mark of a sweep's folder, None if there is none yet."""
     return Mark(**runs.read_json(folder / MARK)) if (folder / MARK).exists() else None
 
 
@@ -45,7 +45,7 @@ def own_storage(folder: Path) -> str:
 
 
 def address_of(folder: Path, storage: str | None) -> str:
-    """Return the address of a sweep's storage, in one spelling where it is the sweep's own folder.
+    """Return the address of a sweep's storage, in one spelling if it is the sweep's own folder.
 
     Example:
         >>> address_of(Path("runs/margins"), "journal:runs/../runs/margins")
@@ -59,7 +59,7 @@ def address_of(folder: Path, storage: str | None) -> str:
 
 
 def find_study(folder: Path, storage: str, mark: Mark | None) -> optuna.Study | None:
-    """Return the study of a sweep; None where it has none yet.
+    """Return the study of a sweep; None if it has none yet.
 
     Raises:
         UserError: The folder's study is in another storage, or the storage's study belongs to another folder.
@@ -89,12 +89,12 @@ def _load(name: str, storage: str) -> tuple[optuna.Study | None, str | None]:
 
 
 def _told(folder: Path, storage: str) -> str:
-    """Return an address as a mark has it: without password; a folder may be moved with the journal in it."""
+    """Return an address in the form of a mark: without password; a folder may be moved with the journal in it."""
     return "journal:the folder itself" if storage == own_storage(folder) else without_password(storage)
 
 
 def create_study(folder: Path, storage: str, mode: Mode, content: Mapping[str, Any]) -> optuna.Study:
-    """Make the study and the mark of a sweep.
+    """Create the study and the mark of a sweep.
 
     Args:
         folder: The sweep's folder, which is there.
@@ -132,7 +132,7 @@ def add_trial(
     outcome: Outcome | None = None,
     score: float | None = None,
 ) -> None:
-    """Add a trial in one step: one that begins now, or with an outcome one of an earlier version's table.
+    """Add a trial in one step: one that begins now or, with an outcome, one from an earlier version's table.
 
     Raises:
         UserError: A database keeps the choices of a key as they first were.
@@ -158,13 +158,13 @@ def add_trial(
 
 
 def outcome_of(trial: FrozenTrial) -> Outcome | None:
-    """Return what became of a trial; None while it runs."""
+    """Return the outcome of a trial; None while it runs."""
     known = trial.user_attrs.get(OUTCOME)
     return Outcome(**known) if known is not None and trial.state.is_finished() else None
 
 
 def difference(known: Any, given: Any, path: str = "") -> str:
-    """Return the first key two complete recipes differ in, with both values; empty where they are equal.
+    """Return the first key in which two complete recipes differ, with both values; empty if they are equal.
 
     A key that only one of them has came with another version of the code, whose default is what was done before; only
     arguments that are handed on unread (`dict_kwargs`) may be left out by a user.
@@ -184,14 +184,14 @@ def difference(known: Any, given: Any, path: str = "") -> str:
 
 
 def check_same(folder: Path, keys: Sequence[str], recipe: Any, known: Mapping[str, Any], nothing_lost: bool) -> bool:
-    """Refuse a sweep over other keys or of another recipe; return whether its recipe was mended.
+    """Refuse a sweep over other keys or of another recipe; return whether its recipe was corrected.
 
     Args:
         folder: The sweep's.
         keys: The swept keys.
         recipe: The complete recipe.
         known: The sweep's own `keys` and `recipe`.
-        nothing_lost: Whether no trial ended well, so that a mended recipe may begin anew.
+        nothing_lost: Whether no trial ended well, so that a corrected recipe may start over.
 
     Raises:
         UserError: It names the key, and both values.

@@ -56,7 +56,7 @@ class _Worker:
         self._files = RecipeFiles(settings.recipe)
 
     def run_next(self) -> Outcome | None:
-        """Return what became of the next trial, None where none is left."""
+        """Return the outcome of the next trial, None if none is left."""
         self._files.check()
         claim = self.claims.claim()
         if claim is None:

@@ -1,4 +1,4 @@
-"""Runs a trial of a sweep as `dml fit`, and says what became of it."""
+"""Runs a trial of a sweep as `dml fit`, and returns its outcome."""
 
 import hashlib
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Trial:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: its scores by `section/score`, or in one line why it failed or was pruned."""
+    """The outcome of a trial: its scores by `section/score`, or in one line why it failed or was pruned."""
 
     values: dict[str, str]
     seed: int
@@ -40,19 +40,19 @@ class Outcome:
     scores: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it in JSON's form."""
         return asdict(self)
 
 
 def run_trial(folder: Path, recipe: Sequence[str], trial: Trial, start: Start, report: Report | None) -> Outcome:
-    """Run a trial to its end, from its checkpoint where it was cut off.
+    """Run a trial to its end, from its checkpoint if it was interrupted.
 
     Args:
         folder: The sweep's folder, which holds the trials' runs.
         recipe: `--config FILE` and `--KEY VALUE` that all trials share.
         trial: What is to be run.
         start: Runs `dml` with these words and gives its exit code.
-        report: Where it tells its score after each epoch; None: nowhere.
+        report: Where it reports its score after each epoch; None: nowhere.
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended it.
@@ -89,15 +89,15 @@ class RecipeFiles:
         self._digests = {file: _digest(file) for file in files}
 
     def check(self) -> None:
-        """Refuse to go on where one was changed since.
+        """Refuse to go on if one was changed since.
 
         Raises:
             UserError: It names the file.
         """
         for file, digest in self._digests.items():
             if _digest(file) != digest:
-                mend = "undo that, or give the sweep another name; the trial at hand is not recorded"
-                raise UserError(f"{file} was changed while it is swept: {mend}")
+                mend = "undo that, or give the sweep another name; the current trial is not recorded"
+                raise UserError(f"{file} was changed during the sweep: {mend}")
 
 
 def _digest(file: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Which references a query is compared with, where samples belong to groups: a camera, a sequence, a run."""
+"""Which references a query is compared with, if samples belong to groups: a camera, a sequence, a run."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -83,7 +83,7 @@ def match_groups(rule: str, query: Ints | None, reference: Ints | None) -> Group
     if rule == "any":
         return None
     if query is None or reference is None:
-        told = "a manifest's column `group`, or a source that tells them"
+        told = "a manifest's column `group`, or a source that has them"
         raise UserError(f"groups {rule!r} needs samples with groups: {told}")
     return Groups(rule, query, reference)
 

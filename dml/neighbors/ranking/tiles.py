@@ -1,4 +1,4 @@
-"""Cuts the ranking into blocks of queries and tiles of references that fit into the memory allowed."""
+"""Cuts the ranking into blocks of queries and tiles of references that fit into the allowed memory."""
 
 from functools import partial
 from typing import NamedTuple

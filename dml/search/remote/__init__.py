@@ -1,1 +1,1 @@
-"""Stores elsewhere: PostgreSQL with pgvector, and Qdrant, reached by an address and searched as a file is."""
+"""Stores in databases: PostgreSQL with pgvector, and Qdrant, reached by an address and searched like a file."""

@@ -1,4 +1,4 @@
-"""Addresses of stores elsewhere: which client serves them, and how they are shown without their passwords."""
+"""Addresses of stores in databases: which client serves them, and how to show them without passwords."""
 
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -10,13 +10,13 @@ _TABLE = "dml"  # where an address names none
 
 
 class Address(NamedTuple):
-    """Where a store lies.
+    """Where a store is.
 
     Attributes:
         kind: `postgresql` or `qdrant`.
-        url: The address as the client takes it, without what is ours.
+        url: The address as the client takes it, without dml's own parts.
         name: Of the table or collection.
-        shown: The address as it may be shown: without passwords, on one line.
+        shown: The address in a form that may be shown: without passwords, on one line.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Address(NamedTuple):
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is the address of a store elsewhere, or is meant as one.
+    """Tell whether a text is the address of a store in a database, or is meant as one.
 
     Example:
         >>> is_address("postgresql://db/images"), is_address("photos.npz")
@@ -36,14 +36,14 @@ def is_address(text: str) -> bool:
 
 
 def parse_address(text: str) -> Address:
-    """Return what an address says.
+    """Parse an address.
 
     Args:
         text: `postgresql://USER@HOST:PORT/DATABASE?table=NAME` with anything else that libpq knows, or
             `qdrant://HOST:PORT/COLLECTION`, with `?tls=true` for https.
 
     Raises:
-        UserError: It is no such address.
+        UserError: It is not such an address.
 
     Example:
         >>> parse_address("postgresql://me:secret@db/images?table=roses").shown

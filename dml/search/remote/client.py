@@ -1,4 +1,4 @@
-"""What a store elsewhere must do, whatever serves it: PostgreSQL or Qdrant; and what is written of it."""
+"""What a store in a database must do, whether PostgreSQL or Qdrant serves it; and what is written about it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 
 class State(NamedTuple):
-    """What a store elsewhere says of itself.
+    """What a store in a database says about itself.
 
     Attributes:
         about: As a file's.
@@ -26,7 +26,7 @@ class State(NamedTuple):
         end: The position the next new row gets; rows keep theirs, and equal distances are ordered by it. Every change
             raises it.
         num_rows: Rows there are.
-        said: The text this was read from, by which a writer sees that nobody else wrote meanwhile.
+        said: The text this was read from, which shows a writer that nobody else has written meanwhile.
     """
 
     about: About
@@ -45,15 +45,15 @@ class Proposed(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """What is to become of a store, all at once.
+    """The changes to a store, made all at once.
 
     Attributes:
-        before: What it said of itself when this was planned; None: it is made.
-        after: What it says then.
+        before: What it said about itself when this was planned; None: it is created.
+        after: What it says afterwards.
         rows: New rows; they get the positions from `before.end` on, or from 0.
         blocks: Their embeddings, in order, in the metric of the store.
-        gone: Positions (n,) of rows that go.
-        labels: The labels other rows get, by position.
+        gone: Positions (n,) of rows to remove.
+        labels: New labels of other rows, by position.
     """
 
     before: State | None
@@ -70,7 +70,7 @@ class Client(Protocol):
     shown: str
 
     def read(self) -> tuple[str, int] | None:
-        """Return what was written of the store, as `told_state` made it, and how many rows it has; None: no store."""
+        """Return what was written about the store, as `told_state` made it, and its number of rows; None: no store."""
         ...
 
     def nearest(self, queries: Floats, num: int, exact: bool) -> list[Proposed]:
@@ -78,11 +78,11 @@ class Client(Protocol):
         ...
 
     def vectors(self, positions: Ints) -> dict[int, Floats]:
-        """Return rows by their positions, those there are."""
+        """Return rows by their positions, those that exist."""
         ...
 
     def rows(self, positions: Ints) -> dict[int, Row]:
-        """Return what is known of rows by their positions, those there are."""
+        """Return what is known about rows by their positions, those that exist."""
         ...
 
     def listed(self, roots: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
@@ -94,15 +94,15 @@ class Client(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the connection; the next call opens another."""
+        """Close the connection; the next call opens another."""
         ...
 
 
 def open_client(url: str) -> Client:
-    """Return the client that serves an address; nothing is made there.
+    """Return the client that serves an address; nothing is created there.
 
     Raises:
-        UserError: It is no address, or the client's package is not installed.
+        UserError: It is not an address, or the client's package is not installed.
 
     Example:
         >>> open_client("qdrant://localhost:6333/")
@@ -134,15 +134,15 @@ def load_package(name: str, address: Address, extra: str) -> Any:
 
 
 def told_state(state: State) -> str:
-    """Return what is written of a store: JSON."""
+    """Return what is written about a store: JSON."""
     return json.dumps({"dim": state.dim, "end": state.end, "about": asdict(state.about)})
 
 
 def read_state(client: Client) -> State | None:
-    """Return what a store says of itself; None where there is none.
+    """Return what a store says about itself; None if there is none.
 
     Raises:
-        UserError: It cannot be reached, or says what this version cannot read.
+        UserError: It cannot be reached, or says something that this version cannot read.
     """
     found = client.read()
     return None if found is None else parse_state(*found, client.shown)
@@ -153,7 +153,7 @@ def parse_state(said: str, count: int, shown: str) -> State:
 
     Args:
         said: The text.
-        count: Rows there are.
+        count: Number of rows.
         shown: The store's address without passwords.
 
     Raises:
@@ -172,5 +172,5 @@ def parse_state(said: str, count: int, shown: str) -> State:
     except (ValueError, TypeError, KeyError, RecursionError):
         fits, dim, end, about = False, 0, 0, ""
     if not fits:
-        raise UserError(f"{foreign} (what it says of itself cannot be read)")
+        raise UserError(f"{foreign} (what it says about itself cannot be read)")
     return State(read_about(about.encode(), foreign), dim, end, count, said)

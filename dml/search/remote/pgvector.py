@@ -1,4 +1,4 @@
-"""Stores in PostgreSQL with pgvector: a table of rows each, and one table that says what they are."""
+"""Stores in PostgreSQL with pgvector: one table of rows each, and one table that describes them all."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -45,12 +45,12 @@ class PgVector:
         self._knows_vectors = False
 
     def read(self) -> tuple[str, int] | None:
-        """Return what was written of the store, and how many rows it has."""
+        """Return what was written about the store, and how many rows it has."""
         with self._session() as run:
             return self._read(run)
 
     def nearest(self, queries: Floats, num: int, exact: bool) -> list[Proposed]:
-        """Return rows nearest to each query, by a scan of all rows where `exact`, else by the table's index."""
+        """Return rows nearest to each query, by a scan of all rows if `exact`, else by the table's index."""
         select = "SELECT position, embedding, embedding <-> %s AS distance FROM {table} ORDER BY distance LIMIT %s"
         found = []
         with self._session() as run:
@@ -71,13 +71,13 @@ class PgVector:
         return found
 
     def vectors(self, positions: Ints) -> dict[int, Floats]:
-        """Return rows by their positions, those there are."""
+        """Return rows by their positions, those that exist."""
         with self._session() as run:
             found = run("SELECT position, embedding FROM {table} WHERE position = ANY(%s)", positions.tolist())
             return {position: _numbers(vector) for position, vector in found}
 
     def rows(self, positions: Ints) -> dict[int, Row]:
-        """Return what is known of rows by their positions, those there are."""
+        """Return what is known about rows by their positions, those that exist."""
         with self._session() as run:
             found = run(f"SELECT position, {_ROW} FROM {{table}} WHERE position = ANY(%s)", positions.tolist())
             return {position: _row(*known) for position, *known in found}
@@ -122,7 +122,7 @@ class PgVector:
             run(f"INSERT INTO {_STORES} (name, said) {kept}", self._address.name, told_state(writing.after))
 
     def close(self) -> None:
-        """Let go of the connection; the next call opens another."""
+        """Close the connection; the next call opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -131,7 +131,7 @@ class PgVector:
         self.close()
 
     def _read(self, run: Any) -> tuple[str, int] | None:
-        """Return what is said of the table and its rows, within a transaction."""
+        """Return what is written about the table and its rows, within a transaction."""
         has, own = run(
             "SELECT to_regclass(%s) IS NOT NULL, to_regclass(%s) IS NOT NULL", _STORES, self._quoted()
         ).fetchone()
@@ -139,7 +139,7 @@ class PgVector:
         if not own:
             return None
         if said is None:
-            told = "is there, and is no index of dml: choose another ?table=NAME"
+            told = "is there, but is not an index of dml: choose another ?table=NAME"
             raise UserError(f"{self.shown}: the table {printable(self._address.name)!r} {told}")
         return str(said[0]), int(run("SELECT count(*) FROM {table}").fetchone()[0])
 
@@ -174,7 +174,7 @@ class PgVector:
 
     @contextmanager
     def _session(self, writes: bool = False) -> Iterator[Any]:
-        """Open a transaction and yield what runs a statement in it; whatever fails in it is told in one line."""
+        """Open a transaction and yield what runs a statement in it; any failure is reported in one line."""
         try:
             self._connect(writes)
 
@@ -192,7 +192,7 @@ class PgVector:
             raise UserError(f"{self.shown}: {told}: check the address, the rights and the server") from None
 
     def _connect(self, writes: bool) -> None:
-        """Connect where there is no connection, with vectors as a type of it; a writer brings the extension."""
+        """Connect if there is no connection, with vectors as a type; a writer installs the extension."""
         if self._connection is None or self._connection.closed:
             settings = {"connect_timeout": 4, "tcp_user_timeout": 10_000, "application_name": "dml"}
             self._connection = self._psycopg.connect(self._address.url, autocommit=True, **settings)

@@ -1,8 +1,8 @@
-"""Stores in Qdrant: a collection per store, whose metadata says what it is and how far it may be looked at.
+"""Stores in Qdrant: a collection per store, whose metadata says what it is and how far it may be read.
 
-A point's number is its position. Points from `end` on are not seen, nor are those whose `until` is at most `end`; a
-change writes its points and marks first, then moves `end` by one request. What an interrupted one has left is taken
-away by the next. Qdrant has no transactions: two that write at the same moment may disturb each other.
+A point's number is its position. Points from `end` on are invisible, and so are those whose `until` is at most `end`;
+a change writes its points and marks first, then moves `end` in a single request. The next change clears away what an
+interrupted one has left. Qdrant has no transactions: two writers at the same moment may disturb each other.
 """
 
 import os
@@ -35,7 +35,7 @@ class Qdrant:
     """A collection of Qdrant; `dml.search.remote.client.Client` says what its methods do.
 
     Args:
-        address: Where; the password of it or QDRANT_API_KEY is the API key, which wants `tls=true`.
+        address: Where; its password or QDRANT_API_KEY is the API key, which requires `tls=true`.
 
     Raises:
         UserError: qdrant-client is not installed, or a collection cannot have this name.
@@ -52,13 +52,13 @@ class Qdrant:
         self._end = 0  # as last read: a search looks at one state of the store
 
     def read(self) -> tuple[str, int] | None:
-        """Return what was written of the store, and how many points are seen; None also where none ever was."""
+        """Return what was written about the store, and how many points are visible; None also if it never had any."""
         with self._session() as client:
             if not client.collection_exists(self._name):
                 return None
             said = (client.get_collection(self._name).config.metadata or {}).get(_SAID)
             if not isinstance(said, str):
-                told = "is there, and is no index of dml: choose another name"
+                told = "is there, but is not an index of dml: choose another name"
                 raise UserError(f"{self.shown}: the collection {printable(self._name)!r} {told}")
             self._end = parse_state(said, 0, self.shown).end
             if not self._end:
@@ -66,7 +66,7 @@ class Qdrant:
             return said, int(client.count(self._name, self._seen(self._end), exact=True).count)
 
     def nearest(self, queries: Floats, num: int, exact: bool) -> list[Proposed]:
-        """Return points nearest to each query, by a scan of all where `exact`, else by the collection's HNSW."""
+        """Return points nearest to each query, by a scan of all if `exact`, else by the collection's HNSW."""
         ask, models = self._models.QueryRequest, self._models
         asked = models.SearchParams(exact=True) if exact else models.SearchParams(hnsw_ef=max(num, 128))
         with self._session() as client:
@@ -88,12 +88,12 @@ class Qdrant:
         return found
 
     def vectors(self, positions: Ints) -> dict[int, Floats]:
-        """Return points by their positions, those there are."""
+        """Return points by their positions, those that exist."""
         points = self._retrieve(positions, with_vectors=True, with_payload=False)
         return {point.id: np.array(point.vector, np.float32) for point in points}
 
     def rows(self, positions: Ints) -> dict[int, Row]:
-        """Return what is known of points by their positions, those there are."""
+        """Return what is known about points by their positions, those that exist."""
         return {point.id: _row(point.payload, self.shown) for point in self._retrieve(positions, with_payload=True)}
 
     def listed(self, roots: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
@@ -110,7 +110,7 @@ class Qdrant:
                     yield int(point.id), _row(point.payload, self.shown)
 
     def write(self, writing: Writing) -> None:
-        """Write points that are not seen yet, then let them be seen by one request."""
+        """Write points that are still invisible, then make them visible in a single request."""
         models, before = self._models, writing.before
         with self._session() as client:
             found = self.read()
@@ -142,7 +142,7 @@ class Qdrant:
             self._clear(client, after.end)
 
     def close(self) -> None:
-        """Let go of the connection; the next call opens another."""
+        """Close the connection; the next call opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -151,7 +151,7 @@ class Qdrant:
         self.close()
 
     def _make(self, client: Any, after: State) -> None:
-        """Make a collection in which nothing is seen, in the place of one that an interrupted call has left so."""
+        """Make a collection in which nothing is visible, replacing one that an interrupted call left in that state."""
         client.delete_collection(self._name)
         models, empty = self._models, after._replace(end=0)
         links = 0 if after.about.factory == EXACT else int(after.about.factory.removeprefix("HNSW"))
@@ -165,7 +165,7 @@ class Qdrant:
             client.create_payload_index(self._name, key, models.PayloadSchemaType[kind], wait=True)
 
     def _clear(self, client: Any, end: int) -> None:
-        """Take away points that are not seen, and marks that were never meant to be."""
+        """Clear away points that are invisible, and marks that never took effect."""
         models = self._models
         beyond = models.FieldCondition(key="position", range=models.Range(gte=end))
         past = models.FieldCondition(key="until", range=models.Range(lte=end))
@@ -185,7 +185,7 @@ class Qdrant:
 
     @contextmanager
     def _session(self) -> Iterator[Any]:
-        """Yield the client; whatever fails with it is told in one line."""
+        """Yield the client; any failure with it is reported in one line."""
         try:
             with warnings.catch_warnings():  # of keys without TLS
                 warnings.simplefilter("ignore")
@@ -200,15 +200,15 @@ class Qdrant:
 
 
 def connect(address: Address) -> Any:
-    """Return a client of the server at an address, which answers.
+    """Return a client of the server at an address, once the server answers.
 
-    The client's local mode has no address: its files hold pickles, which a stranger's would run.
+    The client's local mode has no address: its files hold pickles, and a stranger's would run code.
 
     Args:
         address: Where.
 
     Raises:
-        Exception: Of the client, where the server does not answer within seconds.
+        Exception: Of the client, if the server does not answer within seconds.
     """
     client: Callable[..., Any] = load_package("qdrant_client", address, "qdrant").QdrantClient
     parts = urlsplit(address.url)

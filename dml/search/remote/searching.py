@@ -1,4 +1,4 @@
-"""Stores elsewhere, searched as one on this machine is: the store's own client proposes, exact distances decide."""
+"""Searches stores in databases like one on this machine: the store's own client proposes, exact distances decide."""
 
 from typing import Any, final
 
@@ -20,7 +20,7 @@ _KEPT = 100_000  # rows remembered between calls
 
 @final
 class RemoteStore:
-    """A store elsewhere; its positions keep when rows go.
+    """A store in a database; positions do not change when rows are removed.
 
     Attributes: `path` (the address without passwords), `about`, `dim`.
 
@@ -45,13 +45,13 @@ class RemoteStore:
         return self._count
 
     def close(self) -> None:
-        """Let go of the connection; the next search opens another."""
+        """Close the connection; the next search opens another."""
         self._client.close()
 
     def search(self, rows: NDArray[Any], k: int) -> tuple[NDArray[np.float64], Ints]:
         """Return distances, ascending, and positions (Q,k) of the rows nearest to embeddings (Q,D).
 
-        Exact where the store's `factory` is `Flat`: candidates by the store's own float32 distances, compared in
+        Exact if the store's `factory` is `Flat`: candidates by the store's own float32 distances, compared in
         float64, and more of them until rounding cannot have kept a nearer row from being one. Equal distances are
         ordered by position.
 
@@ -91,7 +91,7 @@ class RemoteStore:
         return np.stack([found[at] if at in found else self._gone() for at in positions.tolist()])
 
     def row(self, position: int) -> Row:
-        """Return what is known of one row.
+        """Return what is known about one row.
 
         Raises:
             UserError: It is gone, or its name leads out of its folder.

@@ -1,4 +1,4 @@
-"""Brings a store elsewhere up to date with images or files of embeddings, as `update_store` does a file."""
+"""Brings a store in a database up to date with images or files of embeddings, as `update_store` does a file."""
 
 import hashlib
 import re
@@ -32,15 +32,15 @@ def update_remote(
     calibration: dict[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> Change:
-    """Put images and files of embeddings into a store elsewhere, whole or not at all; what is there already stays.
+    """Put images and files of embeddings into a store in a database, whole or not at all; what is there already stays.
 
-    Images are embedded first, into a folder of the run that an interrupted call leaves and the next one goes on from.
-    A row of a file takes the place of one of its name where the image has changed.
+    Images are embedded first, into a folder of the run from which the next call resumes if this one is interrupted.
+    A row of a file replaces the one with its name if the image has changed.
 
     Args:
-        url: The store's address; made where it is missing.
+        url: The store's address; created if it is missing.
         maker: Whose embeddings they are.
-        embedder: Turns images into rows; None where there are no listings.
+        embedder: Turns images into rows; None if there are no listings.
         listings: Images.
         stores: Files of `dml index` or `dml predict`.
         factory: `Flat`, or `HNSW` and a number of links for the store's own approximate index; None: as it is.
@@ -122,14 +122,14 @@ def _update(
 
 
 def remove_remote(url: str, patterns: Sequence[str]) -> int:
-    """Take images out of a store elsewhere and return how many.
+    """Remove images from a store in a database and return how many.
 
     Args:
         url: Its address.
         patterns: As of `remove_images`.
 
     Raises:
-        UserError: A pattern meets nothing, nothing would be left, or the store cannot be reached.
+        UserError: A pattern matches nothing, nothing would be left, or the store cannot be reached.
     """
     with closing(open_client(url)) as client:
         return _remove(client, patterns)
@@ -158,7 +158,7 @@ def _plan(
     origin: NDArray[np.int64],
     sources: Sequence[Store],
 ) -> Writing:
-    """Return what is to be written: source 0 of `origin` is what is there, the others are `sources`."""
+    """Return what to write: source 0 of `origin` is what is there, the others are `sources`."""
     fresh = np.flatnonzero(origin[:, 0] > 0)
     sizes = {source.dim for source in sources} | ({before.dim} if before is not None else set())
     if len(sizes) != 1:
@@ -188,7 +188,7 @@ def _plan(
 def _check_factory(factory: str) -> str:
     links = re.fullmatch(r"HNSW(\d{1,3})", factory)
     if factory != EXACT and not (links and 2 <= int(links[1]) <= 100):
-        raise UserError(f"--factory {factory}: a store elsewhere has {EXACT} (exact) or HNSW2 to HNSW100")
+        raise UserError(f"--factory {factory}: a store in a database has {EXACT} (exact) or HNSW2 to HNSW100")
     return factory
 
 
@@ -196,6 +196,6 @@ def _sendable(row: Row) -> Row:
     for text in (row.root, row.name, row.label):
         if "\0" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
             raise UserError(
-                f"image '{printable(row.name)}': a store elsewhere holds no name that is not UTF-8; rename it"
+                f"image '{printable(row.name)}': a store in a database cannot hold names that are not UTF-8; rename it"
             )
     return row

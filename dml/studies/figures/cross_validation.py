@@ -1,4 +1,4 @@
-"""Errors on folds: against k, one line per metric, and as bars; both show what the folds leave open."""
+"""Errors on folds: against k, one line per metric, and as bars; both show the uncertainty that the folds leave."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""A sheet of images, so many of each class."""
+"""A sheet of images, some of each class."""
 
 from collections.abc import Sequence
 
