@@ -52,9 +52,10 @@ class GracefulInterrupt(Checkpoint):  # as such it is called last, when all stat
         self._stop_if_requested(trainer, epoch_ended=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Give the signals back, unless Lightning already has: its own handlers would keep this trainer alive."""
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._request:
+                signal.signal(number, handler)
         self._previous = {}
 
     def _stop_if_requested(self, trainer: Trainer, epoch_ended: bool) -> None:

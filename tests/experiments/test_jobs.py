@@ -1,10 +1,13 @@
 """Jobs: how a training begins or goes on, why one failed, and who may work in a folder."""
 
+import gc
 import sys
 
 import pytest
+from lightning.pytorch import Trainer
 
 from dml import runs
+from dml.cli import main
 from dml.experiments.jobs import JobError, RunApart, run_fit, run_here, run_job
 
 
@@ -84,3 +87,10 @@ def test_a_process_of_its_own_says_why_it_failed(tmp_path, ended, told):
     start = RunApart([sys.executable, "-c", f"import os, sys; {ended}"], [{}])
     with pytest.raises(JobError, match=told):
         run_job(["fit"], tmp_path / "log.txt", start)
+
+
+def test_a_job_leaves_no_trainer_with_its_data_behind(tmp_path):
+    before = sum(type(thing) is Trainer for thing in gc.get_objects())
+    words = ["fit", "--runs_dir", str(tmp_path), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
+    assert run_here(main)([*words, "--pictures.projection", "none"], tmp_path / "log.txt") == 0
+    assert sum(type(thing) is Trainer for thing in gc.get_objects()) == before
