@@ -20,7 +20,7 @@ def test_it_tells_steps_triplets_and_costs_and_leaves_nothing(dml, small):
     assert rows["step"].startswith("60 images, 16,200 triplets; 19 steps an epoch, 2 epochs")  # 60 · 5 · 54
     assert re.fullmatch(r"\d.* estimated, \d.* measured", rows["memory"])
     assert re.fullmatch(r"\d.* a step estimated, \d.* measured", rows["time"])
-    assert rows["evaluation"].endswith("2 while training and 3 beside it")
+    assert rows["evaluation"].endswith(" each, 2 while training")
     assert "in all" in out
     assert not list(Path().glob("runs*"))
 
@@ -43,19 +43,19 @@ def test_a_mistake_is_one_line(dml, words, told):
     assert re.search(told, lines[0])
 
 
-def test_the_estimate_counts_weights_activations_and_operations():
+def test_the_estimate_counts_weights_and_activations():
     layers = nn.Sequential(nn.Linear(8, 16, bias=False), nn.ReLU(), nn.Linear(16, 4, bias=False))
     found = estimate(layers, (8,))
     assert found.fixed_bytes == 4 * 4 * (8 * 16 + 16 * 4)
     assert found.image_bytes == 4 * (8 + 16)  # the first layer's input; what ReLU gives, kept once for both
-    assert found.image_flops == 3 * 2 * (8 * 16 + 16 * 4)
+    assert found.passes == 3
     conv = ConvEncoder(embedding_dim=8, channels=[4, 8])
     conv(torch.zeros(2, 1, 8, 8))
     assert estimate(conv, (1, 8, 8)).image_bytes > 4 * 4 * 8 * 8
 
 
 def test_what_does_not_fit_names_the_key_and_the_size_that_does():
-    found = Estimate(fixed_bytes=100, image_bytes=10, image_flops=0)
+    found = Estimate(fixed_bytes=100, image_bytes=10)
     check_fits(found, 50, 20, 20, 350, chunks=False)
     with pytest.raises(ValueError, match=r"a step of 20 images .*: give --data.batch_size 19$"):
         check_fits(found, 50, 20, 20, 349, chunks=False)
