@@ -43,10 +43,13 @@ RECIPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # files, and wh
         ("photos/from_scratch", "data/cub200"),
         ("--data.source.root=cub", "--data.image_size=112", "--trainer.max_epochs=10"),
     ),
-    "cifar10/softmax": (("cifar10/softmax",), ("--data.root=cifar", "--trainer.max_steps=800")),
+    "cifar10/softmax": (
+        ("cifar10/softmax",),
+        ("--data.root=cifar", "--trainer.max_epochs=60", "--trainer.max_steps=700"),
+    ),
     "cifar10/triplet_alexnet": (
         ("cifar10/triplet_alexnet",),
-        ("--data.root=cifar", "--data.batch_size=128", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"),
+        ("--data.root=few", "--data.batch_size=128", "--trainer.max_epochs=3", "--trainer.check_val_every_n_epoch=3"),
     ),
     "mnist/autoencoder_small": (("mnist/autoencoder_small",), (*MNIST, "--trainer.max_epochs=5")),
     "records/mnist_knn": (("records/mnist_knn",), (*MNIST, "--trainer.max_epochs=2")),
@@ -71,6 +74,7 @@ def write_data(folder: Path) -> None:
         return
     write_folder(folder / "flowers", 720, 12, 80)
     write_folder(folder / "cifar", 4500, 10, 32)
+    write_folder(folder / "few", 1500, 10, 32)
     write_mnist(folder / "mnist", 12_000, 500)
     write_cub(folder / "cub", 20, 20, 160)
     write_omniglot(folder / "omniglot.zip", 3, 20)

@@ -128,11 +128,11 @@ def _expect(cli: "TrainerCLI", batch: Any, limit: int) -> _Step:
     module, trainer = cli.model, cli.trainer
     images, chunk = len(batch.labels), getattr(module, "chunk_size", None)
     at_once = images if chunk is None else min(images, chunk)
-    device = trainer.strategy.root_device
-    found = plan.estimate(module.encoder, tuple(cli.datamodule.image_shape))
+    device, network = trainer.strategy.root_device, plan.network_of(module)
+    found = plan.estimate(network, tuple(cli.datamodule.image_shape))
     held = plan.peak_memory(device)
     plan.check_fits(found, held, at_once, images, limit, chunks=hasattr(module, "chunk_size"))
-    passing = plan.forward_seconds(module.encoder, batch.images[:at_once], device, trainer.precision_plugin)
+    passing = plan.forward_seconds(network, batch.images[:at_once], device, trainer.precision_plugin, learning=True)
     return _Step(images, held + found.memory(at_once), found.passes * passing * images / at_once)
 
 

@@ -108,6 +108,6 @@ def _evaluation_seconds(cli: TrainerCLI) -> float:
         batches = list(itertools.islice(loader, 4))
         seen = (time.perf_counter() - began) / max(1, len(batches))
         device, precision = cli.trainer.strategy.root_device, cli.trainer.precision_plugin
-        seen += forward_seconds(cli.model.encoder, batches[0].images, device, precision)
+        seen += forward_seconds(cli.model.encoder, batches[0].images, device, precision, learning=False)
         total += seen * limited(len(loader), cli.trainer.limit_val_batches)
     return total

@@ -7,6 +7,7 @@ from dml.experiments.plan.estimate import (
     check_fits,
     estimate,
     forward_seconds,
+    network_of,
     peak_memory,
     triplets,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "estimate",
     "forward_seconds",
     "mib",
+    "network_of",
     "peak_memory",
     "seconds",
     "triplets",

@@ -38,39 +38,55 @@ class Estimate:
         return max(0, (limit - self.fixed_bytes) // max(1, self.image_bytes))
 
 
-def estimate(encoder: nn.Module, image_shape: tuple[int, ...]) -> Estimate:
+def network_of(module: nn.Module) -> nn.Module:
+    """Return what the images of a step pass: the encoder of a module, and its head or decoder where it has one.
+
+    Example:
+        >>> module = nn.ModuleDict({"encoder": nn.Flatten(), "head": nn.Linear(4, 2)})
+        >>> module.encoder, module.head = module["encoder"], module["head"]
+        >>> network_of(module)(torch.zeros(3, 1, 2, 2)).shape
+        torch.Size([3, 2])
+    """
+    parts = [getattr(module, name, None) for name in ("encoder", "head", "decoder")]
+    return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module)))
+
+
+def estimate(network: nn.Module, image_shape: tuple[int, ...]) -> Estimate:
     """Estimate a step by passing two and four images, on the processor.
 
     Args:
-        encoder: images (B,C,H,W) -> anything; its sizes are known.
+        network: images (B,C,H,W) -> anything; its sizes are known.
         image_shape: (C,H,W).
 
     Example:
         >>> estimate(nn.Linear(10, 4, bias=False), (10,))  # 40 weights four times; 10 numbers of an image
         Estimate(fixed_bytes=640, image_bytes=40, passes=3)
     """
-    trained = [weight for weight in encoder.parameters() if weight.requires_grad]
-    fixed = sum(_bytes(weight) for weight in encoder.parameters()) + 3 * sum(map(_bytes, trained))
-    two, four = (_kept(encoder, (images, *image_shape)) for images in (2, 4))
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    fixed = sum(_bytes(weight) for weight in network.parameters()) + 3 * sum(map(_bytes, trained))
+    two, four = (_kept(network, (images, *image_shape)) for images in (2, 4))
     return Estimate(fixed, max(0, four - two) // 2, 3 if trained else 1)
 
 
-def forward_seconds(encoder: nn.Module, images: Tensor, device: torch.device, precision: Precision) -> float:
+def forward_seconds(
+    network: nn.Module, images: Tensor, device: torch.device, precision: Precision, learning: bool
+) -> float:
     """Return the seconds of a forward pass, the better of two.
 
     Args:
-        encoder: moves to the device.
+        network: moves to the device.
         images: (B,C,H,W) on any device.
         device: that trains.
         precision: of the training.
+        learning: whether as in training, or as in evaluation.
     """
-    encoder.to(device)
+    network.to(device)
     images = images.to(device)
     measured = []
     for _ in range(2):
         began = clock(device)
         with torch.no_grad(), precision.forward_context():
-            _pass(encoder, images)
+            _pass(network, images, learning)
         measured.append(clock(device) - began)
     return min(measured)
 
@@ -154,9 +170,9 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _kept(encoder: nn.Module, shape: tuple[int, ...]) -> int:
+def _kept(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Return the bytes that the backward pass of a batch keeps, beside the weights."""
-    own = {weight.untyped_storage().data_ptr() for weight in encoder.parameters()}
+    own = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -166,19 +182,24 @@ def _kept(encoder: nn.Module, shape: tuple[int, ...]) -> int:
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = _pass(encoder, torch.zeros(shape))
+        result = _pass(network, torch.zeros(shape))
     size = sum(kept.values())
     del result  # until here it keeps the storages apart
     return size
 
 
-def _pass(encoder: nn.Module, images: Tensor) -> Tensor:
-    """Return what an encoder makes of images, which it does not learn from: its statistics stay."""
-    training = encoder.training
-    encoder.eval()
+def _pass(network: nn.Module, images: Tensor, learning: bool = True) -> Tensor:
+    """Return what a network makes of images, from which it learns nothing: its statistics stay, as do later draws."""
+    training, kept = network.training, [buffer.clone() for buffer in network.buffers()]
+    network.train(learning)
     try:
-        device = next((weight.device for weight in encoder.parameters()), images.device)
-        result: Tensor = encoder(images.to(device))
+        device = next((weight.device for weight in network.parameters()), images.device)
+        with torch.random.fork_rng(devices=[]):
+            result: Tensor = network(images.to(device))
         return result
     finally:
-        encoder.train(training)
+        with torch.no_grad():
+            for buffer, value in zip(network.buffers(), kept, strict=True):
+                if buffer.shape == value.shape:  # else its size was open
+                    buffer.copy_(value)
+        network.train(training)

@@ -106,24 +106,13 @@ class Forecast:
             >>> later = Epoch([0.1, 0.2, 0.1], [False, True, False], whole=0.5, validation=0.2)
             >>> found = Forecast.of([first, later])
             >>> [round(each, 6) for each in (found.step, found.logging, found.epoch, found.warming, found.validation)]
-            [0.1, 0.1, 0.1, 0.6, 0.2]
+            [0.1, 0.1, 0.1, 0.7, 0.2]
         """
-        timed = [
-            (seconds, logged, at == 0)
-            for epoch in epochs
-            for at, (seconds, logged) in enumerate(zip(epoch.steps, epoch.logged, strict=True))
-        ]
-        warm = timed[_COLD:] or timed
-        warm = [each for each in warm if not each[2]] or warm
-        plain = [seconds for seconds, logged, _ in warm if not logged]
-        dense = [seconds for seconds, logged, _ in warm if logged]
-        step = statistics.median(plain or dense)
-        logging = max(0.0, statistics.median(dense) - step) if plain and dense else 0.0
+        step, logging = _step_and_logging(epochs)
         beyond = [epoch.whole - len(epoch.steps) * step - sum(epoch.logged) * logging for epoch in epochs[1:] or epochs]
         validations = [epoch.validation for epoch in epochs if epoch.validation]
         later = statistics.median(validations[1:] or validations or [0.0])
-        warming = sum(max(0.0, seconds - step - logging * logged) for seconds, logged, _ in timed[:_COLD])
-        warming += max(0.0, validations[0] - later) if validations else 0.0
+        warming = _warming(epochs, step) + (max(0.0, validations[0] - later) if validations else 0.0)
         return cls(step, logging, max(0.0, statistics.median(beyond)), warming, later)
 
     def training(self, schedule: Schedule, processes: int = 1) -> float:
@@ -131,3 +120,25 @@ class Forecast:
         steps = schedule.total * self.step + schedule.logged * self.logging
         evaluations = schedule.validations * self.validation / processes
         return steps + schedule.epochs * self.epoch + evaluations + self.warming
+
+
+def _step_and_logging(epochs: Sequence[Epoch]) -> tuple[float, float]:
+    """Return the seconds of a step, and those of logging it."""
+    timed = [
+        (seconds, logged, at)
+        for epoch in epochs
+        for at, (seconds, logged) in enumerate(zip(epoch.steps, epoch.logged, strict=True))
+    ]
+    warm = timed[_COLD:] or timed
+    warm = [each for each in warm if each[2]] or warm
+    plain = [seconds for seconds, logged, _ in warm if not logged]
+    dense = [seconds for seconds, logged, _ in warm if logged]
+    step = statistics.median(plain or dense)
+    return step, max(0.0, statistics.median(dense) - step) if plain and dense else 0.0
+
+
+def _warming(epochs: Sequence[Epoch], step: float) -> float:
+    """Return the seconds that the first epoch's first steps took beyond those of later ones."""
+    first = statistics.median([epoch.steps[0] for epoch in epochs[1:]] or [step])
+    usual = [first, *[step] * (_COLD - 1)]
+    return sum(max(0.0, seconds - each) for seconds, each in zip(epochs[0].steps, usual, strict=False))
