@@ -159,7 +159,7 @@ def main() -> None:
         folder = (options.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         write_data(folder)
-        began, found = time.perf_counter(), []
+        began, found, busy = time.perf_counter(), [], os.getloadavg()[0]
         print(HEAD)
         for name in options.recipes:
             found.append(compare(folder, name))
@@ -167,7 +167,7 @@ def main() -> None:
         minutes = (time.perf_counter() - began) / 60
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning"))
     about = f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, {versions}"
-    about += f"; {minutes:.1f} minutes."
+    about += f"; {minutes:.1f} minutes, load average {busy:.1f} before."
     print(f"\n{about} {summary(found)}")
     if options.write:
         title = "# Planned and measured\n\n`python benchmarks/plan.py --write benchmarks/results/plan.md`. "
