@@ -48,6 +48,15 @@ class LostTrainingError(UserError):
     exit_code = 4
 
 
+class ToldElsewhereError(UserError):
+    """A mistake that another process of the same training tells the user; this one ends without a word.
+
+    Example:
+        >>> ToldElsewhereError.exit_code
+        2
+    """
+
+
 def printable(text: str, lines: bool = False) -> str:
     r"""Return text that is safe to show on a terminal or a page: characters that would act there become escapes.
 

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from dml import __version__, runs
 from dml.cli.recipe.trust import take_trust
-from dml.errors import UserError, printable, without_password
+from dml.errors import ToldElsewhereError, UserError, printable, without_password
 
 # verb -> what it does; its code is `module_of(verb)`: `build_parser()` and `main(arguments) -> exit code`
 VERBS = {
@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError, MemoryError, RecursionError) as error:
         if debug:
             raise
-        print(f"dml: {_told(error)}", file=sys.stderr)
+        if not isinstance(error, ToldElsewhereError):
+            print(f"dml: {_told(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, UserError) else UserError.exit_code
     except KeyboardInterrupt:
         print("dml: interrupted", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dml.data.catalog import Catalog, GroupRule, Source
 from dml.data.embedding_table import EmbeddingTable
+from dml.data.handover import prepare_once
 from dml.data.images.cache import FORM, cache_folder
 from dml.data.images.flaws import OnFlaw, look_over
 from dml.data.images.open import open_pixels
@@ -23,12 +24,26 @@ from dml.data.samplers.choose import training_batches
 from dml.data.samplers.ordered import OrderedBatches
 from dml.data.samplers.wrapped import SamplerCallable
 from dml.data.sources.detect import choose_source
+from dml.data.sources.files import FileSource, FoundFiles
 from dml.data.splits.assign import assign_parts
 from dml.data.splits.splits import Parts, Split, queries_and_references, split_hash
 from dml.data.texts import texts_at
 from dml.errors import UserError
+from dml.functional.distributed import world_size
 
 Indices = NDArray[np.int64]
+
+
+class _Prepared(NamedTuple):
+    """What the images, their labels and the settings come to; it can be handed to another process."""
+
+    catalog: Catalog
+    pixels: Pixels
+    unreadable: list[int]
+    flawed: list[int]
+    parts: Parts
+    unlabelled: Indices
+    split_hash: str
 
 
 @final
@@ -155,44 +170,61 @@ class ImageData(LabelledData):
         self.cache = cache
         self.cache_dir = cache_dir
         self.seed = seed
-        self._ready = False
+        self._listed: FoundFiles | Catalog | None = None
+        self._ready = self._handed_over = False
         self._device = torch.device("cpu")
 
-    def prepare_data(self) -> None:
-        """Read everything in one process first, so that the others on a machine find downloads and caches ready."""
-        self.setup()
+    def count_classes(self) -> int:
+        """Count the classes of the source; nothing is decoded, and of files nothing is read."""
+        source = choose_source(self.root, self.source)
+        self._listed = source.find() if isinstance(source, FileSource) else source.open()
+        return len((self._listed.catalog if isinstance(self._listed, FoundFiles) else self._listed).class_names)
 
     def setup(self, stage: str = "fit") -> None:
         """Find, split and decode the images; a second call does nothing.
 
+        Where several processes train, the first of each machine does so when Lightning calls this in all of them, and
+        the others take over what it found.
+
         Args:
             stage: Lightning's name of what follows; all of them need the same.
         """
-        if self._ready:
+        together = self.trainer is not None and world_size() > 1
+        if self._ready and (self._handed_over or not together):
             return
-        self.catalog = choose_source(self.root, self.source).open()
-        self._channels: Literal[1, 3] = self.channels or self.catalog.channels
+        self._handed_over = together
+        found = prepare_once(self._prepare, self.trainer)
+        self.catalog, self.pixels, self.parts = found.catalog, found.pixels, found.parts
+        self.unreadable, self.flawed, self.unlabelled = found.unreadable, found.flawed, found.unlabelled
+        self.split_hash = found.split_hash
+        self.embedded = EmbeddingTable(len(self.catalog))
+        self.image_shape = self.pixels.shape
+        self.class_names = self.catalog.class_names
+        self._ready, self._listed = True, None
+
+    def _prepare(self) -> _Prepared:
+        """Find out all that takes reading, unless that was done."""
+        if self._ready:
+            known = (self.unreadable, self.flawed, self.parts, self.unlabelled, self.split_hash)
+            return _Prepared(self.catalog, self.pixels, *known)
+        listed = self._listed or choose_source(self.root, self.source).open()
+        catalog = listed.with_fingerprint() if isinstance(listed, FoundFiles) else listed
         size = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
-        self.pixels, self.unreadable = open_pixels(
-            self.catalog,
+        pixels, unreadable = open_pixels(
+            catalog,
             size,
-            self._channels,
+            self.channels or catalog.channels,
             workers=self.workers,
             skip=self.on_error == "skip",
             memory_limit=self.memory_limit,
             cache=cache_folder(self.cache_dir) if self.cache else None,
             batch_size=max(self.batch_size, self.eval_batch_size),
         )
-        self.flawed = look_over(self.pixels, self.catalog, self.unreadable, self.on_flaw)
-        left_out = [*self.unreadable, *self.flawed]
-        self.parts, self.unlabelled = assign_parts(
-            self.catalog, self.split, self.labelled_per_class, self.labelled_share, self.seed, left_out
+        flawed = look_over(pixels, catalog, unreadable, self.on_flaw)
+        parts, unlabelled = assign_parts(
+            catalog, self.split, self.labelled_per_class, self.labelled_share, self.seed, [*unreadable, *flawed]
         )
-        self.embedded = EmbeddingTable(len(self.catalog))
-        self.image_shape = self.pixels.shape
-        self.class_names = self.catalog.class_names
-        self.split_hash = split_hash(self.catalog, self.parts)
-        self._ready = True
+        return _Prepared(catalog, pixels, unreadable, flawed, parts, unlabelled, split_hash(catalog, parts))
 
     def train_dataloader(self) -> BatchLoader:
         """Serve this process's share of the transformed training batches."""

@@ -49,6 +49,11 @@ class LabelledData(L.LightningDataModule, ABC):
     def ordered_dataloader(self, ids: Indices) -> BatchLoader:
         """Serve these samples in the order given, untransformed, all of them to every process."""
 
+    def count_classes(self) -> int:
+        """Count the classes before anything else is asked; override it where that takes less than `setup`."""
+        self.setup("fit")
+        return self.num_classes
+
     @property
     def num_classes(self) -> int:
         """The number of classes."""

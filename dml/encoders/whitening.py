@@ -98,9 +98,16 @@ class WhitenedPatches(nn.Module):
     def take_patches(self, batches: Iterable[Tensor]) -> None:
         """Take the filters from all patches of all images of the batches, each (B,C,H,W)."""
         covariance = patch_covariance(batches, self.patch_size)
+        channels = len(covariance) // self.patch_size**2
+        filters = whitening_filters(covariance, self.eps)
+        self.take_filters(filters.view(-1, channels, self.patch_size, self.patch_size))
+
+    @torch.no_grad()
+    def take_filters(self, filters: Tensor) -> None:
+        """Take filters (C·p², C, p, p) that another process has taken from images."""
         if not len(self.filters):
-            self._size(len(covariance) // self.patch_size**2, covariance.device)
-        self.filters.copy_(whitening_filters(covariance, self.eps).view(self.filters.shape))
+            self._size(filters.shape[1], filters.device)
+        self.filters.copy_(filters)
         self.taken = True
 
     def _size(self, channels: int, device: torch.device) -> None:

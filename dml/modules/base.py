@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from dml.data import Batch, BatchNumbering, LabelledData, datamodule_of
+from dml.data.handover import prepare_once
 from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
 from dml.functional.distributed import gather_rows
 from dml.modules.checks import check_fits, check_scale
+from dml.modules.fixed_later import fix_sizes_later
 from dml.modules.layout import compile_encoder, lay_channels_last
 from dml.modules.optimization import build_optimizer, build_schedule, tell_length
 from dml.modules.param_groups import scale_rates
@@ -95,7 +98,18 @@ class TrainableModule(LightningModule, ABC):
         self._lr = rate
 
     def configure_callbacks(self) -> list[Callback]:
-        """Fix all sizes before any callback sees the module; Lightning calls this hook first, in every process."""
+        """Fix all sizes before any callback sees the module; Lightning calls this hook first, in every process.
+
+        Where several processes train, the data are ready a little later, when the first of them has prepared them.
+        """
+        if self.trainer.world_size > 1 and datamodule_of(self.trainer) is not None:
+            fix_sizes_later(self.trainer, self.fix_sizes)
+        else:
+            self.fix_sizes()
+        return []
+
+    def fix_sizes(self) -> None:
+        """Fix all sizes by the data."""
         data = datamodule_of(self.trainer)
         if data is not None:
             data.setup()
@@ -109,7 +123,6 @@ class TrainableModule(LightningModule, ABC):
             lay_channels_last(self.encoder)
         if self._compile and self.trainer.state.fn == "fit":
             compile_encoder(self.encoder)
-        return []
 
     def _is_open(self) -> bool:
         """Tell whether sizes are still open: only then is a sample looked at, which a stream would lose."""
@@ -171,7 +184,7 @@ class TrainableModule(LightningModule, ABC):
         data = datamodule_of(self.trainer)
         for part in self.modules():
             if isinstance(part, FlattenEncoder) and part.center and part.training and data is not None:
-                part.take_mean(batch.images for batch in data.ordered_dataloader(data.parts.train))
+                part.mean = prepare_once(partial(_mean_image, part, data), self.trainer).to(self.device)
 
     def numbered(self, batch: Any, dataloader_idx: int = 0) -> Batch:
         """Return a batch in dml's form: a plain loader's samples get ids in the order they come."""
@@ -250,3 +263,8 @@ class TrainableModule(LightningModule, ABC):
                 total = total + row[column].float() * int(row[1])
                 count += int(row[1])
             self.log(f"{split}/{name}", total / count, batch_size=1)
+
+
+def _mean_image(part: FlattenEncoder, data: LabelledData) -> Tensor:
+    part.take_mean(batch.images for batch in data.ordered_dataloader(data.parts.train))
+    return part.mean.cpu()

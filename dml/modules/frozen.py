@@ -8,6 +8,7 @@ classes, settings), of the images (content, size, channels, normalisation, which
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dml.data import LabelledData
+from dml.data.handover import prepare_once
 from dml.data.images.cache import replace_file
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, encoder_hash
@@ -58,7 +60,7 @@ class FrozenEmbeddings:
         self._kept: dict[str, Tensor] = {}
 
     def serve_loaders(self, trainer: Trainer, loaders: Sequence[BatchLoader]) -> None:
-        """Serve the images of these loaders; the first process of a machine goes first and writes them for the others.
+        """Serve the images of these loaders; the first process of a machine runs the encoder for the others.
 
         Args:
             trainer: Its precision is the encoder's.
@@ -71,18 +73,15 @@ class FrozenEmbeddings:
                 embeddings: Tensor = self.encoder(plugin.convert_input(images))
             return embeddings
 
-        if trainer.local_rank > 0:
-            trainer.strategy.barrier()
-        self.serve([loader.ids for loader in loaders], embed)
-        if trainer.local_rank == 0:
-            trainer.strategy.barrier()
+        self.serve([loader.ids for loader in loaders], embed, trainer)
 
-    def serve(self, parts: Iterable[NDArray[np.int64]], embed: Embed) -> None:
-        """Make the datamodule hand out embeddings in place of these images.
+    def serve(self, parts: Iterable[NDArray[np.int64]], embed: Embed, trainer: Trainer | None = None) -> None:
+        """Have the datamodule hand out embeddings for these images in place of the images.
 
         Args:
             parts: Positions of images; what the table already covers is left as it is.
             embed: The encoder, called as the trainer calls it: in its precision.
+            trainer: Tells which process this is; None where it is alone.
         """
         missing = [ids for ids in parts if len(ids) and not self.data.embedded.covers(ids)]
         identity = encoder_hash(self.encoder) if missing else ""
@@ -90,7 +89,8 @@ class FrozenEmbeddings:
             for ids in missing:
                 key = self._key(identity, ids)
                 if key not in self._kept:
-                    self._kept[key] = self._place(self._read_or_embed(key, ids, embed))
+                    rows = prepare_once(partial(self._read_or_embed, key, ids, embed), trainer)
+                    self._kept[key] = self._place(rows)
                 self.data.embedded.fill(ids, self._kept[key])
 
     def _read_or_embed(self, key: str, ids: NDArray[np.int64], embed: Embed) -> Tensor:

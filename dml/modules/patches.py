@@ -1,8 +1,13 @@
 """Gives whitened first layers their filters before training starts."""
 
-from torch import nn
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from dml.data import LabelledData
+from dml.data.handover import prepare_once
 from dml.encoders import WhitenedPatches
 
 _IMAGES = 5000  # about so many tell how patches vary
@@ -27,4 +32,9 @@ def whiten_patches(network: nn.Module, data: LabelledData) -> None:
     if layers:
         ids = data.parts.train[:: max(1, len(data.parts.train) // _IMAGES)]
         for layer in layers:
-            layer.take_patches(batch.images for batch in data.ordered_dataloader(ids))
+            layer.take_filters(prepare_once(partial(_filters, layer, data, ids), data.trainer))
+
+
+def _filters(layer: WhitenedPatches, data: LabelledData, ids: NDArray[np.int64]) -> Tensor:
+    layer.take_patches(batch.images for batch in data.ordered_dataloader(ids))
+    return layer.filters.cpu()

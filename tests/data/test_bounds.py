@@ -213,13 +213,13 @@ def test_altered_idx_files(tmp_path, file, at, content, told):
 
 def test_a_cache_entry_with_one_byte_changed_is_made_anew(folder, own_cache):
     catalog = ImageFolder(str(folder)).open()
-    images, _ = decode_cached(catalog, (8, 8), 3, 1, skip=False, cache=own_cache)
+    images, _, _ = decode_cached(catalog, (8, 8), 3, 1, skip=False, cache=own_cache)
     (entry,) = own_cache.glob("*.npy")
     content = bytearray(entry.read_bytes())
     content[-1] ^= 1
     entry.write_bytes(content)
     assert read_cache(own_cache, entry.stem) is None
-    again, _ = decode_cached(catalog, (8, 8), 3, 1, skip=False, cache=own_cache)
+    again, _, _ = decode_cached(catalog, (8, 8), 3, 1, skip=False, cache=own_cache)
     assert np.array_equal(images, again)
 
 

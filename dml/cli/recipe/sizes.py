@@ -18,7 +18,7 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
         parser: It builds the data, which are read to count the classes.
 
     Returns:
-        The data, set up, to be used instead of building it again; None if nothing had to be counted.
+        The data, their classes counted, to be used in place of others; None where nothing had to be counted.
 
     Raises:
         UserError: The encoder's recipe does not say the size of its embedding, or the loss needs something else.
@@ -47,8 +47,7 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
     if _is_open(loss, "num_classes"):
         data = parser.instantiate_classes(Namespace(data=config.data.clone())).data
         assert isinstance(data, LabelledData)
-        data.setup("fit")
-        loss.num_classes = data.num_classes
+        loss.num_classes = data.count_classes()
     _check_needed(model.loss.class_path, loss)
     return data
 

@@ -38,6 +38,11 @@ def cache_key(fingerprint: str, size: tuple[int, int], channels: int) -> str:
     return hashlib.sha256(f"{FORM} {fingerprint} {size} {channels}".encode()).hexdigest()[:32]
 
 
+def entry_file(folder: Path, key: str) -> Path:
+    """Return the file of an entry's images."""
+    return folder / f"{key}.npy"
+
+
 def read_cache(folder: Path, key: str) -> tuple[NDArray[np.uint8], list[int]] | None:
     """Read an entry.
 
@@ -49,12 +54,18 @@ def read_cache(folder: Path, key: str) -> tuple[NDArray[np.uint8], list[int]] | 
         for end in ("npy", "json"):
             runs.open_file(folder / f"{key}.{end}").close()
         about = json.loads((folder / f"{key}.json").read_text())
-        images = np.load(folder / f"{key}.npy", mmap_mode="c", allow_pickle=False)
+        images = map_images(entry_file(folder, key))
         whole = images.dtype == np.uint8 and images.ndim == 4 and checksum(images) == about["checksum"]
         unreadable = [int(position) for position in about["unreadable"] if 0 <= position < len(images)]
     except Exception:  # a damaged entry fails in many ways; it is made anew
         return None
     return (images, unreadable) if whole else None
+
+
+def map_images(file: Path) -> NDArray[np.uint8]:
+    """Map the images of an entry, uint8 (N, C, H, W), copy-on-write: processes that do share its memory."""
+    images: NDArray[np.uint8] = np.load(file, mmap_mode="c", allow_pickle=False)
+    return images
 
 
 def checksum(images: NDArray[np.uint8]) -> int:
@@ -80,7 +91,7 @@ def write_cache(folder: Path, key: str, images: NDArray[np.uint8], unreadable: l
     folder.mkdir(parents=True, exist_ok=True)
     about = {"unreadable": unreadable, "checksum": checksum(images)}
     replace_file(folder / f"{key}.json", lambda file: file.write(json.dumps(about).encode()))
-    replace_file(folder / f"{key}.npy", lambda file: np.save(file, images))
+    replace_file(entry_file(folder, key), lambda file: np.save(file, images))
 
 
 def read_unreadable(folder: Path, key: str, total: int) -> list[int] | None:

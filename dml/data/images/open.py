@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from dml.data.catalog import Catalog, whole_array
 from dml.data.images.batch import usable_cores
 from dml.data.images.cache import (
     cache_key,
+    entry_file,
     lock_entry,
     read_cache,
     read_unreadable,
@@ -69,8 +70,8 @@ def open_pixels(
     size = native_size(catalog, channels) if size is None else size
     image, held = channels * size[0] * size[1], int(memory_limit * 2**30)
     if len(catalog) * image <= held:
-        images, unreadable = decode_cached(catalog, size, channels, workers, skip, cache)
-        pixels: Pixels = MemoryPixels(torch.from_numpy(images))
+        images, unreadable, file = decode_cached(catalog, size, channels, workers, skip, cache)
+        pixels: Pixels = MemoryPixels(torch.from_numpy(images), file)
     else:
         if 0 < held < batch_size * image:
             told = f"a batch of {batch_size} images of {channels}×{size[0]}×{size[1]}"
@@ -87,20 +88,30 @@ def open_pixels(
     return pixels, unreadable
 
 
+class Decoded(NamedTuple):
+    """Decoded images: uint8 (N, C, H, W), the positions of unreadable ones, and the file of the cache they lie in."""
+
+    images: NDArray[np.uint8]
+    unreadable: list[int]
+    file: Path | None = None
+
+
 def decode_cached(
     catalog: Catalog, size: Size, channels: Literal[1, 3], workers: int, skip: bool, cache: Path | None
-) -> tuple[NDArray[np.uint8], list[int]]:
-    """Decode all images, or read them from the cache; arrays that are in memory already are not cached.
+) -> Decoded:
+    """Decode all images, or read them from the cache; arrays that are in memory anyway are not cached.
 
-    Of several processes that start together, one decodes; the others wait and read.
+    Of several trainings that start together, one decodes; the others wait and read.
     """
     if cache is None or not catalog.fingerprint or whole_array(catalog.reader) is not None:
-        return decode_all(catalog, size, channels, workers, skip)
+        return Decoded(*decode_all(catalog, size, channels, workers, skip))
     key = cache_key(catalog.fingerprint, size, channels)
+    file = entry_file(cache, key)
 
-    def cached() -> tuple[NDArray[np.uint8], list[int]] | None:
+    def cached() -> Decoded | None:
         found = read_cache(cache, key)
-        return found if found is not None and len(found[0]) == len(catalog) and (skip or not found[1]) else None
+        fits = found is not None and len(found[0]) == len(catalog) and (skip or not found[1])
+        return Decoded(*found, file) if found is not None and fits else None
 
     with contextlib.ExitStack() as stack:
         if (found := cached()) is not None:
@@ -116,11 +127,12 @@ def decode_cached(
             write_cache(cache, key, images, unreadable)
         except OSError as error:
             logger.warning("decoded images are not cached in '%s' (%s): set data.cache_dir", cache, error)
-        return images, unreadable
+            return Decoded(images, unreadable)
+        return Decoded(images, unreadable, file)
 
 
 def unreadable_cached(catalog: Catalog, pixels: FilePixels, cache: Path | None) -> list[int]:
-    """Find the images that cannot be read, or look them up; of several processes one finds, the others wait."""
+    """Find the images that cannot be read, or look them up; of several trainings one finds, the others wait."""
     if cache is None or not catalog.fingerprint:
         return find_unreadable(catalog, pixels)
     key = cache_key(catalog.fingerprint, pixels.rows.size, pixels.rows.channels)

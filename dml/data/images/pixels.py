@@ -4,7 +4,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dml.data.catalog import Catalog
+from dml.data.images.cache import map_images
 from dml.data.images.read import Size, read_images
 from dml.data.rows import is_read_by_threads
 from dml.errors import UserError
@@ -42,14 +44,19 @@ class Pixels(Protocol):
 class MemoryPixels:
     """All images in one tensor (N, C, H, W), uint8 or float within 0..255; a batch is one gather on its device.
 
+    Args:
+        images: the tensor.
+        file: a `.npy` file that holds the same, which another process of the machine maps instead of copying them.
+
     Example:
         >>> pixels = MemoryPixels(torch.arange(8, dtype=torch.uint8).view(2, 1, 2, 2))
         >>> pixels.get(np.array([1]))[0, 0, 0]
         tensor([4, 5], dtype=torch.uint8)
     """
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, file: Path | None = None) -> None:
         self.images = images
+        self.file = file
         self.shape = (images.shape[1], images.shape[2], images.shape[3])
 
     def get(self, row: Row) -> Tensor:
@@ -64,7 +71,18 @@ class MemoryPixels:
         """Move to the device, unless that would take more than half of the memory it has left."""
         if device.type == "cuda" and 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
             return self
-        return MemoryPixels(self.images.to(device))
+        return MemoryPixels(self.images.to(device), self.file)
+
+    def __reduce__(self) -> tuple[Callable[..., "MemoryPixels"], tuple[Any, ...]]:
+        return (_mapped, (self.file,)) if self.file is not None else (_held, (self.images.cpu().numpy(),))
+
+
+def _mapped(file: Path) -> MemoryPixels:
+    return MemoryPixels(torch.from_numpy(map_images(file)), file)
+
+
+def _held(images: NDArray[Any]) -> MemoryPixels:
+    return MemoryPixels(torch.from_numpy(images))
 
 
 class _Rows(Dataset[Tensor | str]):

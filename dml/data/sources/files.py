@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dml import runs
-from dml.data.catalog import Catalog
+from dml.data.catalog import Catalog, Source
 from dml.data.sources.bounds import MAX_IMAGE_BYTES, damage_told, leads_outside
 from dml.data.sources.hashes import hash_files
 from dml.data.sources.readers import BytesReader, FileReader, ZipReader
@@ -80,6 +80,22 @@ class FoundFiles(NamedTuple):
     def with_fingerprint(self) -> Catalog:
         """Return the catalog with the hash of all files, of which those are read that are new or changed."""
         return replace(self.catalog, fingerprint=self.tree.fingerprint(self.files))
+
+
+class FileSource(Source):
+    """A source of files, which are listed first and read only to be hashed."""
+
+    @abstractmethod
+    def find(self) -> FoundFiles:
+        """List the images and read none of them.
+
+        Raises:
+            UserError: nothing is there, or it does not look as this source expects.
+        """
+
+    def open(self) -> Catalog:
+        """List the images, and hash their content."""
+        return self.find().with_fingerprint()
 
 
 def open_tree(root: str, anywhere: bool = False) -> Tree:

@@ -2,8 +2,8 @@
 
 from pathlib import PurePosixPath
 
-from dml.data.catalog import Catalog, Part, Source, index_labels
-from dml.data.sources.files import FoundFiles, open_tree
+from dml.data.catalog import Catalog, Part, index_labels
+from dml.data.sources.files import FileSource, FoundFiles, open_tree
 from dml.errors import UserError
 
 PARTS: dict[str, Part] = {
@@ -16,7 +16,7 @@ PARTS: dict[str, Part] = {
 }
 
 
-class ImageFolder(Source):
+class ImageFolder(FileSource):
     """A folder with one folder per class, or a zip of it, which is read without unpacking.
 
     Images may lie deeper inside the class folders: the class is the name of the first folder below the root. A single
@@ -42,12 +42,8 @@ class ImageFolder(Source):
         self.root = root
         self.anywhere = anywhere
 
-    def open(self) -> Catalog:
-        """List the images, in sorted order, and hash their content."""
-        return self.find().with_fingerprint()
-
     def find(self) -> FoundFiles:
-        """List the images and read none of them."""
+        """List the images, in sorted order, and read none of them."""
         tree = open_tree(self.root, self.anywhere)
         files = tree.images()
         parts = [PurePosixPath(name).parts for name in files]

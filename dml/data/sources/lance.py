@@ -133,7 +133,7 @@ class Lance(Source):
             labels=labels,
             class_names=class_names,
             names=names,
-            reader=LanceReader(table, self.root, self.image),
+            reader=LanceReader(table, self.root, self.image, self.storage_options),
             channels=self.channels,
             fingerprint=_fingerprint(table, columns, names),
             parts=_parts(columns["part"]) if "part" in known else [],
@@ -200,12 +200,17 @@ class LanceReader:
         table: the Lance data set.
         root: where it is, for messages.
         column: of images.
+        storage_options: by which another process opens the same table.
     """
 
-    def __init__(self, table: Any, root: str, column: str) -> None:
+    def __init__(self, table: Any, root: str, column: str, storage_options: Mapping[str, str] | None = None) -> None:
         self.table = table
         self.root = root
         self.column = column
+        self.storage_options = storage_options
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.root, self.column, self.storage_options, self.table.version)
 
     def __call__(self, index: int) -> Raw:
         """Read row `index`; its pixels are decoded when asked for."""
@@ -225,6 +230,10 @@ class LanceReader:
         except Exception as error:  # stores fail in many ways
             raise unreachable(self.root, error) from error
         return [_opened(content) for content in column.to_pylist()]
+
+
+def _reopened(root: str, column: str, storage_options: Mapping[str, str] | None, version: int) -> LanceReader:
+    return LanceReader(open_table(root, storage_options).checkout_version(version), root, column, storage_options)
 
 
 def _opened(content: bytes | None) -> Raw | Exception:

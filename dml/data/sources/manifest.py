@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dml.data.catalog import Catalog, Part, Source, index_labels
+from dml.data.catalog import Catalog, Part, index_labels
 from dml.data.sources.bounds import check_inside
-from dml.data.sources.files import Folder, FoundFiles
+from dml.data.sources.files import FileSource, Folder, FoundFiles
 from dml.data.sources.table import Columns, read_table
 from dml.errors import UserError
 
@@ -16,7 +16,7 @@ PARTS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "valid
 TRUE, FALSE = {"1", "true", "yes"}, {"0", "false", "no", ""}
 
 
-class Manifest(Source):
+class Manifest(FileSource):
     """A CSV or Parquet table with one row per image.
 
     Columns `path` and `label` are needed; `split` (train, val, validation, test or empty), `is_query`, `is_reference`
@@ -44,10 +44,6 @@ class Manifest(Source):
         self.root = root
         self.folder = folder
         self.anywhere = anywhere
-
-    def open(self) -> Catalog:
-        """Read the table; no image is touched but to hash its content."""
-        return self.find().with_fingerprint()
 
     def find(self) -> FoundFiles:
         """Read the table and no image."""

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dml import runs
-from dml.data.catalog import Catalog, Part, Source, index_labels
+from dml.data.catalog import Catalog, Part, index_labels
 from dml.data.sources.bounds import damage_told, leads_outside
-from dml.data.sources.files import Folder
+from dml.data.sources.files import FileSource, Folder, FoundFiles
 from dml.errors import UserError
 
 
@@ -25,22 +25,22 @@ def list_samples(
     keys: list[str],
     parts: list[Part],
     is_query: NDArray[np.bool_] | None = None,
-) -> Catalog:
-    """Catalog files with a class-disjoint split of their own."""
+) -> FoundFiles:
+    """List files with a class-disjoint split of their own."""
     tree = Folder(root)
     if outside := [name for name in names if leads_outside(name)]:  # links are of whoever unpacked it
         raise UserError(f"the lists of '{root}' name files outside, first '{outside[0]}': unpack the original archive")
     labels, class_names = index_labels(keys)
-    return Catalog(
+    catalog = Catalog(
         labels=labels,
         class_names=class_names,
         names=names,
         reader=tree.reader(names),
-        fingerprint=tree.fingerprint(names),
         parts=parts,
         is_query=is_query,
         is_reference=None if is_query is None else ~is_query,
     )
+    return FoundFiles(catalog, tree, names)
 
 
 def find_root(root: str, folder: str, marker: str, hint: str) -> Path:
@@ -62,7 +62,7 @@ def first_half(numbers: Iterable[int], train_classes: int) -> list[Part]:
     return ["train" if number <= train_classes else "test" for number in numbers]
 
 
-class CUB200(Source):
+class CUB200(FileSource):
     """CUB-200-2011: 11,788 birds of 200 species; the first 100 train, the other 100 test.
 
     Args:
@@ -82,7 +82,7 @@ class CUB200(Source):
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def open(self) -> Catalog:
+    def find(self) -> FoundFiles:
         """Read the lists."""
         with damage_told(f"a list in '{self.root}'", "unpack CUB_200_2011.tgz again"):
             root = find_root(self.root, "CUB_200_2011", "images.txt", "unpack CUB_200_2011.tgz there")
@@ -124,7 +124,7 @@ def read_cars(path: Path) -> tuple[list[str], list[int], list[str]]:
     return names, numbers, class_names
 
 
-class Cars196(Source):
+class Cars196(FileSource):
     """Cars196: 16,185 cars of 196 models; the first 98 train, the other 98 test.
 
     Args:
@@ -143,7 +143,7 @@ class Cars196(Source):
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def open(self) -> Catalog:
+    def find(self) -> FoundFiles:
         """Read the annotations."""
         with damage_told(f"a list in '{self.root}'", "fetch cars_annos.mat again"):
             root = find_root(self.root, "cars196", "cars_annos.mat", "put cars_annos.mat and car_ims there")
@@ -153,7 +153,7 @@ class Cars196(Source):
             return list_samples(root, names, keys, first_half(numbers, 98))
 
 
-class StanfordOnlineProducts(Source):
+class StanfordOnlineProducts(FileSource):
     """Stanford Online Products: 120,053 photographs of 22,634 things on sale; 11,318 of them train, the others test.
 
     Args:
@@ -173,7 +173,7 @@ class StanfordOnlineProducts(Source):
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def open(self) -> Catalog:
+    def find(self) -> FoundFiles:
         """Read both lists."""
         with damage_told(f"a list in '{self.root}'", "unpack Stanford_Online_Products.zip again"):
             hint = "unpack Stanford_Online_Products.zip there"
@@ -190,7 +190,7 @@ class StanfordOnlineProducts(Source):
             return list_samples(root, names, keys, parts)
 
 
-class InShop(Source):
+class InShop(FileSource):
     """In-Shop Clothes Retrieval: 52,712 photographs of 7,982 garments; 3,997 train, 3,985 test as queries and gallery.
 
     The gallery is the reference set; queries are searched in it alone.
@@ -211,7 +211,7 @@ class InShop(Source):
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def open(self) -> Catalog:
+    def find(self) -> FoundFiles:
         """Read the partition."""
         with damage_told(f"a list in '{self.root}'", "unpack the In-Shop benchmark's Eval again"):
             hint = "unpack the In-Shop benchmark's Eval and Img there"
