@@ -80,7 +80,7 @@ def score_last(run: Path, options: argparse.Namespace) -> int:
     flat, how = project(shown.embeddings, "tsne")
     figure = embedding_map(flat, shown.labels, data.class_names, f"{len(flat)} held-back images ({how})")
     (run / runs.PICTURES).mkdir(exist_ok=True)
-    runs.write_bytes(run / runs.PICTURES / "projection.png", png(figure))
+    runs.write_bytes(run / runs.PICTURES / "tsne.png", png(figure))
     return 0
 
 
@@ -100,7 +100,7 @@ def keep(run: Path, row: str, seed: int) -> None:
     runs.write_json(RESULTS / "scores" / row / f"seed{seed}.json", scores)
     if seed == 0 and (classes := runs.classes_path(run, "val")).exists():
         runs.write_bytes(RESULTS / "classes" / f"{row}.json", classes.read_bytes())
-    if seed == 0 and (picture := run / runs.PICTURES / "projection.png").exists():
+    if seed == 0 and (picture := run / runs.PICTURES / "tsne.png").exists():
         shutil.copy(picture, RESULTS / "pictures" / f"{row}_tsne.png")
 
 
