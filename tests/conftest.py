@@ -1,5 +1,6 @@
 """What tests of several rooms share."""
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -20,6 +21,13 @@ import torch.distributed
 import torch.multiprocessing
 
 collect_ignore_glob = ["fuzz_*.py"]  # scripts
+
+
+def pytest_collection_finish():
+    """Let garbage be looked for among what tests make, not among all that torch's and other modules hold."""
+    gc.collect()
+    gc.freeze()
+
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 

@@ -46,7 +46,7 @@ data:
   labelled_share: 0.3
   batch_size: 60
 evaluation: {baselines: false}
-pictures: {projection: none}
+pictures: {projection: none, gallery_queries: 1, gallery_neighbors: 1}
 """
 PML = "pytorch_metric_learning.losses"
 RECIPES: dict[str, list[str]] = {

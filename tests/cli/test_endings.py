@@ -14,7 +14,7 @@ from dml import reports, runs
 from dml.callbacks import GracefulInterrupt
 from dml.cli import main
 
-QUICK = ("--pictures.projection=none", "--evaluation.baselines=false")
+QUICK = ("--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}", "--evaluation.baselines=false")
 
 
 def _scores(name):
@@ -90,9 +90,9 @@ def test_an_infinite_score_is_named_and_left_out(dml, small):
 
 
 @pytest.mark.parametrize("names", [("$5_$10", "$\\frac"), (b"caf\xe9", b"th\xff")], ids=["mathtext", "not UTF-8"])
-def test_class_folders_may_have_any_name(dml, small, names, caplog):
+def test_class_folders_may_have_any_name(dml, pictured, names, caplog):
     data = _photos("photos", names)
-    code, _, err = dml("fit", "--name", "first", *small, *data, "--evaluation.baselines=false")
+    code, _, err = dml("fit", "--name", "first", *pictured, *data, "--evaluation.baselines=false")
     assert code == 0, err
     assert "left out" not in caplog.text
     assert {p.name for p in Path("runs/first/pictures").iterdir()} == {"gallery.png", "pca.png", "weights.png"}
@@ -114,13 +114,13 @@ def test_images_decoded_on_the_way_of_which_none_is_suspect(dml, small, caplog):
     assert "left out" not in caplog.text
 
 
-def test_a_picture_that_cannot_be_drawn_costs_no_run(dml, small, monkeypatch, caplog):
+def test_a_picture_that_cannot_be_drawn_costs_no_run(dml, pictured, monkeypatch, caplog):
     def fail(*_):
         assert _scores("first")["val"]["map_at_r"] > 0  # written before anything is drawn
         raise RuntimeError("no such\nfont")
 
     monkeypatch.setattr(reports, "retrieval_gallery", fail)
-    assert dml("fit", "--name", "first", *small, "--evaluation.baselines=false")[0] == 0
+    assert dml("fit", "--name", "first", *pictured, "--evaluation.baselines=false")[0] == 0
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
         "dml: the picture 'gallery' is left out: no such font"
     ]
