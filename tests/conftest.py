@@ -29,6 +29,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_unconfigure():
+    """Let the modules go as they would."""
+    gc.unfreeze()
+
+
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
@@ -96,6 +101,26 @@ def in_group():
             warnings.simplefilter("ignore")  # Python 3.12 warns of threads when it forks
             torch.multiprocessing.start_processes(
                 _one_of_group, (work, size, str(_free_port()), args), nprocs=size, start_method=_START
+            )
+
+    return run
+
+
+def _one_of_torchrun(rank, work, size, port, args):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "x", "GROUP_RANK": "0"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    _plainly(work, args)
+
+
+@pytest.fixture(scope="session")
+def under_torchrun():
+    """Return a callable that runs work(*args) in so many processes, with the environment that torchrun gives them."""
+
+    def run(work, size, *args):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.multiprocessing.start_processes(
+                _one_of_torchrun, (work, size, str(_free_port()), args), nprocs=size, start_method=_START
             )
 
     return run
