@@ -1,18 +1,38 @@
 """What tests of several rooms share."""
 
+import gc
+import multiprocessing
 import os
+import runpy
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
 
 collect_ignore_glob = ["fuzz_*.py"]  # scripts
+
+
+def pytest_collection_finish():
+    """Let garbage be looked for among what tests make, not among all that torch's and other modules hold."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    """Let the modules go as they would."""
+    gc.unfreeze()
+
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
@@ -52,6 +72,94 @@ def _read(text):
 def read_page():
     """Return a callable that parses a page and fails where it is malformed or refers to anything outside."""
     return _read
+
+
+# A forked process has imported torch and Lightning already; autograd does not survive a fork where there is a GPU.
+_START = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
+
+
+def _plainly(work, args):
+    """Work as a process that was started for it does: on one thread, and a warning is no error."""
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore", DeprecationWarning)
+    torch.set_num_threads(1)
+    work(*args)
+
+
+def _one_of_group(rank, work, size, port, args):
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    _plainly(work, (rank, size, *args))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="session")
+def in_group():
+    """Return a callable that runs work(rank, size, *args) in so many processes of one group, and waits for them."""
+
+    def run(work, size, *args):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of threads when it forks
+            torch.multiprocessing.start_processes(
+                _one_of_group, (work, size, str(_free_port()), args), nprocs=size, start_method=_START
+            )
+
+    return run
+
+
+def _one_of_torchrun(rank, work, size, port, args):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "x", "GROUP_RANK": "0"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    _plainly(work, args)
+
+
+@pytest.fixture(scope="session")
+def under_torchrun():
+    """Return a callable that runs work(*args) in so many processes, with the environment that torchrun gives them."""
+
+    def run(work, size, *args):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.multiprocessing.start_processes(
+                _one_of_torchrun, (work, size, str(_free_port()), args), nprocs=size, start_method=_START
+            )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def in_process():
+    """Return a callable that runs work(*args) in its own process and gives its exit code, that of a signal negative."""
+
+    def run(work, *args):
+        process = multiprocessing.get_context(_START).Process(target=_plainly, args=(work, args))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            process.start()
+        process.join()
+        return process.exitcode
+
+    return run
+
+
+def _script(path, words, out, err):
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+    sys.argv = [path, *words]
+    sys.path.insert(0, str(Path(path).parent))
+    runpy.run_path(path, run_name="__main__")
+
+
+@pytest.fixture
+def run_script(in_process, tmp_path_factory):
+    """Return a callable that runs a script, as `python PATH WORDS` does, and gives exit code and both outputs."""
+
+    def run(path, *words):
+        out, err = (tmp_path_factory.mktemp("script") / name for name in ("out", "err"))
+        code = in_process(_script, str(path), list(map(str, words)), out, err)
+        return code, out.read_text(), err.read_text()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ SMALL = {
     "evaluation.baselines": "false",
     "pictures.projection": "none",
     "pictures.gallery_queries": "1",
+    "pictures.gallery_neighbors": "1",
 }
 FIT = ("fit", *(f"--{key}={value}" for key, value in SMALL.items()))
 

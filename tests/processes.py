@@ -31,7 +31,7 @@ data:
   classes_per_batch: 10
   transform: {class_path: dml.data.Augmentation, init_args: {crop_padding: 1}}
 evaluation: {baselines: false}
-pictures: {projection: none}
+pictures: {projection: none, gallery_queries: 1, gallery_neighbors: 1}
 """
 ADAM = ["--model.optimizer", "torch.optim.Adam", "--model.optimizer.lr", "0.003"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}

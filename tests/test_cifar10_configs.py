@@ -29,8 +29,14 @@ def test_softmax_and_the_encoder_run_a_batch(images):
 
 
 def test_the_heads_stand_on_a_run_of_the_encoder(images):
-    shape = ("--model.encoder.hidden_sizes=[16]", "--model.encoder.embedding_dim=8", "--trainer.precision=32-true")
-    short = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--pictures.projection=none", *SMALL)
+    network = "--model.encoder.encoder"
+    shape = (f"{network}.hidden_sizes=[16]", f"{network}.embedding_dim=8", "--trainer.precision=32-true")
+    short = (
+        "--trainer.max_epochs=1",
+        "--trainer.check_val_every_n_epoch=1",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+        *SMALL,
+    )
     words = ["fit", "--config", str(FOLDER / "triplet_alexnet.yaml"), "--data.root", images, "--name", "B2"]
     assert main([*words, *shape, *short, "--evaluation.baselines=false"]) == 0
     for name in ("linear_head", "mlp_head", "fine_tuned"):

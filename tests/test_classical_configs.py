@@ -27,7 +27,12 @@ def test_softmax_regression_on_images_keeps_their_mean_with_the_weights(tmp_path
     np.savez(tmp_path / "images.npz", images=images, labels=np.arange(120) % 10)
     share = ("--data.labelled_per_class=null", "--data.labelled_share=0.8")
     smaller = (*share, "--data.split.val=20", "--data.split.test=20", "--trainer.max_epochs=1")
-    words = ["--data.root=images.npz", *smaller, "--trainer.check_val_every_n_epoch=1", "--pictures.projection=none"]
+    words = [
+        "--data.root=images.npz",
+        *smaller,
+        "--trainer.check_val_every_n_epoch=1",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    ]
     recipe = str(CONFIGS / "cifar10" / "softmax.yaml")
     assert main(["fit", "--config", recipe, *words, "--trainer.accelerator=cpu", "--evaluation.k=5", "--name=one"]) == 0
     weights = torch.load(tmp_path / "runs" / "one" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

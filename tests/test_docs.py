@@ -13,7 +13,7 @@ from dml.cli import VERBS, main, module_of
 _DOCS = Path(__file__).parents[1] / "docs"
 _PAGES = sorted(_DOCS.rglob("*.md"))
 _QUICK = ("--trainer.max_epochs=1", "--trainer.accelerator=cpu")
-_BARE = ("--evaluation.baselines=false", "--pictures.projection=none")
+_BARE = ("--evaluation.baselines=false", "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}")
 
 
 def _blocks(page, language):

@@ -1,14 +1,11 @@
 """EmbeddingSet: checked once, found by identity, gathered as arrays, saved without pickles."""
 
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,8 +102,7 @@ def test_it_needs_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def _gather(rank, port, folder):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=3)
+def _gather(rank, size, folder):
     count = (3, 0, 2)[rank]
     ids = np.array([[4, 0, 2], [], [2, 9]][rank] if rank != 1 else [], dtype=np.int64)
     rows = ids[:, None].astype(np.float32) if count else np.zeros((0, 1), np.float32)
@@ -118,14 +114,10 @@ def _gather(rank, port, folder):
         assert "different sizes: 1, 2, 3" in str(error)  # noqa: PT017 - in a process of its own
     else:
         raise AssertionError("not refused")
-    dist.destroy_process_group()
 
 
-def test_samples_of_all_processes_once_in_the_order_of_their_ids(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_gather, (port, str(tmp_path)), nprocs=3)
+def test_samples_of_all_processes_once_in_the_order_of_their_ids(tmp_path, in_group):
+    in_group(_gather, 3, str(tmp_path))
     for rank in range(3):
         found = np.load(tmp_path / f"{rank}.npy")
         assert found[0].tolist() == found[2].tolist() == [0, 2, 4, 9]

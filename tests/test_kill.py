@@ -1,19 +1,20 @@
-"""A few of the kills of `tests/kill.py`, which holds the whole table."""
+"""Some of the kills of `tests/kill.py`, which holds the whole table: of two recipes, and of all where there is time."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parents[1]
+SCRIPT = Path(__file__).with_name("kill.py")
+
+
+def test_killed_and_resumed_runs_equal_those_that_nobody_killed(run_script):
+    code, out, err = run_script(SCRIPT, "--short")
+    assert code == 0, out + err
+    assert "2 of 2 runs equal" in out
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_runs_equal_those_that_nobody_killed():
-    environment = os.environ | {"PYTHONPATH": str(_ROOT)}
-    words = [sys.executable, str(_ROOT / "tests" / "kill.py"), "--short"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=280, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 of 4 runs equal" in done.stdout
+def test_so_do_those_of_every_recipe(run_script):
+    code, out, err = run_script(SCRIPT, "--kinds", 1, "--seed", 1)
+    assert code == 0, out + err
+    assert "16 of 16 runs equal" in out

@@ -25,7 +25,11 @@ def photos(tmp_path_factory):
             pixels = rng.integers(0, 90, (20, 24, 3)) + 120 * number
             Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / name / f"{image}.png")
     keys = ("--data.image_size=16", "--data.batch_size=12", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
-    quick = ("--pictures.projection=none", "--evaluation.metric=cosine", "--data.cache=false")
+    quick = (
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+        "--evaluation.metric=cosine",
+        "--data.cache=false",
+    )
     words = ["fit", "--data.root", str(folder / "photos"), "--runs_dir", str(folder), "--name", "first", *keys, *quick]
     assert main(words) == 0
     return folder

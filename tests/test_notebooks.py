@@ -1,12 +1,14 @@
 """Every notebook is committed with its outputs, defines nothing that belongs in dml, and runs from a clean kernel."""
 
 import ast
+import importlib
 import os
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 
 _FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -61,6 +63,31 @@ def test_it_defines_nothing_that_belongs_in_the_package(file):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = node.end_lineno - node.lineno + 1
                 assert lines <= _LONGEST_FUNCTION, f"{node.name} has {lines} lines: put it into dml/"
+
+
+@each_notebook
+def test_every_name_of_dml_that_it_imports_is_there(file):
+    for cell in _code_cells(file):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "dml":
+                owner = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(owner, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
+
+
+def _run_cells(file):
+    os.chdir(_FOLDER)
+    shell = InteractiveShell()
+    for cell in _code_cells(file):
+        shell.run_cell(cell.source).raise_error()
+
+
+@pytest.mark.parametrize("file", [file for file in _NOTEBOOKS if file.stem[0] in "ABC"], ids=lambda file: file.stem)
+def test_its_cells_run(file, tmp_path, monkeypatch, in_process):
+    for name in ("IPYTHONDIR", "DML_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert in_process(_run_cells, file) == 0
 
 
 @pytest.mark.slow

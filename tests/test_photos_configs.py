@@ -22,8 +22,7 @@ QUICK = (
     "--trainer.enable_progress_bar=false",
     "--data.image_size=32",
     "--data.batch_size=8",
-    "--pictures.projection=none",
-    "--pictures.gallery_queries=1",
+    "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
 )
 
 

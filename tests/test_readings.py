@@ -35,7 +35,11 @@ def test_lines_are_added_and_never_changed(tmp_path):
 @pytest.mark.slow
 def test_verbs_that_score_the_test_part_are_recorded_and_the_next_run_tells(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fast = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--pictures.projection=none"]
+    fast = [
+        "--trainer.max_epochs=1",
+        "--trainer.accelerator=cpu",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    ]
     fast += ["--evaluation.baselines=false", "--model.encoder.channels=[4]"]
     assert main(["fit", "--name", "one", *fast]) == 0
     one = tmp_path / "runs" / "one"

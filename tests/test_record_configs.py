@@ -33,7 +33,9 @@ def images(tmp_path, monkeypatch):
 def test_the_cifar10_recipe_runs_end_to_end(images):
     own = ("--data.batch_size=40", "--model.encoder.encoder.channels=[8,8]", "--name=run")
     words = ["fit", "--config", str(FOLDER / "cifar10_knn.yaml"), "--data.root", images, *own]
-    assert main([*words, *ARRAYS, *SMALL, "--pictures.projection=none"]) == 0
+    assert (
+        main([*words, *ARRAYS, *SMALL, "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}"]) == 0
+    )
     scores = read_scores(Path("runs/run/scores.json"))
     assert 0 <= scores["val"]["knn_accuracy"] <= 1
 

@@ -145,7 +145,13 @@ def test_fit_on_a_full_disk(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(torch, "save", lambda state, file, **keys: save(state, Full(file), **keys))
     words = ["--runs_dir", str(tmp_path / "runs"), "--name", "first", "--trainer.max_epochs", "1"]
-    words += ["--trainer.limit_train_batches", "2", "--trainer.accelerator", "cpu", "--pictures.projection", "none"]
+    words += [
+        "--trainer.limit_train_batches",
+        "2",
+        "--trainer.accelerator",
+        "cpu",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    ]
     assert cli.main(["fit", *words]) == 2
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dml: ")]
     assert err == [

@@ -43,11 +43,12 @@ def show(trainer: Trainer, name: str, figure: Figure) -> None:
         name: The picture's name, without a suffix.
         figure: The picture.
     """
+    pixels = reports.pixels(figure)
     run = run_of(trainer)
     if run is not None:
-        runs.write_bytes(run / runs.PICTURES / f"{name}.png", reports.png(figure))
+        runs.write_bytes(run / runs.PICTURES / f"{name}.png", reports.png(pixels))
     for writer in writers(trainer):
-        writer.add_figure(name, figure, trainer.global_step)
+        writer.add_image(name, pixels, trainer.global_step, dataformats="HWC")
 
 
 def run_of(trainer: Trainer) -> Path | None:

@@ -26,6 +26,9 @@ ENCODERS = ("trained", "random")  # a random encoder that is fine-tuned is train
 
 Labelled = int | float  # images of each class, or a share of each
 
+# The pictures of a cell go with its folder; not of the recipe that names the cell, as recorded ones keep their names.
+_UNSEEN = {"pictures": {"projection": "none", "gallery_queries": 1, "gallery_neighbors": 1}}
+
 
 class Cell(NamedTuple):
     """One training, or one k-NN search."""
@@ -111,7 +114,7 @@ class Probe:
         folder, log = self.run / FOLDER / "cell", self.run / FOLDER / "log.txt"
         shutil.rmtree(folder, ignore_errors=True)
         recipe, run = folder / "recipe.yaml", folder / "run"
-        runs.write_bytes(recipe, yaml.safe_dump(self.recipe(cell, counts)).encode())
+        runs.write_bytes(recipe, yaml.safe_dump(self.recipe(cell, counts) | _UNSEEN).encode())
         words, scores = ["--config", str(recipe), *self.keys], run / runs.SCORES
         try:
             if cell.method == "knn":

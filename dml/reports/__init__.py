@@ -8,7 +8,7 @@ from dml.reports.gallery import retrieval_gallery
 from dml.reports.probe import probe_curves
 from dml.reports.projection import embedding_map
 from dml.reports.reconstruction import interpolation_strip, reconstruction_strip
-from dml.reports.style import plain, png
+from dml.reports.style import pixels, plain, png
 from dml.reports.weights import weight_histogram
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "embedding_map",
     "hubness_histogram",
     "interpolation_strip",
+    "pixels",
     "plain",
     "png",
     "probe_curves",

@@ -2,7 +2,11 @@
 
 import io
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from dml.errors import printable
 
@@ -34,13 +38,32 @@ def plain(name: str) -> str:
     return printable(name.encode("utf-8", "replace").decode())
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as the bytes of a PNG file.
+_DOTS = 120  # per inch
+
+
+def pixels(figure: Figure) -> NDArray[np.uint8]:
+    """Return a figure as pixels (H,W,3), drawn once: the same as `savefig` writes, which lays out and draws twice.
+
+    Example:
+        >>> pixels(Figure(figsize=(1, 2))).shape
+        (240, 120, 3)
+    """
+    before = figure.dpi
+    figure.set_dpi(_DOTS)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    figure.set_dpi(before)
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def png(drawn: Figure | NDArray[np.uint8]) -> bytes:
+    """Return a figure, or the pixels of one, as the bytes of a PNG file.
 
     Example:
         >>> png(Figure())[1:4]
         b'PNG'
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    image = Image.fromarray(pixels(drawn) if isinstance(drawn, Figure) else drawn)
+    image.save(buffer, "PNG", dpi=(_DOTS, _DOTS))
     return buffer.getvalue()

@@ -1,8 +1,7 @@
 """Checkpoints are replaced whole: a kill at any moment of the writing leaves the old file."""
 
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,21 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from dml.callbacks import run_checkpoints
 from dml.callbacks.checkpoints import AtomicCheckpointIO
 
-_ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}  # the code under test
-_KILLED = """
-import os, signal, sys
-import torch
-from dml.callbacks.checkpoints import AtomicCheckpointIO
 
-def die(*words):
+def _die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(os, sys.argv[2], die)
-AtomicCheckpointIO().save_checkpoint({"epoch": 2, "weights": torch.zeros(100_000)}, sys.argv[1])
-"""
+
+def _killed_at(moment, path):
+    setattr(os, moment, _die)
+    AtomicCheckpointIO().save_checkpoint({"epoch": 2, "weights": torch.zeros(100_000)}, path)
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
-def test_killed_while_writing_the_old_checkpoint_stays_whole(tmp_path, moment):
+def test_killed_while_writing_the_old_checkpoint_stays_whole(tmp_path, in_process, moment):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
-    words = [sys.executable, "-c", _KILLED, str(path), moment]
-    died = subprocess.run(words, capture_output=True, text=True, timeout=250, env=_ENVIRONMENT)
-    assert died.returncode == -9, died.stderr
+    assert in_process(_killed_at, moment, path) == -signal.SIGKILL
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert {file.name for file in tmp_path.iterdir()} == {"last.ckpt", ".last.ckpt.tmp"}
 

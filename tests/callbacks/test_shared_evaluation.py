@@ -1,12 +1,9 @@
 """Several processes share an evaluation: each embeds its part, all rank together, and the scores keep their bytes."""
 
 import json
-import socket
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from lightning.pytorch import Trainer
 
 from dml.callbacks import KNNEvaluation
@@ -34,14 +31,9 @@ class CountingEncoder(Encoder):
         return self.finish(images.flatten(1) @ self.weight)
 
 
-def evaluate_all(rank, size, port, folder):
-    torch.set_num_threads(1)
-    if size > 1:
-        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+def evaluate_all(rank, size, folder):
     for name in SPLITS:
         evaluate(rank, size, folder, name)
-    if size > 1:
-        dist.destroy_process_group()
 
 
 def evaluate(rank, size, folder, name):
@@ -64,13 +56,10 @@ def evaluate(rank, size, folder, name):
     Path(folder, f"{name}-{size}-{rank}.json").write_text(json.dumps(found, sort_keys=True))
 
 
-def test_scores_are_the_same_on_1_2_and_3_processes_and_the_forward_count_falls(tmp_path):
-    evaluate_all(0, 1, 0, str(tmp_path))
+def test_scores_are_the_same_on_1_2_and_3_processes_and_the_forward_count_falls(tmp_path, in_group):
+    evaluate_all(0, 1, str(tmp_path))
     for size in (2, 3):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        mp.spawn(evaluate_all, (size, port, str(tmp_path)), nprocs=size)
+        in_group(evaluate_all, size, str(tmp_path))
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     assert len(found) == 6 * len(SPLITS)
     for name in SPLITS:

@@ -25,24 +25,28 @@ def dml(tmp_path, monkeypatch, capfd):
     return run
 
 
+PLAIN = "--pictures={projection: none, max_points: 40, gallery_queries: 1, gallery_neighbors: 1}"
 SMALL = (
     "--trainer.max_epochs=2",
     "--trainer.accelerator=cpu",
     "--model.encoder.channels=[8,16]",
     "--model.encoder.dropout=0.3",
-    "--pictures.projection=pca",
-    "--pictures.max_points=40",
-    "--pictures.gallery_queries=2",
 )
 
 
 @pytest.fixture
 def small():
-    """Return the keys of a recipe that trains within a second or two."""
-    return SMALL
+    """Return the keys of a recipe that trains within a second; drawing would take as long."""
+    return (*SMALL, PLAIN)
 
 
-KEYS = ("--trainer.accelerator=cpu", "--model.encoder.channels=[8,16]", "--pictures.projection=none")
+@pytest.fixture
+def pictured():
+    """Return the keys of the same recipe with its pictures."""
+    return (*SMALL, "--pictures={projection: pca, max_points: 40, gallery_queries: 2}")
+
+
+KEYS = ("--trainer.accelerator=cpu", "--model.encoder.channels=[8,16]", PLAIN)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     for name, more in (("first", ()), ("second", ("--evaluation.metric=cosine", "--seed_everything=1"))):
         words = ("fit", "--name", name, "--runs_dir", str(folder / "runs"), "--trainer.max_epochs=1", *KEYS, *more)
-        assert main([*words, "--pictures.gallery_queries=1"]) == 0
+        assert main(words) == 0
     digits = Digits().open()
     for at in range(40):
         path = folder / "digits" / digits.class_names[digits.labels[at]] / f"{at}.png"

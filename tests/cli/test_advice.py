@@ -46,7 +46,8 @@ def test_every_command_runs(dml):
         " optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.01}}, lr_interval: step, lr_scheduler:"
         " {class_path: torch.optim.lr_scheduler.OneCycleLR, init_args: {max_lr: 0.01, total_steps: 2}}}}\n"
         "data: {root: photos, batch_size: 12, mean: 0.4, std: 0.3}\n"
-        "trainer: {max_epochs: 1, accelerator: cpu}\npictures: {projection: none, gallery_queries: 1}\n"
+        "trainer: {max_epochs: 1, accelerator: cpu}\n"
+        "pictures: {projection: none, gallery_queries: 1, gallery_neighbors: 1}\n"
     )
     code, out, err = dml("fit", "--config", "recipe.yaml", "--name", "noise", "--runs_dir", "my runs")
     assert code == 0, err

@@ -10,8 +10,9 @@ from dml import runs
 from dml.cli import main
 from dml.runs import with_places
 
-QUICK = ("--trainer.max_epochs=1", "--model.encoder.channels=[4]", "--pictures.projection=none", "--data.batch_size=12")
-QUICK += ("--trainer.accelerator=cpu", "--evaluation.baselines=false", "--pictures.gallery_queries=1")
+QUICK = ("--trainer.max_epochs=1", "--model.encoder.channels=[4]", "--data.batch_size=12")
+QUICK += ("--trainer.accelerator=cpu", "--evaluation.baselines=false")
+QUICK += ("--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",)
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """How a run ends and begins: scores before pictures, one folder for one run, a killed run begins anew."""
 
 import os
-import subprocess
-import sys
+import signal
 from datetime import datetime
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import torch
 from PIL import Image
 
 from dml import reports, runs
+from dml.callbacks import GracefulInterrupt
 from dml.cli import main
 
-_ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[2])}  # the code under test
-QUICK = ("--pictures.projection=none", "--evaluation.baselines=false")
+QUICK = ("--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}", "--evaluation.baselines=false")
 
 
 def _scores(name):
@@ -91,9 +90,9 @@ def test_an_infinite_score_is_named_and_left_out(dml, small):
 
 
 @pytest.mark.parametrize("names", [("$5_$10", "$\\frac"), (b"caf\xe9", b"th\xff")], ids=["mathtext", "not UTF-8"])
-def test_class_folders_may_have_any_name(dml, small, names, caplog):
+def test_class_folders_may_have_any_name(dml, pictured, names, caplog):
     data = _photos("photos", names)
-    code, _, err = dml("fit", "--name", "first", *small, *data, "--evaluation.baselines=false")
+    code, _, err = dml("fit", "--name", "first", *pictured, *data, "--evaluation.baselines=false")
     assert code == 0, err
     assert "left out" not in caplog.text
     assert {p.name for p in Path("runs/first/pictures").iterdir()} == {"gallery.png", "pca.png", "weights.png"}
@@ -115,26 +114,23 @@ def test_images_decoded_on_the_way_of_which_none_is_suspect(dml, small, caplog):
     assert "left out" not in caplog.text
 
 
-def test_a_picture_that_cannot_be_drawn_costs_no_run(dml, small, monkeypatch, caplog):
+def test_a_picture_that_cannot_be_drawn_costs_no_run(dml, pictured, monkeypatch, caplog):
     def fail(*_):
         assert _scores("first")["val"]["map_at_r"] > 0  # written before anything is drawn
         raise RuntimeError("no such\nfont")
 
     monkeypatch.setattr(reports, "retrieval_gallery", fail)
-    assert dml("fit", "--name", "first", *small, "--evaluation.baselines=false")[0] == 0
+    assert dml("fit", "--name", "first", *pictured, "--evaluation.baselines=false")[0] == 0
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
         "dml: the picture 'gallery' is left out: no such font"
     ]
     assert {p.name for p in Path("runs/first/pictures").iterdir()} == {"pca.png", "weights.png"}
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_anew(dml, small):
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(dml, small, in_process):
     assert dml("fit", "--name", "whole", *small, *QUICK)[0] == 0
     words = ["fit", "--name", "killed", *small, *QUICK]
-    died = subprocess.run(
-        [sys.executable, "-c", _KILLED, *words], capture_output=True, text=True, timeout=250, env=_ENVIRONMENT
-    )
-    assert died.returncode == -9, died.stderr
+    assert in_process(_killed_in_a_step, words) == -signal.SIGKILL
     assert not list(Path("runs/killed").glob("checkpoints/*.ckpt"))
     left = next(file for file in Path("runs/killed").glob("events*") if file.suffix != ".recipe")  # that is replaced
     code, _, err = dml("fit", *words[1:])
@@ -148,23 +144,18 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(dml, small):
     assert all(torch.equal(w, _weights("killed", "last")[name]) for name, w in _weights("whole", "last").items())
 
 
-_KILLED = """
-import os, signal, sys
-from dml.callbacks import GracefulInterrupt
-from dml.cli import main
-def die(self, trainer, module, batch, batch_idx):
-    if trainer.global_step == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-GracefulInterrupt.on_train_batch_start = die
-main(sys.argv[1:])
-"""
+def _killed_in_a_step(words):
+    def die(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    GracefulInterrupt.on_train_batch_start = die
+    main(words)
 
 
-def test_a_run_killed_while_it_replaces_its_checkpoint_goes_on_from_the_old_one(dml, small):
+def test_a_run_killed_while_it_replaces_its_checkpoint_goes_on_from_the_old_one(dml, small, in_process):
     assert dml("fit", "--name", "whole", *small, *QUICK)[0] == 0
-    command = [sys.executable, "-c", _KILLED_WRITING, "fit", "--name", "killed", *small, *QUICK]
-    died = subprocess.run(command, capture_output=True, text=True, timeout=250, env=_ENVIRONMENT)
-    assert died.returncode == -9, died.stderr
+    assert in_process(_killed_writing, ["fit", "--name", "killed", *small, *QUICK]) == -signal.SIGKILL
     checkpoints = Path("runs/killed/checkpoints")
     assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 0
     assert (checkpoints / ".last.ckpt.tmp").exists()
@@ -174,18 +165,17 @@ def test_a_run_killed_while_it_replaces_its_checkpoint_goes_on_from_the_old_one(
     assert all(torch.equal(w, _weights("killed", "last")[name]) for name, w in _weights("whole", "last").items())
 
 
-_KILLED_WRITING = """
-import os, signal, sys
-from dml.cli import main
-replace, written = os.replace, []
-def die(old, new):
-    written.append(str(new))
-    if sum(path.endswith("last.ckpt") for path in written) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(old, new)
-os.replace = die
-main(sys.argv[1:])
-"""
+def _killed_writing(words):
+    replace, written = os.replace, []
+
+    def die(old, new):
+        written.append(str(new))
+        if sum(path.endswith("last.ckpt") for path in written) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(old, new)
+
+    os.replace = die
+    main(words)
 
 
 def test_a_run_killed_before_its_recipe_was_written_needs_it_again(dml, small):

@@ -119,7 +119,12 @@ def test_mistakes_end_in_one_line(files, capsys, words, message):
 
 @pytest.mark.slow
 def test_compare_two_runs(files, capsys):
-    fast = ["--trainer.max_epochs", "1", "--pictures.projection", "none", "--model.encoder.embedding_dim"]
+    fast = [
+        "--trainer.max_epochs",
+        "1",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+        "--model.encoder.embedding_dim",
+    ]
     for name, dim in (("one", "8"), ("two", "16")):
         assert main(["fit", "--name", name, *fast, dim]) == 0
     assert main(["compare", "one", "two"]) == 0

@@ -9,7 +9,11 @@ from dml import runs
 
 FINDER = "lightning.pytorch.callbacks."
 QUICK = ("--model.encoder.channels=[4]", "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false")
-QUICK += ("--trainer.accelerator=cpu", "--evaluation.baselines=false", "--pictures.projection=none")
+QUICK += (
+    "--trainer.accelerator=cpu",
+    "--evaluation.baselines=false",
+    "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+)
 PLAIN = [
     "ignore:When using the learning rate finder",
     "ignore:The number of training batches",

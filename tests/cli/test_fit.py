@@ -34,8 +34,8 @@ def test_without_arguments_it_learns_the_digits_better_than_pixels(dml):
     assert "runs/first" in out
 
 
-def test_a_run_holds_what_the_contract_names(dml, small):
-    assert dml("fit", "--name", "first", *small)[0] == 0
+def test_a_run_holds_what_the_contract_names(dml, pictured):
+    assert dml("fit", "--name", "first", *pictured)[0] == 0
     run = Path("runs/first")
     assert {p.name for p in run.iterdir()} >= {"config.yaml", "checkpoints", "scores.json", "protocol.json", "pictures"}
     assert {p.name for p in (run / "pictures").iterdir()} == {"gallery.png", "pca.png", "weights.png"}
@@ -112,7 +112,11 @@ def test_softmax_regression_is_a_recipe(dml):
         "--model.optimizer=torch.optim.Adam",
         "--model.optimizer.lr=0.01",
     )
-    shared = ("--trainer.max_epochs=8", "--trainer.accelerator=cpu", "--pictures.projection=none")
+    shared = (
+        "--trainer.max_epochs=8",
+        "--trainer.accelerator=cpu",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    )
     Path("softmax.yaml").write_text("seed_everything: 0\n")
     assert dml("fit", "--name", "softmax", "--config", "softmax.yaml", *keys, *shared)[0] == 0
     assert runs.read_json(Path("runs/softmax/scores.json"))["val"]["accuracy"] > 0.9

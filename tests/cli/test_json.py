@@ -90,8 +90,12 @@ def test_scoring_verbs(place):
 
 
 def test_a_comparison_and_its_file(place):
-    quick = ("--trainer.max_epochs=1", "--model.encoder.channels=[4]", "--pictures.projection=none")
-    assert place("fit", "--name", "third", *quick, *CPU, "--pictures.gallery_queries=1")[0] == 0
+    quick = (
+        "--trainer.max_epochs=1",
+        "--model.encoder.channels=[4]",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    )
+    assert place("fit", "--name", "third", *quick, *CPU)[0] == 0
     words = ("compare", "first", "third")
     lines = table(place, *words).splitlines()
     found, err = read(place, *words, "--output", "found.json")

@@ -122,7 +122,13 @@ def test_an_unreadable_image_is_named_or_skipped(dml, tmp_path):
     keys = ("--data.root", "photos", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu")
     keys += ("--data.batch_size", "20", "--data.classes_per_batch", "2")
     assert str(Path("iris/0.png")) in _one_line(dml, "fit", *keys)
-    code, out, err = dml("fit", *keys, "--data.on_error", "skip", "--pictures.projection", "none")
+    code, out, err = dml(
+        "fit",
+        *keys,
+        "--data.on_error",
+        "skip",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    )
     assert code == 0, err
     assert "1 unreadable image" in out + err
 

@@ -24,7 +24,10 @@ def trained(tmp_path_factory):
         "--trainer.logger=false",
         "--evaluation.baselines=false",
     )
-    encoder = ("--model.encoder.channels=[8,16]", "--pictures.projection=none")
+    encoder = (
+        "--model.encoder.channels=[8,16]",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    )
     assert main(["fit", "--runs_dir", str(folder), "--name", "first", *keys, *encoder]) == 0
     return folder / "first"
 

@@ -16,7 +16,7 @@ model:
     loss: {class_path: dml.losses.TripletLoss, init_args: {margin: 1.0}}
 data: {root: all, image_size: 6, channels: 1, batch_size: 30, classes_per_batch: null, cache: false}
 evaluation: {ks: [1, 2], k: 3, baselines: false}
-pictures: {projection: none, gallery_queries: 1}
+pictures: {projection: none, gallery_queries: 1, gallery_neighbors: 1}
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}
 """
 

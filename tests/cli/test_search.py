@@ -3,8 +3,7 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import zipfile
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dml import runs
+from dml.cli import main
 from dml.embeddings import EmbeddingSet
 from dml.search import Searcher, Store
 from dml.search.embedder import RunEmbedder
@@ -300,31 +299,28 @@ def test_a_full_disk_leaves_the_old_index(place):
     assert len(Store(path)) == 40
 
 
-_KILLED = """
-import os, pathlib, signal, sys
-from dml.cli import main
-from dml.search import embedder, journal
-journal._SHARD = 8
-settings, replace, shards = embedder._read_settings, pathlib.Path.replace, []
-embedder._read_settings = lambda run: (*settings(run)[:-1], 4)  # images in a batch
-embedder.usable_cores = lambda: 0
-def die(old, new):
-    shards.extend([new] * (".partial" in str(new)))
-    if len(shards) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(old, new)
-pathlib.Path.replace = die
-main(sys.argv[1:])
-"""
+def _killed(words):
+    from dml.search import embedder, journal
+
+    settings, replace, shards = embedder._read_settings, Path.replace, []
+
+    def die(old, new):
+        shards.extend([new] * (".partial" in str(new)))
+        if len(shards) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(old, new)
+
+    journal._SHARD = 8
+    embedder._read_settings = lambda run: (*settings(run)[:-1], 4)  # images in a batch
+    embedder.usable_cores = lambda: 0
+    Path.replace = die
+    main(words)
 
 
-def test_a_prediction_that_is_killed_goes_on_and_ends_the_same(place):
+def test_a_prediction_that_is_killed_goes_on_and_ends_the_same(place, in_process):
     words = ["predict", "digits", "--run", "first", "--output"]
     assert place(*words, "whole.npz")[0] == 0
-    environment = os.environ | {"PYTHONPATH": str(Path(runs.__file__).parents[2])}
-    command = [sys.executable, "-c", _KILLED, *words, "x.npz"]
-    died = subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
-    assert died.returncode == -9, died.stderr
+    assert in_process(_killed, [*words, "x.npz"]) == -signal.SIGKILL
     assert not Path("x.npz").exists()
     code, out, err = place(*words, "x.npz")
     assert code == 0, err

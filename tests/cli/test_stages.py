@@ -14,6 +14,7 @@ FILE = Path(__file__).parents[2] / "configs" / "digits" / "stages.yaml"
 QUICK = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu")
 QUICK += ("--evaluation.retrieval=false", "--checkpoint.monitor=none", "--trainer.logger=false")
 QUICK += ("--trainer.enable_progress_bar=false",)
+QUICK += ("--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",)
 
 
 def test_the_example_runs_hands_on_verifies_and_resumes(dml):

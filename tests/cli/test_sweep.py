@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,32 @@ def test_a_trial_that_is_behind_is_pruned(dml, small):
     assert [row["status"] for row in _rows()] == ["done", "pruned"]
     assert "lr: 0.001" in Path("runs/s/best.yaml").read_text()
     assert "DML_SWEEP" not in str(os.environ)
+
+
+TRIAL = """
+import os, pathlib, sys, time
+words = sys.argv[1:]
+assert words[:3] == ["-m", "dml", "fit"], words
+named = dict(zip(words, words[1:]))
+run = pathlib.Path(named["--runs_dir"], named["--name"])
+run.mkdir(parents=True)
+pathlib.Path(f"pid-{os.getpid()}").touch()
+while len(list(pathlib.Path().glob("pid-*"))) < 2:  # the other one runs at the same time
+    time.sleep(0.01)
+(run / "config.yaml").write_text("seed_everything: 0")
+(run / "scores.json").write_text('{"val": {"map_at_r": 0.5}}')
+"""
+
+
+def test_in_parallel_two_trials_run_at_the_same_time(dml, small, monkeypatch, tmp_path):
+    Path("python").write_text(f"#!{sys.executable}\n{TRIAL}")
+    Path("python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    code, out, err = dml("sweep", *SWEEP, "--parallel", "2", *small)
+    assert code == 0, err
+    assert out.count("val/map_at_r 0.5") == 2
+    assert [row["status"] for row in _rows()] == ["done", "done"]
+    assert f"pid-{os.getpid()}" not in {path.name for path in Path().glob("pid-*")}
 
 
 @pytest.mark.slow

@@ -22,8 +22,7 @@ TINY = (
     "--data.batch_size=500",
     "--data.classes_per_batch=null",
     "--evaluation.baselines=false",
-    "--pictures.projection=none",
-    "--pictures.gallery_queries=1",
+    "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
 )
 
 

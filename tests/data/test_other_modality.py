@@ -110,7 +110,11 @@ def test_texts_are_trained_on_from_the_front_door(file: Path, tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "texts", sys.modules[__name__])
     words = ["--data", "texts.TextData", f"--data.file={file}", "--model", "dml.modules.EmbeddingModule"]
     words += ["--model.encoder", "texts.BagOfWordsEncoder", "--model.loss", "dml.losses.PullLoss"]
-    words += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--pictures.projection=none"]
+    words += [
+        "--trainer.max_epochs=1",
+        "--trainer.accelerator=cpu",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    ]
     words += ["--trust", __name__]  # where the classes are defined, whatever name they are reached by
     assert main(["fit", *words, f"--runs_dir={tmp_path}", "--name=texts"]) == 0
     assert read_json(tmp_path / "texts" / SCORES)["val"]["knn_accuracy"] > 0.5

@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from dml.embeddings import EmbeddingSet
 from dml.evaluation import retrieval_scores
@@ -23,9 +21,8 @@ def samples():
     return x.astype(np.float32), y
 
 
-def write_scores(rank, size, port, folder):
+def write_scores(rank, size, folder):
     torch.set_num_threads(1 + rank % 2)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     x, y = samples()
     padded = np.resize(np.arange(len(x)), -(-len(x) // size) * size)
     mine = padded[rank::size]
@@ -34,16 +31,12 @@ def write_scores(rank, size, port, folder):
         merged.embeddings, merged.labels, query_ids=merged.ids, knn_ks=(1, 5), group=dist.group.WORLD, max_memory="40MB"
     )
     Path(folder, f"{size}-{rank}.json").write_text(json.dumps(scores, sort_keys=True))
-    dist.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_json_is_the_same_on_1_2_3_and_4_processes(tmp_path):
+def test_json_is_the_same_on_1_2_3_and_4_processes(tmp_path, in_group):
     for size in (1, 2, 3, 4):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        mp.spawn(write_scores, (size, port, str(tmp_path)), nprocs=size)
+        in_group(write_scores, size, str(tmp_path))
     texts = [path.read_bytes() for path in sorted(tmp_path.glob("*.json"))]
     assert len(texts) == 10
     assert len({hashlib.sha256(text).hexdigest() for text in texts}) == 1

@@ -63,7 +63,11 @@ def test_a_folder_holds_the_same_folds_or_is_refused(tmp_path):
 @pytest.mark.slow
 def test_folds_through_the_front_door(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fast = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--pictures.projection=none"]
+    fast = [
+        "--trainer.max_epochs=1",
+        "--trainer.accelerator=cpu",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    ]
     fast += ["--evaluation.baselines=false", "--model.encoder.channels=[4]", "--data.split.test=4"]
     command = ["fit", "--folds", "2", "--name", "cv", *fast]
     assert main(command) == 0

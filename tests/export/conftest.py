@@ -9,7 +9,11 @@ from PIL import Image
 from dml.cli import main
 from dml.data import Digits
 
-KEYS = ("--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--pictures.projection=none")
+KEYS = (
+    "--trainer.max_epochs=1",
+    "--trainer.accelerator=cpu",
+    "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+)
 
 
 def _paint(folder, count):
@@ -31,7 +35,7 @@ def exported(tmp_path_factory):
         patch.chdir(place)
         patch.setenv("DML_CACHE", str(place / "cache"))
         encoder = ("--model.encoder.channels=[8,16]", "--model.encoder.embedding_dim=8", "--evaluation.metric=cosine")
-        words = ("--data.root=photos", "--data.channels=3", "--pictures.gallery_queries=1", *encoder)
+        words = ("--data.root=photos", "--data.channels=3", *encoder)
         assert main(["fit", "--name", "first", *KEYS, *words]) == 0
         assert main(["calibrate", "first", "--fmr", "0.1", "--confidence", "0.5"]) == 0
         assert main(["export", "first", "--out", "artefact"]) == 0

@@ -276,7 +276,10 @@ def test_an_encoder_whose_onnx_gives_something_else_is_not_exported(dml, monkeyp
 def test_classes_nobody_trained_on_and_other_modules(dml):
     split = ("--data.split", "dml.data.ClassDisjointSplit", "--data.split.val=0.3", "--data.split.test=0.2")
     keys = ("--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.root=photos")
-    disjoint = ("--data.classes_per_batch=null", "--pictures.gallery_queries=1", "--pictures.projection=none")
+    disjoint = (
+        "--data.classes_per_batch=null",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    )
     code, _, err = dml("fit", "--name", "unseen", *keys, *split, *disjoint)
     assert code == 0, err
     code, out, err = dml("export", "unseen", "--out", "unseen_artefact")

@@ -68,6 +68,20 @@ def _seconds(python, *words, cwd):
     return min(wall, spent) if spent else wall  # some systems tell nothing of children
 
 
+def test_a_search_imports_none_of_what_these_lack(place):
+    lacking = f"import sys; sys.modules.update(dict.fromkeys({sorted(_FOREIGN)}))\n"
+    image = sorted((place / "photos").rglob("*.png"))[5]
+    words = ("search", "artefact", image, "-k", "5", "--json")
+    done, _ = _run(sys.executable, "-c", lacking + _TOLD, *words, cwd=place)
+    assert done.returncode == 0, done.stderr
+    matches = json.loads(done.stdout)["queries"][0]["matches"]
+    found = Searcher.load("artefact")([image], k=5)
+    assert [match["name"] for match in matches] == [match.name for match in found.matches(0)][: len(matches)]
+    assert matches
+    done, _ = _run(sys.executable, "-c", lacking + _TOLD, "verify", "artefact", cwd=place)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4), done.stderr
+
+
 @pytest.mark.slow
 def test_four_packages_are_enough_small_and_fast(bare, place):
     packages = next((bare.parents[1] / "lib").glob("python*/site-packages"), bare.parents[1] / "Lib/site-packages")

@@ -1,16 +1,14 @@
 """Two and three processes give the losses and gradients of one; `certify.py` starts them and compares."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 
-def test_several_processes_are_one() -> None:
+def test_several_processes_are_one(run_script) -> None:
     script = Path(__file__).with_name("certify.py")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
-    certificates = [json.loads(line) for line in done.stdout.splitlines()]
+    code, out, err = run_script(script)
+    assert code == 0, err
+    certificates = [json.loads(line) for line in out.splitlines()]
     assert [certificate["processes"] for certificate in certificates] == [2, 3]
     for certificate in certificates:
         assert len(certificate["errors"]) >= 10

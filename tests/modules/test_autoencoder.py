@@ -253,9 +253,7 @@ KEYS = (
     "--model.beta=0.1",
     "--trainer.max_epochs=2",
     "--trainer.accelerator=cpu",
-    "--pictures.projection=none",
-    "--pictures.gallery_queries=1",
-    "--pictures.gallery_neighbors=1",
+    "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
 )
 
 
@@ -302,7 +300,15 @@ def _a_head_takes_its_encoder(dml):
     head = ("--model=dml.modules.ClassifierModule", "--model.head=dml.heads.LinearHead", "--model.head.num_classes=10")
     encoder = ("--model.encoder=dml.encoders.pretrained_encoder", "--model.encoder.run=first")
     frozen = ("--model.freeze_encoder=true", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
-    code, _, err = dml("fit", "--name", "head", *head, *encoder, *frozen, "--pictures.projection=none")
+    code, _, err = dml(
+        "fit",
+        "--name",
+        "head",
+        *head,
+        *encoder,
+        *frozen,
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
+    )
     assert code == 0, err
     best = torch.load("runs/first/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     after = torch.load("runs/head/checkpoints/last.ckpt", weights_only=True)["state_dict"]

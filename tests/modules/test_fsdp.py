@@ -1,9 +1,6 @@
 """Under FSDP two processes share out the weights: losses and scores are those of one process, the checkpoint whole."""
 
 import json
-import multiprocessing
-import os
-import socket
 
 import lightning
 import pytest
@@ -50,29 +47,17 @@ def _train(folder, **settings):
         (folder / "found.json").write_text(json.dumps([losses.seen, scores, sorted(evaluation.baselines)]))
 
 
-def _one_of_two(rank, port, folder):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "x", "GROUP_RANK": "0"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    torch.set_num_threads(1)
+def _one_of_two(folder):
     _train(folder, devices=2, strategy=OnProcessors(process_group_backend="gloo"))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_two_processes_that_share_the_weights_learn_and_score_as_one(tmp_path):
+def test_two_processes_that_share_the_weights_learn_and_score_as_one(tmp_path, under_torchrun):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
     _train(one, devices=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    fork = multiprocessing.get_context("fork")
-    workers = [fork.Process(target=_one_of_two, args=(rank, port, two)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(200)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    under_torchrun(_one_of_two, 2, two)
     (losses, scores, baselines), (shared_losses, shared_scores, fewer) = (
         json.loads((folder / "found.json").read_text()) for folder in (one, two)
     )

@@ -1,6 +1,7 @@
 """`channels_last` and `compile` change how an encoder computes, not what; and the optimisers of the speed records."""
 
 import shutil
+from functools import partialmethod
 
 import pytest
 import torch
@@ -56,8 +57,9 @@ def test_channels_last_trains_to_the_same_weights(kind):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-@pytest.mark.slow
-def test_a_compiled_encoder_trains_to_the_same_weights_and_keeps_its_name():
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_a_compiled_encoder_trains_to_the_same_weights_and_keeps_its_name(monkeypatch, backend):
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
     plain, ours = (
         built(EmbeddingModule, lambda: MLPEncoder(3, hidden_sizes=[4]), compile=key) for key in (False, True)
     )

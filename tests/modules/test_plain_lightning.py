@@ -1,6 +1,7 @@
 """The modules under a plain `lightning.Trainer`: any DataLoader of (images, labels), and Lightning's own callbacks."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from dml.evaluation import retrieval_scores
 from dml.heads import LinearHead
 from dml.losses import TripletLoss
 from dml.modules import AutoencoderModule, ClassifierModule, EmbeddingModule
+
+_NO_FORK = sys.platform != "linux" or torch.cuda.is_available()
 
 
 def images_and_labels(count=60):
@@ -121,9 +124,16 @@ def test_no_lazy_parameter_is_left_when_callbacks_set_up():
     assert set(seen[0]) == {"Parameter"}
 
 
-@pytest.mark.slow
-def test_ddp_spawn_trains_a_module_with_open_sizes():
+@pytest.mark.filterwarnings("ignore")  # a fork inherits that warnings are errors
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param("ddp_fork", marks=pytest.mark.skipif(_NO_FORK, reason="autograd does not survive a fork here")),
+        pytest.param("ddp_spawn", marks=pytest.mark.slow),
+    ],
+)
+def test_processes_of_one_program_train_a_module_with_open_sizes(strategy):
     module = EmbeddingModule(MLPEncoder(3), TripletLoss(0.2))
-    spawned = trainer(max_epochs=1, devices=2, strategy="ddp_spawn", limit_train_batches=1, limit_val_batches=1)
+    spawned = trainer(max_epochs=1, devices=2, strategy=strategy, limit_train_batches=1, limit_val_batches=1)
     spawned.fit(module, loader(), loader())
     assert spawned.state.finished

@@ -1,11 +1,7 @@
 """BatchNorm over all processes is torch's over the whole batch, forward and backward."""
 
-import socket
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
 from dml.functional.distributed import batch_order, gather_rows, share_weight
@@ -21,9 +17,7 @@ def images():
     return torch.randn(11, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def share(rank, size, port, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+def share(rank, size, folder):
     own = images()[rank::size]
     model = nn.parallel.DistributedDataParallel(SyncBatchNorm().apply(network()))
     out = model(own)
@@ -33,18 +27,14 @@ def share(rank, size, port, folder):
     if rank == 0:
         found = {name: p.grad for name, p in model.module.named_parameters()}
         torch.save({"out": gathered, "grads": found, "state": model.module.state_dict()}, f"{folder}/{size}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_shares_of_a_batch_are_the_batch(tmp_path, size):
+def test_shares_of_a_batch_are_the_batch(tmp_path, in_group, size):
     whole = network()
     out = whole(images())
     out.square().mean().backward()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(share, (size, port, str(tmp_path)), nprocs=size)
+    in_group(share, size, str(tmp_path))
     found = torch.load(tmp_path / f"{size}.pt", weights_only=True)
     assert torch.allclose(found["out"], out.detach(), atol=1e-12)
     for name, p in whole.named_parameters():

@@ -1,10 +1,13 @@
 """Pictures: what they show, not how they look."""
 
+import io
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from PIL import Image
 
-from dml.reports import embedding_map, png, retrieval_gallery, weight_histogram
+from dml.reports import embedding_map, pixels, png, retrieval_gallery, weight_histogram
 from dml.reports.style import COLOURS, MARKERS, RIGHT, WRONG, class_style
 
 
@@ -70,3 +73,12 @@ def test_histograms_count_every_weight_over_the_same_bins():
     before, after = figure.axes[0].containers[0], figure.axes[0].patches[-1]
     assert sum(bar.get_height() for bar in before) == 7
     assert after.get_xy()[:, 1].max() == 9
+
+
+def test_pixels_are_those_that_savefig_writes():
+    figure = weight_histogram(np.zeros((3, 3)), np.eye(3), "weight")
+    saved = io.BytesIO()
+    figure.savefig(saved, format="png", dpi=120)
+    assert np.array_equal(pixels(figure), np.asarray(Image.open(saved).convert("RGB")))
+    assert np.array_equal(pixels(figure), np.asarray(Image.open(io.BytesIO(png(figure)))))
+    assert figure.dpi != 120

@@ -59,7 +59,7 @@ def test_a_run_that_learns_nothing_is_told_what_to_try_and_the_first_command_run
     quick = (
         "--trainer.max_epochs=1",
         "--trainer.accelerator=cpu",
-        "--pictures.projection=none",
+        "--pictures={projection: none, gallery_queries: 1, gallery_neighbors: 1}",
         "--data.batch_size=40",
     )
     assert main(["fit", "--data.root", "noise.npz", "--name", "noise", "--data.batch_size=40", *quick]) == 0
