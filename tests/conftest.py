@@ -82,6 +82,7 @@ def _plainly(work, args):
     """Work as a process that was started for it does: on one thread, and a warning is no error."""
     warnings.resetwarnings()
     warnings.simplefilter("ignore", DeprecationWarning)
+    tempfile.tempdir = None  # looked up anew
     torch.set_num_threads(1)
     work(*args)
 

@@ -81,8 +81,8 @@ def test_a_calibration_found_after_the_index_counts(calibrated):
     [
         ({"encoder_hash": "0" * 32}, (), "runs/first/calibration.json is of another encoder: not used"),
         ({"metric": "cosine"}, (), "is in metric cosine, not l2: not used"),
-        ({}, ("--expand", "2"), "not of --expand: not used"),
-        ({}, ("--rerank", "--augment", "2"), "not of --augment and --rerank: not used"),
+        ({}, ("--expand", "2"), "not for --expand: not used"),
+        ({}, ("--rerank", "--augment", "2"), "not for --augment and --rerank: not used"),
     ],
 )
 def test_one_that_does_not_fit_is_told_and_not_used(calibrated, values, words, told):

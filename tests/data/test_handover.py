@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,9 +9,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from PIL import Image
 
 from dml.data import ImageData, ImageFolder, StratifiedSplit
@@ -113,31 +109,25 @@ def prepare(rank, case, root, counts):
     return found_in(data), dict(counts), getattr(data.pixels, "file", None)
 
 
-def process(rank, port, root, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def process(rank, size, root, folder):
     counts = count_work()
     found = {case: prepare(rank, case, root, counts) for case in KEYS}
     Path(folder, f"{rank}.pickle").write_bytes(pickle.dumps(found))
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
+def both(tmp_path_factory, in_group):
     """Return what one process finds, what two found in every case, and what these left in the temporary folder."""
     place = tmp_path_factory.mktemp("handover")
     root, left = write_folder(place / "photos"), place / "left"
     left.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DML_CACHE", str(place / "alone"))
         alone = data_of(root, "first")
         alone.setup()
         patch.setenv("KEPT", str(place / "cache"))
         patch.setenv("TMPDIR", str(left))
-        mp.spawn(process, (port, root, str(place)), nprocs=2)
+        in_group(process, 2, root, str(place))
     found = [pickle.loads((place / f"{rank}.pickle").read_bytes()) for rank in (0, 1)]
     return found_in(alone), *found, list(left.iterdir())
 
