@@ -18,7 +18,6 @@ def test_recipes_on_their_own_data(file, tmp_path, monkeypatch):
     assert main(["fit", "--config", str(CONFIGS / file), *QUICK]) == 0
 
 
-@pytest.mark.slow
 def test_softmax_regression_on_images_keeps_their_mean_with_the_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DML_CACHE", str(tmp_path / "cache"))

@@ -40,7 +40,6 @@ def test_commands_name_what_there_is(page):
         assert [option for option in plain if option not in told and not option.startswith("--model")] == []
 
 
-@pytest.mark.slow
 def test_classes_of_a_readers_own_train(tmp_path, monkeypatch, capsys):
     page = _DOCS / "guides" / "own_parts.md"
     monkeypatch.chdir(tmp_path)

@@ -79,7 +79,6 @@ def test_what_is_learnt_and_how_fast(name, place, monkeypatch):
         assert len(learnt) == 42
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pretrained_unfrozen", "pretrained_lora"])
 def test_its_run_is_scored_exported_and_verified_from_elsewhere_without_the_file(
     name, place, tmp_path, monkeypatch, capsys

@@ -32,7 +32,6 @@ def test_lines_are_added_and_never_changed(tmp_path):
         runs.read_readings(folder)
 
 
-@pytest.mark.slow
 def test_verbs_that_score_the_test_part_are_recorded_and_the_next_run_tells(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     fast = [

@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from dml.cli import VERBS, main
@@ -18,7 +17,6 @@ def _blocks(section, language):
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-@pytest.mark.slow
 def test_the_examples_run_as_they_stand(tmp_path, monkeypatch, capsys):
     generator = np.random.default_rng(0)
     for number, name in enumerate(("daisy", "iris", "tulip")):

@@ -4,7 +4,6 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from torchvision.models import get_model
@@ -32,7 +31,6 @@ def test_what_would_change_nothing_is_not_advised():
     assert advice(Path("runs/x/config.yaml"), timed | large, Data()) == []
 
 
-@pytest.mark.slow
 def test_every_command_runs(dml):
     generator = np.random.default_rng(0)
     for number in range(40):

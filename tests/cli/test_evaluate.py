@@ -117,7 +117,6 @@ def test_mistakes_end_in_one_line(files, capsys, words, message):
     assert told.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_compare_two_runs(files, capsys):
     fast = [
         "--trainer.max_epochs",

@@ -121,7 +121,6 @@ def test_an_audit_an_index_and_lists(place):
     assert "dml.heads.LinearHead" in read(place, "list", "heads")[0]["heads"]
 
 
-@pytest.mark.slow
 def test_a_probe_and_a_calibration(place):
     words = ("--per_class", "2", "--seeds", "0", "--methods", "knn", *CPU)
     probed, err = read(place, "probe", "first", *words)

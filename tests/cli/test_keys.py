@@ -71,7 +71,6 @@ def test_what_a_loss_cannot_do_without_is_asked_for():
         parsed(f"{LOSS}RankedListLoss")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LiftedStructureLoss", "SmoothAPLoss"])
 def test_losses_that_list_tuples_or_ask_for_equal_classes_get_through_a_validation(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

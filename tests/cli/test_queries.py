@@ -38,7 +38,6 @@ def scored(folder):
     return json.loads((folder / "scores.json").read_text())["queries"]
 
 
-@pytest.mark.slow
 def test_any_images_are_scored_by_the_names_of_their_classes(dml, tmp_path):
     draw_classes(tmp_path / "all", ["ash", "birch", "oak", "yew"], 15, seed=0)
     draw_classes(tmp_path / "new", ["birch", "elm", "yew"], 5, seed=1)  # numbered otherwise

@@ -21,7 +21,8 @@ def test_what_the_recipe_leaves_open_is_filled_in(loss):
     told = cli.config.model.init_args.loss.init_args
     assert (told.num_classes, told.embedding_size) == (10, 6)
     assert sum(weight.numel() for weight in cli.model.loss.parameters()) % 60 == 0
-    assert cli.datamodule.num_classes == 10  # the data that were read are the run's
+    cli.datamodule.setup()
+    assert cli.datamodule.num_classes == 10  # as they were counted before
 
 
 def test_what_the_recipe_says_stands():
@@ -42,7 +43,6 @@ def test_a_size_that_is_not_told_is_asked_for():
         TrainerCLI([*flat, f"{PROXIES}ProxyAnchorLoss", "--data.cache=false"], None)
 
 
-@pytest.mark.slow
 def test_two_losses_that_do_not_tell_their_classes_train(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for loss in ("ProxyNCALoss", "NormalizedSoftmaxLoss"):

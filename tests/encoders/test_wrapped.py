@@ -49,7 +49,6 @@ def test_a_projection_and_grey_images():
 
 
 @pytest.mark.parametrize("name", ["vgg11", "mobilenet_v3_small", "densenet121", "vit_b_32"])
-@pytest.mark.slow
 def test_other_families(name):
     assert len(materialize(TorchvisionEncoder(name), (3, 224, 224))) == 1
 

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 import torch.distributed as dist
 
@@ -33,7 +32,6 @@ def write_scores(rank, size, folder):
     Path(folder, f"{size}-{rank}.json").write_text(json.dumps(scores, sort_keys=True))
 
 
-@pytest.mark.slow
 def test_json_is_the_same_on_1_2_3_and_4_processes(tmp_path, in_group):
     for size in (1, 2, 3, 4):
         in_group(write_scores, size, str(tmp_path))

@@ -60,7 +60,6 @@ def test_a_folder_holds_the_same_folds_or_is_refused(tmp_path):
         split_words(["--data.split.fold=1"], 3, 0)
 
 
-@pytest.mark.slow
 def test_folds_through_the_front_door(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     fast = [

@@ -287,7 +287,7 @@ def test_trials_in_parallel_have_a_device_each_and_one_may_be_killed(tmp_path):
 def test_ctrl_c_is_passed_on_to_the_trials_that_run(tmp_path):
     (tmp_path / "child.py").write_text(
         "import sys, time\n"
-        "try:\n    print('up', flush=True)\n    time.sleep(60)\n"
+        "try:\n    print('up', flush=True)\n    time.sleep(600)\n"
         "except KeyboardInterrupt:\n    sys.exit(130)\n"
     )
     start = RunApart([sys.executable, str(tmp_path / "child.py")], [{}, {}])

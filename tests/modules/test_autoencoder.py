@@ -270,7 +270,6 @@ def dml(tmp_path, monkeypatch, capfd):
     return run
 
 
-@pytest.mark.slow
 def test_every_verb_takes_an_autoencoder_and_a_head_takes_its_encoder(dml):
     code, out, err = dml("fit", "--name", "first", *KEYS)
     assert code == 0, err
@@ -317,7 +316,6 @@ def _a_head_takes_its_encoder(dml):
     assert all(torch.equal(best[name], after[name]) for name in names)
 
 
-@pytest.mark.slow
 def test_a_resumed_run_draws_what_the_whole_run_drew(dml, monkeypatch):
     assert dml("fit", "--name", "whole", *KEYS)[0] == 0
 

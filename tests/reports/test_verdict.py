@@ -50,7 +50,6 @@ def test_nothing_to_compare_with_is_no_verdict():
     assert verdict({"val": {"accuracy": 0.5}, "baselines": {"pixels": {"val": {"knn_accuracy": 0.5}}}}) is None
 
 
-@pytest.mark.slow
 def test_a_run_that_learns_nothing_is_told_what_to_try_and_the_first_command_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DML_CACHE", str(tmp_path / "cache"))
