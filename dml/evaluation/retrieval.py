@@ -24,15 +24,18 @@ from dml.neighbors.ranking import (
     RankingTask,
     Tiling,
     find_device,
+    make_small_tiling,
     make_tiling,
     rank_block,
     rank_block_on,
+    rank_small,
     run_blocks,
 )
 from dml.ranges import whole_number
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Found = tuple[Ranks, Candidates] | None
 
 
 def retrieval_scores(
@@ -168,7 +171,9 @@ def score_queries(
     tally = VoteTally(len(task.layout.labels))
 
     def score(block: Block) -> list[Floats]:
-        ranks, near = rank(block)
+        if (ranked := rank(block)) is None:
+            return [np.concatenate(parts) for parts in zip(*map(score, block.cut(len(reference))), strict=True)]
+        ranks, near = ranked
         columns = [values.numpy() for values in score_ranks(ranks, wanted.names)]
         if not wanted.voters:
             return columns
@@ -191,15 +196,17 @@ def score_queries(
 
 def _ranking(
     task: RankingTask, wanted: Wanted, max_memory: str | int, accelerator: torch.device | None
-) -> tuple[Callable[[Block], tuple[Ranks, Candidates]], Tiling]:
-    """Return what ranks a block of the tiling as far as the wanted scores need it."""
+) -> tuple[Callable[[Block], Found], Tiling]:
+    """Return what ranks a block of the tiling as far as the wanted scores need it; None: it is to be cut first."""
     layout, voters = task.layout, max(wanted.voters, default=1)
 
-    def whole(block: Block) -> tuple[Ranks, Candidates]:
+    def whole(block: Block) -> Found:
         if accelerator is None:
             return rank_block(task, block, voters)
         return rank_block_on(task, block, voters, accelerator)
 
+    if accelerator is None and (small := _small_ranking(task, wanted, max_memory, voters, whole)) is not None:
+        return small
     available, least = parse_memory(max_memory), wanted.nearest(1)
     held = 4 * layout.reference_order.size * task.query.embeddings.shape[1]  # bytes of the references searched
     if least is None or least > MOST or layout.groups is not None or held > available // 2:
@@ -207,12 +214,27 @@ def _ranking(
     tiling = make_tiling(task, available - held, accelerated=accelerator is not None, products=True)
     search = NearestSearch(task, accelerator)
 
-    def nearest(block: Block) -> tuple[Ranks, Candidates]:
+    def nearest(block: Block) -> Found:
         k = wanted.nearest(int(layout.positives[block.low : block.high].max()))
         found = search.rank(block, k, voters) if k is not None and k <= MOST else None
         return whole(block) if found is None else found
 
     return nearest, tiling._replace(keep=False)
+
+
+def _small_ranking(
+    task: RankingTask, wanted: Wanted, max_memory: str | int, voters: int, whole: Callable[[Block], Found]
+) -> tuple[Callable[[Block], Found], Tiling] | None:
+    """Return the ranking of a small set; None where the set isn't small."""
+    positives = task.layout.positives
+    most = int(positives.max())
+    tiling = make_small_tiling(task, max_memory, wanted.nearest(most) or most)
+
+    def together(block: Block) -> Found:
+        k = None if block.columns else wanted.nearest(int(positives[block.low : block.high].max()))
+        return whole(block) if k is None else rank_small(task, block, k, voters)
+
+    return None if tiling is None else (together, tiling)
 
 
 def _whole_numbers(name: str, values: ArrayLike) -> tuple[int, ...]:

@@ -127,8 +127,9 @@ def _precision_at_own_rank(ranks: Ranks, places: Tensor) -> Tensor:
     """Return (B,P): a positive's expected precision at its rank, over the first `places` of its tie group only."""
     result = places * (ranks.positives_closer + 1) / (ranks.closer + 1).double()
     tie = ranks.tied > 1
-    n, t, p0, p = (part[tie] for part in ranks[:4])
-    result[tie] = _precision_in_tie(n, t, p0, p, places[tie])
+    if tie.any():
+        n, t, p0, p = (part[tie] for part in ranks[:4])
+        result[tie] = _precision_in_tie(n, t, p0, p, places[tie])
     return result
 
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from dml.neighbors.ranking import tiles
+
 
 @pytest.fixture(scope="session")
 def blobs():
@@ -9,3 +11,10 @@ def blobs():
     y = np.concatenate([np.arange(12).repeat(4), rng.integers(0, 12, 252)])
     x = rng.standard_normal((12, 16))[y] + 1.5 * rng.standard_normal((300, 16))
     return x.astype(np.float32), y
+
+
+@pytest.fixture(params=["small", "tiles"])
+def each_way(request, monkeypatch):
+    """Rank small sets at once, as they are, and tile by tile like large ones."""
+    if request.param == "tiles":
+        monkeypatch.setattr(tiles, "SMALL", 0)

@@ -10,6 +10,8 @@ from dml.errors import UserError
 from dml.evaluation import query_scores, retrieval_scores
 from dml.neighbors.ranking import tiles
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 
 def scores_of_order(classes, own, ks, knn_k):
     """Scores of one ranking without ties in positions, straight from the definitions."""
@@ -179,6 +181,7 @@ def test_both_ways_of_counting_agree_to_the_last_bit(monkeypatch, blobs, kind, m
     x = np.concatenate([x, x[:60]]).astype(np.float32)  # duplicates too
     y = np.concatenate([y, y[30:90]])
     found = []
+    monkeypatch.setattr(tiles, "SMALL", 0)
     for products in (False, True):
         monkeypatch.setattr(tiles, "takes_products", lambda *_, products=products: products)
         found.append(query_scores(x, y, ks=(1, 7), knn_ks=(1, 9), max_memory=memory))

@@ -7,6 +7,7 @@ from dml.errors import UserError
 from dml.evaluation import query_scores, retrieval_scores
 from dml.evaluation.wanted import score_names
 
+pytestmark = pytest.mark.usefixtures("each_way")
 KS, KNN_KS = (1, 7), (1, 9)
 NEAREST = ["recall_at_1", "recall_at_7", "precision_at_7", "r_precision", "map_at_r", "knn_accuracy"]
 

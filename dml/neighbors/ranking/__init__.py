@@ -7,7 +7,8 @@ from dml.neighbors.ranking.nearest import Candidates
 from dml.neighbors.ranking.nearest_search import MOST, NearestSearch
 from dml.neighbors.ranking.parallel import run_blocks
 from dml.neighbors.ranking.rank import rank_block
-from dml.neighbors.ranking.tiles import Block, Tiling, make_tiling
+from dml.neighbors.ranking.small import rank_small
+from dml.neighbors.ranking.tiles import Block, Tiling, make_small_tiling, make_tiling
 
 __all__ = [
     "GROUP_RULES",
@@ -19,8 +20,10 @@ __all__ = [
     "RankingTask",
     "Tiling",
     "find_device",
+    "make_small_tiling",
     "make_tiling",
     "rank_block",
     "rank_block_on",
+    "rank_small",
     "run_blocks",
 ]

@@ -1,6 +1,6 @@
 """Queries and references laid out by class, so that the positives of a query lie side by side."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -68,14 +68,14 @@ class RankingTask:
             return kept.part(low, high)
         return prepare_reference(self.reference.embeddings[self.layout.reference_order[low:high]], self._center, dtype)
 
-    def centred_queries(self, low: int, high: int) -> NDArray[np.float32]:
+    def centred_queries(self, low: int, high: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return the queries `low` to `high` in class order (n,D), to search with: centred, which moves no distance."""
         rows = self.query.embeddings[self.layout.query_order[low:high]]
-        return np.ascontiguousarray(rows - self._center.mean, dtype=np.float32)
+        return np.ascontiguousarray(rows - self._center.mean, dtype=dtype)
 
-    def centred_references(self) -> NDArray[np.float32]:
+    def centred_references(self, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return all references in class order (R,D), to be searched: centred likewise."""
-        rows = np.empty(self.reference.embeddings.shape, dtype=np.float32)
+        rows = np.empty(self.reference.embeddings.shape, dtype=dtype)
         step = 1 << 14
         for start in range(0, len(rows), step):
             order = self.layout.reference_order[start : start + step]

@@ -13,6 +13,7 @@ from dml.neighbors.exact import Operand, paired_at, product_error, squared_dista
 from dml.neighbors.ranking.counts import RankCounts, sort_keys
 from dml.neighbors.ranking.layout import Ints, RankingTask
 from dml.neighbors.ranking.nearest import Candidates, Nearest
+from dml.neighbors.ranking.small import rank_small
 from dml.neighbors.ranking.tiles import Block
 
 Distances = NDArray[np.float32]
@@ -30,14 +31,19 @@ class Found(NamedTuple):
     product: Distances
 
 
-def rank_block(task: RankingTask, block: Block, neighbors: int) -> tuple[Ranks, Candidates]:
+def rank_block(task: RankingTask, block: Block, neighbors: int) -> tuple[Ranks, Candidates] | None:
     """Rank the positives of a block of queries against every reference, and keep the nearest references.
 
     Args:
         task: Queries and references.
         block: Which queries, and the tiles to take; each query has a positive.
         neighbors: How many nearest references to keep, plus all tied with the last.
+
+    Returns:
+        None for a block of a small set that `rank_small` leaves to smaller blocks of exact distances.
     """
+    if not block.columns:
+        return rank_small(task, block, None, neighbors)
     layout, (low, high, columns, products) = task.layout, block
     query, number = task.queries(low, high, np.float64), layout.positives[low:high]
     positives = positive_distances(task, query, low, high, columns)

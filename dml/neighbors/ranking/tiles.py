@@ -11,18 +11,30 @@ from dml.neighbors.memory import parse_memory
 from dml.neighbors.ranking.layout import Ints, RankingTask
 
 _SORTED = 1 << 19  # exact distances in a tile: 2 MiB, in cache
+SMALL = 4096  # references
+_PACKED = 5 << 20  # numbers in a block of a small set, 16 for each rank wanted of a query counted in
+_FEW = 64  # ranks of a query: float32 products leave few of them in doubt, however classes lie
 _GLANCE = 256  # references that tell which way is cheaper
 _PER_POSITIVE = 200  # bytes of ranks and scores for one positive of one query
 _PER_DISTANCE = 120  # bytes of one distance in a tile, counting what a tile of nothing but ties takes
 
 
 class Block(NamedTuple):
-    """The queries `low` to `high` in class order, the references per tile, and whether to count by products."""
+    """The queries `low` to `high` in class order, the references per tile, and whether to take float32 products.
+
+    No references per tile: all at once, by `rank_small`.
+    """
 
     low: int
     high: int
     columns: int
     products: bool
+
+    def cut(self, count: int) -> list["Block"]:
+        """Return blocks of fewer queries, to be ranked by exact distances to all `count` references."""
+        step = max(64, _SORTED // count)
+        lows = range(self.low, self.high, step)
+        return [Block(low, min(low + step, self.high), count, products=False) for low in lows]
 
 
 class Tiling(NamedTuple):
@@ -70,6 +82,31 @@ def make_tiling(
         need = parse_memory(memory) - available + sum(per_tile) + _PER_POSITIVE * int(layout.positives.max())
         raise UserError(f"max_memory {memory!r} is too small for one tile: these embeddings need at least {need} bytes")
     return Tiling([Block(low, high, columns, products) for low, high, columns in blocks], workers, keep)
+
+
+def make_small_tiling(task: RankingTask, memory: str | int, ranks: int) -> Tiling | None:
+    """Return blocks for `rank_small`, many queries and all references each; None where that is not the way.
+
+    Args:
+        task: Queries and references.
+        memory: Bytes, or text like "2GiB".
+        ranks: How many ranks of a query are wanted at most.
+    """
+    layout, count, workers = task.layout, len(task.layout.reference_order), torch.get_num_threads()
+    if layout.groups is not None or count > SMALL:
+        return None
+    positives, scored = layout.positives, np.flatnonzero(layout.positives > 0)
+    per_tile = _PER_DISTANCE, 32 * task.query.embeddings.shape[1], 60 * (len(layout.starts) - 1)
+    available = (parse_memory(memory) - 200 * (len(positives) + count)) // workers
+    most = max(64, _PACKED // (count + 16 * ranks))
+    rows = -(-len(scored) // max(workers, -(-len(scored) // most)))
+    while not _fits(rows, count, int(positives.max()), available, per_tile):
+        rows //= 2
+        if rows < 64:
+            return None
+    products = ranks <= _FEW or takes_products(task, scored)
+    blocks = _cut(positives, scored, (rows, count), available, per_tile)
+    return Tiling([Block(low, high, 0, products) for low, high, _ in blocks], workers, keep=False)
 
 
 def takes_products(task: RankingTask, scored: Ints) -> bool:
