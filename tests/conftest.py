@@ -74,6 +74,13 @@ def read_page():
     return _read
 
 
+@pytest.fixture(scope="module")
+def collected():
+    """Collect what earlier tests left, so that each of a module's jobs, which end in a collection, looks at little."""
+    gc.collect()
+    gc.freeze()
+
+
 # A forked process has imported torch and Lightning already; autograd does not survive a fork where there is a GPU.
 _START = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
 
@@ -177,9 +184,12 @@ def postgres(tmp_path_factory):
         (place / "word").write_text(PASSWORD)
         (place / "word").chmod(0o644)
         words = ["-D", str(place / "data"), "-U", "tester", "--auth=scram-sha-256", f"--pwfile={place / 'word'}"]
-        made = subprocess.run(
-            [folder / "initdb", *words, "--no-sync", "-E", "UTF8"], user=user, capture_output=True, text=True
-        )
+        try:
+            made = subprocess.run(
+                [folder / "initdb", *words, "--no-sync", "-E", "UTF8"], user=user, capture_output=True, text=True
+            )
+        except PermissionError as error:
+            pytest.skip(f"PostgreSQL's files are out of reach for {user}: {error}")
         if made.returncode:
             pytest.skip(f"PostgreSQL's initdb does not run here: {made.stderr.strip()}")
         port = _free_port()

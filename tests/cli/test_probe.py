@@ -12,6 +12,7 @@ from dml import runs
 from dml.cli import main
 from dml.experiments.probe import _untrained
 
+pytestmark = pytest.mark.usefixtures("collected")
 QUICK = ("--steps", "4", "--trainer.accelerator", "cpu")
 
 

@@ -10,6 +10,7 @@ import yaml
 from dml import runs
 from dml.encoders import encoder_hash, pretrained_encoder
 
+pytestmark = pytest.mark.usefixtures("collected")
 FILE = Path(__file__).parents[2] / "configs" / "digits" / "stages.yaml"
 QUICK = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--trainer.accelerator=cpu")
 QUICK += ("--evaluation.retrieval=false", "--checkpoint.monitor=none", "--trainer.logger=false")

@@ -12,6 +12,8 @@ import torch
 from dml import runs
 from dml.callbacks import GracefulInterrupt
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 
 def _rows():
     with Path("runs/s/sweep.csv").open(encoding="utf-8") as file:

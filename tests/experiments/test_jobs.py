@@ -10,6 +10,8 @@ from dml import runs
 from dml.cli import main
 from dml.experiments.jobs import JobError, RunApart, run_fit, run_here, run_job
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 
 @pytest.fixture
 def calls():

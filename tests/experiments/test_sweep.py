@@ -23,6 +23,7 @@ from dml.experiments.sweep.settings import SweepSettings
 from dml.experiments.sweep.space import read_space
 from dml.experiments.sweep.sweep import run_sweep
 
+pytestmark = pytest.mark.usefixtures("collected")
 RECIPE = {"seed_everything": 0, "model": {"class_path": "dml.modules.EmbeddingModule", "init_args": {"lr": 0.1}}}
 OBJECTIVE = Objective("val/knn_accuracy", "max")
 
@@ -286,7 +287,8 @@ def test_trials_in_parallel_have_a_device_each_and_one_may_be_killed(tmp_path):
 
 def test_ctrl_c_is_passed_on_to_the_trials_that_run(tmp_path):
     (tmp_path / "child.py").write_text(
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background job of a shell
         "try:\n    print('up', flush=True)\n    time.sleep(600)\n"
         "except KeyboardInterrupt:\n    sys.exit(130)\n"
     )

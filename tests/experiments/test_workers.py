@@ -113,6 +113,13 @@ def test_of_four_workers_two_are_killed_and_each_trial_is_recorded_once(tmp_path
     assert len(_lines(tmp_path / "counted")) <= count + 2  # only what the killed two were at was run twice
 
 
+def test_the_mark_that_another_worker_is_just_writing_makes_no_other_folder(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".study.json.k3x9").write_text('{"identity": "')
+    sweep = _work(tmp_path / "s", f"journal:{tmp_path / 'j'}", Training(tmp_path / "counted"), _grid(2), 2)
+    assert len(sweep.outcomes) == 2
+
+
 def test_a_worker_draws_what_the_others_have_not(tmp_path):
     storage = f"journal:{tmp_path / 'j'}"
     space = read_space(["margin=0:1"], ranges=True)

@@ -52,7 +52,7 @@ class Sweep:
         mark = studies.read_mark(folder)  # after the look: another worker may begin now, and writes it first
         if mark is None and studies.OLD in inside:
             self._read_old()
-        elif mark is None and inside - {".lock", LOCKS}:
+        elif mark is None and not all(name in {".lock", LOCKS} or studies.is_unfinished_mark(name) for name in inside):
             raise UserError(f"{folder} exists and is not a sweep: choose another folder")
         self._find(mark)
 

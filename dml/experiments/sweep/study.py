@@ -34,6 +34,16 @@ def read_mark(folder: Path) -> Mark | None:
     return Mark(**runs.read_json(folder / MARK)) if (folder / MARK).exists() else None
 
 
+def is_unfinished_mark(name: str) -> bool:
+    """Tell whether a file is a mark on its way into place: another worker begins now, or was killed there.
+
+    Example:
+        >>> is_unfinished_mark(".study.json.k3x9"), is_unfinished_mark("config.yaml")
+        (True, False)
+    """
+    return name.startswith(f".{MARK}.")
+
+
 def own_storage(folder: Path) -> str:
     """Return the address of the storage in a sweep's own folder.
 
