@@ -55,7 +55,7 @@ KINDS: Mapping[str, Kind] = {
     "splits": Kind("data/splits/*.py", frozenset({"Split"}), "dml.data", "--data.split CLASS"),
     "data": Kind(
         "data/sources/*.py",
-        frozenset({"Source"}),
+        frozenset({"Source", "FileSource"}),
         "dml.data",
         "not needed with --data.root FOLDER|ZIP|TABLE|ARRAYS; --data.source CLASS names one",
     ),
