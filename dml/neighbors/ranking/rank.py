@@ -74,7 +74,7 @@ def _count_sorted(task: RankingTask, block: Block, query: Operand, counts: RankC
         tile = squared_distances(query, task.references(start, stop, np.float64))
         _hide_positives(task, block, tile, start, stop)
         task.hide_excluded(tile, block.low, block.high, start, stop)
-        border = _glance(nearest, tile)
+        border = _glance(nearest, tile, every=not start)
         row, column = np.divmod(np.flatnonzero(tile <= border[:, None]), stop - start)
         near = np.isfinite(tile[row, column])  # positives are hidden at infinity
         row, column = row[near], column[near]
@@ -141,13 +141,20 @@ def _widen(border: Distances, error: NDArray[np.float64]) -> Distances:
     return np.asarray(border * (1 + 2.0**-21) + 2.001 * error, dtype=np.float32)
 
 
-def _glance(nearest: Nearest, tile: Distances) -> Distances:
-    """Return a distance (B,) that the last of the nearest does not exceed, as far as the tile's are exact."""
+def _glance(nearest: Nearest, tile: Distances, every: bool = False) -> Distances:
+    """Return a distance (B,) that the last of the nearest does not exceed, as far as the tile's are exact.
+
+    Args:
+        nearest: Those found so far.
+        tile: (B,T).
+        every: Whether to look at the tile for queries too that have found enough: they may be far.
+    """
     border = nearest.border[:, -1].copy()
     k, first = nearest.border.shape[1], tile[:, :_GLANCE]
-    open_rows = np.flatnonzero(np.isinf(border))
+    open_rows = np.flatnonzero(np.isinf(border) | every)
     if len(open_rows) and first.shape[1] >= k:
-        border[open_rows] = np.partition(first[open_rows], k - 1, axis=1)[:, k - 1]
+        found = np.partition(first[open_rows], k - 1, axis=1)[:, k - 1]
+        border[open_rows] = np.minimum(border[open_rows], found)
     return border
 
 
