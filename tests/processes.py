@@ -45,7 +45,7 @@ def words(name: str, processes: int, *keys: str) -> list[str]:
 def fit(name: str, processes: int, *keys: str) -> None:
     """Train to the end."""
     command = [sys.executable, "-m", "dml", *words(name, processes, *keys)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=ENVIRONMENT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=ENVIRONMENT, check=False)
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
 
@@ -85,8 +85,8 @@ def ended(name: str, processes: int, rank: int, number: signal.Signals) -> str:
         others = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
         began = time.monotonic()
         os.kill([first.pid, *map(int, others)][rank], number)
-        code = first.wait(timeout=60)
-        while any(Path(f"/proc/{each}").exists() for each in others) and time.monotonic() - began < 60:
+        code = first.wait(timeout=600)
+        while any(Path(f"/proc/{each}").exists() for each in others) and time.monotonic() - began < 600:
             time.sleep(0.1)
         seconds = time.monotonic() - began
     left = sum(Path(f"/proc/{each}").exists() for each in others)
@@ -117,7 +117,7 @@ def table() -> None:
     same = all(torch.equal(a[name], b[name]) for name in a)
     print(f"resumed by 2 of 2, with dropout: {furthest('whole', 'halves'):.1e}, weights equal: {same}", flush=True)
     command = [str(Path(sys.executable).with_name("torchrun")), "--nproc_per_node", "2", "-m", "dml"]
-    subprocess.run([*command, *words("torchrun", 2)], capture_output=True, timeout=280, env=ENVIRONMENT, check=True)
+    subprocess.run([*command, *words("torchrun", 2)], capture_output=True, timeout=1200, env=ENVIRONMENT, check=True)
     print(f"torchrun against Lightning's own processes: {furthest('sgd-2', 'torchrun'):.1e}", flush=True)
     for number in (signal.SIGKILL, signal.SIGTERM):
         for rank in (0, 1, 2):

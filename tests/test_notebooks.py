@@ -99,6 +99,6 @@ def test_it_runs_from_a_clean_kernel(file, tmp_path):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     folders = {name: str(tmp_path / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "DML_CACHE")}
-    client = NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(_FOLDER)}})
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(_FOLDER)}})
     client.execute(env={**os.environ, **folders})  # raises CellExecutionError with the cell and its traceback
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")

@@ -40,7 +40,7 @@ def start(folder, *words, cache="cache"):
     counts.mkdir(exist_ok=True)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DML_CACHE": str(counts)}
     command = [sys.executable, str(ROOT / "tests" / "one_rank.py"), str(counts), *map(str, words)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
     return done, {path.stem: json.loads(path.read_text()) for path in counts.glob("rank*.json")}
 
 

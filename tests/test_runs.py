@@ -98,7 +98,7 @@ with held(Path(sys.argv[1])):
 
 
 def _second(folder):
-    return subprocess.run([sys.executable, "-c", _SECOND, str(folder)], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", _SECOND, str(folder)], capture_output=True, text=True, timeout=200)
 
 
 def test_one_process_at_a_time_holds_a_folder(tmp_path):
@@ -145,7 +145,7 @@ def test_of_processes_that_start_together_each_has_its_own_run(tmp_path, name):
         process.stdin.flush()
     told = [process.stdout.readline().strip() for process in started]
     for process in started:
-        process.communicate("end\n", timeout=60)
+        process.communicate("end\n", timeout=200)
     taken = [line for line in told if not line.startswith("refused")]
     assert len(set(taken)) == len(taken) == (1 if name else 4), told
     assert list((tmp_path / "runs").glob("*")) == []  # none had a checkpoint
@@ -164,7 +164,7 @@ def test_a_forked_process_that_outlives_its_parent_holds_no_run(tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     died = subprocess.run(
-        [sys.executable, "-c", held, str(tmp_path)], env=environment, timeout=60, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", held, str(tmp_path)], env=environment, timeout=200, stdout=subprocess.DEVNULL
     )
     assert died.returncode == -9
     with runs.held(tmp_path):

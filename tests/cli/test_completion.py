@@ -32,7 +32,7 @@ def offered(tmp_path_factory):
     def ask(*words):
         quoted = " ".join(f"'{word}'" for word in words)
         code = ["bash", "--norc", "-c", _ASK.format(words=quoted), "bash", str(folder)]
-        done = subprocess.run(code, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(code, capture_output=True, text=True, check=True, timeout=200)
         return done.stdout.split()
 
     return ask

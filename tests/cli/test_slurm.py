@@ -51,10 +51,10 @@ def test_the_script_saves_queues_itself_again_and_goes_on(tmp_path, sent):
     while not (tmp_path / "up").exists():
         time.sleep(0.02)
     job.send_signal(sent)
-    assert job.wait(20) == 0
+    assert job.wait(200) == 0
     given = "fit --config x.yaml --runs_dir runs --name first --trainer.num_nodes 2 --trainer.devices 4"
     assert calls.read_text().splitlines() == [given, "scontrol requeue 77"]
-    assert subprocess.run(words, cwd=tmp_path, env=environment, timeout=20).returncode == 0
+    assert subprocess.run(words, cwd=tmp_path, env=environment, timeout=200).returncode == 0
     assert calls.read_text().splitlines()[2] == given.replace("--trainer.num", "--ckpt_path last --trainer.num")
 
 
