@@ -1,6 +1,7 @@
 """The evaluator beside its peers in one run: bare FAISS search, scikit-learn's brute force, pytorch-metric-learning.
 
 python benchmarks/evaluation.py speed [--largest N]      all our scores against the bare search for the same k
+python benchmarks/evaluation.py small                    sets of 2,000, on one thread
 python benchmarks/evaluation.py memory                   peak memory beyond the inputs, each shape in its own process
 python benchmarks/evaluation.py gpu                      the largest shape on a GPU against FAISS on its CPU
 
@@ -10,6 +11,7 @@ is the steadier one.
 
 import argparse
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -28,6 +30,7 @@ from sklearn.neighbors import NearestNeighbors
 from dml.evaluation import mean_scores, query_scores, retrieval_scores
 
 NEAREST = ["recall_at_1", "precision_at_10", "r_precision", "map_at_r", "knn_accuracy"]
+FIRST = ["recall_at_1", "recall_at_5", "recall_at_10", "knn_accuracy"]  # of the ten nearest
 
 
 class Shape(NamedTuple):
@@ -49,13 +52,20 @@ SHAPES = [
 ]
 
 
+SMALL = [Shape("", 2_000, 64, 100), *(Shape("", 2_000, 128, classes) for classes in (10, 100, 500))]
+
+
 def draw(shape: Shape, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit embeddings of overlapping classes, every class at least twice, and their labels."""
+    """Return unit embeddings of overlapping classes, every class at least twice, and their labels.
+
+    A spread of infinity is noise, whatever the class.
+    """
     rng = np.random.default_rng(0)
     rest = rng.integers(0, shape.classes, shape.samples - 2 * shape.classes)
     y = np.sort(np.concatenate([np.tile(np.arange(shape.classes), 2), rest]))
     x = rng.standard_normal((shape.classes, shape.dim), np.float32)[y]
-    x += spread * rng.standard_normal(x.shape, np.float32)
+    noise = rng.standard_normal(x.shape, np.float32)
+    x = noise if np.isinf(spread) else x + spread * noise
     return x / np.linalg.norm(x, axis=1, keepdims=True), y
 
 
@@ -105,6 +115,44 @@ def compare(shape: Shape, x: np.ndarray, y: np.ndarray) -> str:
     )
 
 
+def small() -> None:
+    """Print the medians of pairs: processor seconds of ours by the mean of the bare search's before and after."""
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    print(
+        "| N x D, classes | k | classes are | MAP@R | bare FAISS for k, for 10 | all scores | up to R, for k "
+        "| of the ten nearest, for 10 |\n|---|---|---|---|---|---|---|---|"
+    )
+    for shape in SMALL:
+        for spread, kind in ((1.0, "separated"), (2.0, "hardly separated"), (np.inf, "noise")):
+            x, y = draw(shape, spread)
+            k = int(np.bincount(y).max())
+            first = retrieval_scores(x, y)["map_at_r"]
+            pairs = [pair(x, y, *each) for each in ((None, k), (NEAREST, k), (FIRST, 10))]
+            bare = ", ".join(f"{1000 * pairs[i][1]:.1f} ms" for i in (0, 2))
+            cells = " | ".join(f"{1000 * ours:.1f} ms, {ratio:.2f}" for ours, _, ratio in pairs)
+            size = f"{shape.samples} x {shape.dim}, {shape.classes}"
+            print(f"| {size} | {k} | {kind} | {first:.2f} | {bare} | {cells} |", flush=True)
+
+
+def pair(x: np.ndarray, y: np.ndarray, scores: list[str] | None, k: int) -> tuple[float, float, float]:
+    """Return the median processor seconds of ours and of the bare search, and of their ratio, over 15 rounds."""
+    rounds = []
+    for _ in range(15):
+        before, ours, after = (
+            clock(call)[1]
+            for call in (
+                lambda: faiss.knn(x, x, k),
+                lambda: retrieval_scores(x, y, scores=scores),
+                lambda: faiss.knn(x, x, k),
+            )
+        )
+        bare = (before + after) / 2
+        rounds.append((ours, bare, ours / bare))
+    ours, bare, ratio = (statistics.median(column) for column in zip(*rounds, strict=True))
+    return ours, bare, ratio
+
+
 def memory(only: str | None) -> None:
     for shape in SHAPES[-2:]:
         if only is None:
@@ -144,7 +192,7 @@ def gpu() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("speed", "memory", "gpu"))
+    parser.add_argument("part", choices=("speed", "small", "memory", "gpu"))
     parser.add_argument("--largest", type=int, default=10**9)
     parser.add_argument("--only")
     options = parser.parse_args()
@@ -153,6 +201,7 @@ def main() -> None:
         print(f"{date.today()}, {torch.get_num_threads()} CPU cores, Python {platform.python_version()}, {versions}\n")
     parts = {
         "speed": lambda: speed(options.largest),
+        "small": small,
         "memory": lambda: memory(options.only),
         "gpu": gpu,
     }
