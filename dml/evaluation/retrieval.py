@@ -18,6 +18,7 @@ from dml.functional.retrieval import Ranks
 from dml.neighbors.memory import parse_memory
 from dml.neighbors.ranking import (
     MOST,
+    QUERIES,
     Block,
     Candidates,
     NearestSearch,
@@ -211,7 +212,8 @@ def _ranking(
     held = 4 * layout.reference_order.size * task.query.embeddings.shape[1]  # bytes of the references searched
     if least is None or least > MOST or layout.groups is not None or held > available // 2:
         return whole, make_tiling(task, max_memory, accelerated=accelerator is not None)
-    tiling = make_tiling(task, available - held, accelerated=accelerator is not None, products=True)
+    rows = QUERIES if accelerator is None else 0
+    tiling = make_tiling(task, available - held, accelerated=accelerator is not None, products=True, most=rows)
     search = NearestSearch(task, accelerator)
 
     def nearest(block: Block) -> Found:

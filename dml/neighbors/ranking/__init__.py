@@ -4,7 +4,7 @@ from dml.neighbors.ranking.device import find_device, rank_block_on
 from dml.neighbors.ranking.groups import GROUP_RULES, GroupRule
 from dml.neighbors.ranking.layout import RankingTask
 from dml.neighbors.ranking.nearest import Candidates
-from dml.neighbors.ranking.nearest_search import MOST, NearestSearch
+from dml.neighbors.ranking.nearest_search import MOST, QUERIES, NearestSearch
 from dml.neighbors.ranking.parallel import run_blocks
 from dml.neighbors.ranking.rank import rank_block
 from dml.neighbors.ranking.small import rank_small
@@ -13,6 +13,7 @@ from dml.neighbors.ranking.tiles import Block, Tiling, make_small_tiling, make_t
 __all__ = [
     "GROUP_RULES",
     "MOST",
+    "QUERIES",
     "Block",
     "Candidates",
     "GroupRule",

@@ -46,7 +46,7 @@ class Tiling(NamedTuple):
 
 
 def make_tiling(
-    task: RankingTask, memory: str | int, accelerated: bool = False, products: bool | None = None
+    task: RankingTask, memory: str | int, accelerated: bool = False, products: bool | None = None, most: int = 0
 ) -> Tiling:
     """Return blocks whose working memory, for all workers together, stays within `memory`.
 
@@ -55,6 +55,7 @@ def make_tiling(
         memory: Bytes, or text like "2GiB".
         accelerated: Whether an accelerator computes the tiles: larger ones, one at a time, all of exact distances.
         products: Whether to count by products; None: where that is cheaper.
+        most: How many queries a block may have; 0: as many as the way of counting likes.
 
     Raises:
         UserError: Not even one query against one reference fits.
@@ -70,7 +71,7 @@ def make_tiling(
     available -= kept if keep else 0
     workers = 1 if accelerated else torch.get_num_threads()
     columns = min(1 << 15 if accelerated else 4096 if products else 1 << 16, num_references)
-    most = 1024 if accelerated else 512 if products else max(64, _SORTED // columns)
+    most = most or (1024 if accelerated else 512 if products else max(64, _SORTED // columns))
     rows = min(most, max(64, -(-len(scored) // (2 * workers))))  # every worker gets some blocks
     classes = len(layout.starts) - 1
     per_tile = _PER_DISTANCE, 0 if keep else 32 * dim, 24 * dim + 60 * min(classes, num_references)
