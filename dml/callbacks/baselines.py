@@ -19,6 +19,7 @@ from dml.functional.distributed import rank, world_size
 
 Ints = NDArray[np.int64]
 _LEAST = 64  # images in a sample, whatever they take
+_MOST_PAIRS = 10**8  # queries times references: a minute on two cores, for an encoder that has learnt nothing
 
 
 class Sample(NamedTuple):
@@ -39,9 +40,10 @@ class Sample(NamedTuple):
 
 
 def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int) -> Sample | None:
-    """Choose the images that baselines are scored on; None if the raw pixels of all take no more than `most` bytes.
+    """Choose the images that baselines are scored on; None for all, if that is cheap.
 
-    A sample takes half of that: the same classes on every side, as many as there is room for with two images of each,
+    That is where the raw pixels of all take no more than `most` bytes and there are at most 10⁸ pairs of a query and a
+    reference. A sample takes half of the bytes, and no more pairs: the same classes on every side, as many as there is room for with two images of each,
     spread evenly over all classes, and of each class as many images as there is room for, spread evenly too.
 
     Args:
@@ -52,10 +54,12 @@ def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int)
     if not all(hasattr(loader, "labels") for loader in loaders):
         return None  # not images: what they take is not known
     total, each = sum(len(loader.ids) for loader in loaders), 4 * math.prod(shape)
-    if total * each <= most:
+    pairs = len(loaders[0].ids) * len(loaders[-1].ids)
+    if total * each <= most and pairs <= _MOST_PAIRS:
         return None
     labels = [loader.labels.numpy()[loader.ids] for loader in loaders]
-    room = max(_LEAST, most // 2 // each)
+    room = most // 2 // each if total * each > most else total
+    room = max(_LEAST, min(room, int(total * math.sqrt(_MOST_PAIRS / pairs))))
     counts = [max(2, room * len(own) // total) for own in labels]
     classes = functools.reduce(np.intersect1d, labels, np.unique(labels[0]))
     fitting = min(len(classes), max(1, min(counts) // 2))

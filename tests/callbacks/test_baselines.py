@@ -30,6 +30,15 @@ def test_small_sets_are_scored_whole():
     assert draw_sample(both, (3, 8, 8), 400 * 3 * 64 * 4 - 1) is not None
 
 
+@pytest.mark.parametrize("sizes", [(10_000, 40_000), (20_000,), (1000, 200_000)])
+def test_a_sample_has_few_pairs_too(sizes):
+    found = loaders(*(np.arange(size) % 10 for size in sizes))
+    sides = draw_sample(found, (1, 4, 4), 2**40).sides
+    assert 0.9e8 < len(sides[0]) * len(sides[-1]) <= 1e8
+    shares = [len(ids) / size for ids, size in zip(sides, sizes, strict=True)]
+    assert max(shares) == pytest.approx(min(shares), rel=0.05)
+
+
 @pytest.mark.parametrize("classes", [2, 40, 3000])
 @pytest.mark.parametrize("sides", [1, 2])
 def test_a_sample_has_the_same_classes_on_every_side_and_fits(classes, sides):
