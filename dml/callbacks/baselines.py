@@ -43,8 +43,9 @@ def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int)
     """Choose the images that baselines are scored on; None for all, if that is cheap.
 
     That is where the raw pixels of all take no more than `most` bytes and there are at most 10⁸ pairs of a query and a
-    reference. A sample takes half of the bytes, and no more pairs: the same classes on every side, as many as there is room for with two images of each,
-    spread evenly over all classes, and of each class as many images as there is room for, spread evenly too.
+    reference. A sample takes half of the bytes, and no more pairs: the same classes on every side, as many as there is
+    room for with two images of each, spread evenly over all classes, and of each class as many images as there is room
+    for, spread evenly too.
 
     Args:
         loaders: of queries and, if they are searched among other images, of references.

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dml import reports
 from dml.callbacks.collector import encoder_of
@@ -17,6 +17,9 @@ from dml.data import LabelledData, datamodule_of
 from dml.embeddings import EmbeddingSet, spread_positions
 from dml.errors import UserError
 from dml.evaluation.projection import find_umap, project
+
+_SIDE = 64  # pixels of an image in the projector
+_AT_ONCE = 32  # images decoded in full size for it
 
 
 @final
@@ -120,16 +123,24 @@ class Pictures(Callback):
         return reports.embedding_map(flat, shown.labels, data.class_names, title)
 
     def _project(self, trainer: Trainer, data: LabelledData, shown: EmbeddingSet) -> None:
-        images = data.thumbnails(shown.ids)
-        if images is not None:
-            images = images.float() / 255
-            images = (
-                nn.functional.interpolate(images, size=(64, 64), mode="area") if max(images.shape[-2:]) > 64 else images
-            )
-            images = images.expand(-1, 3, -1, -1)
+        images = _small_images(data, shown.ids)
         names = [reports.plain(data.class_names[label]) for label in shown.labels.tolist()]
         for writer in writers(trainer):
             writer.add_embedding(torch.from_numpy(shown.embeddings), names, images, trainer.global_step, "val")
+
+
+def _small_images(data: LabelledData, ids: NDArray[np.int64]) -> Tensor | None:
+    """Return images (n,3,H,W) in [0, 1] with sides of at most 64 pixels, or None where samples cannot be shown."""
+    parts = []
+    for start in range(0, len(ids), _AT_ONCE):
+        images = data.thumbnails(ids[start : start + _AT_ONCE])
+        if images is None:
+            return None
+        images = images.float() / 255
+        if max(images.shape[-2:]) > _SIDE:
+            images = nn.functional.interpolate(images, size=(_SIDE, _SIDE), mode="area")
+        parts.append(images.expand(-1, 3, -1, -1))
+    return torch.cat(parts) if parts else None
 
 
 def _first_weight(encoder: nn.Module) -> tuple[str, NDArray[np.floating] | None]:

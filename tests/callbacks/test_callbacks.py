@@ -1,5 +1,10 @@
 """Callbacks: every sample once, the right neighbours in pictures, the collapse told once."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +17,8 @@ from dml.data import Batch
 from dml.encoders import FlattenEncoder
 from dml.losses import TripletLoss
 from dml.modules import EmbeddingModule
+
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def _batch(ids, labels):
@@ -26,6 +33,31 @@ def test_samples_are_kept_once_and_ordered_by_id():
     assert rows.ids.tolist() == [1, 2, 3]
     assert rows.embeddings.flatten().tolist() == [1.0, 2.0, 3.0]
     assert rows.labels.tolist() == [1, 1, 0]
+
+
+_LOOP = """
+import re, torch
+from pathlib import Path
+from torch import nn
+from dml.callbacks.collector import Collector
+from dml.data import Batch
+held = lambda: int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+layers = nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+encoder, collector = nn.Sequential(*layers, nn.Linear(16, 64)), Collector()
+with torch.no_grad():
+    for i in range(60):
+        ids = torch.arange(32) + 32 * i
+        batch = Batch(torch.full((32, 3, 224, 224), 7, dtype=torch.uint8) - torch.zeros(3, 1, 1), ids, ids)
+        collector.add(encoder(batch.images), batch)
+        before = held() if i == 10 else before if i > 10 else 0
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel does not tell a process's memory")
+def test_embeddings_that_are_kept_do_not_cut_up_the_memory_of_the_images():
+    told = subprocess.run([sys.executable, "-c", _LOOP], capture_output=True, text=True, check=True, env=ONE_THREAD)
+    assert float(told.stdout) < 100  # MiB; 18 a batch when every batch's rows were kept apart
 
 
 def test_half_of_the_gallery_are_the_worst_queries():
