@@ -13,6 +13,7 @@ from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder
 from dml.errors import LostTrainingError
 from dml.functional.distributed import gather_rows
+from dml.functional.growing import GrowingRows
 
 
 def encoder_of(module: LightningModule) -> Encoder:
@@ -31,7 +32,6 @@ def encoder_of(module: LightningModule) -> Encoder:
 
 
 _CHECKED = 1024  # rows looked at together
-_FIRST = 4096  # rows there is room for at first
 
 
 @final
@@ -50,28 +50,15 @@ class Collector:
     """
 
     def __init__(self, loader: int = 0) -> None:
-        self._columns: list[Tensor] = []  # embeddings, labels and ids, with room for more
-        self._count = 0
+        self._columns = (GrowingRows(), GrowingRows(), GrowingRows())  # embeddings, labels and ids
         self._numbered = BatchNumbering(loader)
 
     def add(self, embeddings: Tensor, batch: Any) -> None:
         """Keep the embeddings (B,D) of a batch, ours or a plain loader's."""
         batch = self._numbered(batch)
         rows = embeddings.detach().float(), batch.labels, batch.ids
-        count = self._count + len(batch.ids)
-        if not self._columns or count > len(self._columns[0]):
-            self._make_room(rows, max(_FIRST, count, 2 * self._count))
         for column, row in zip(self._columns, rows, strict=True):
-            column[self._count : count] = row
-        self._count = count
-
-    def _make_room(self, like: tuple[Tensor, ...], size: int) -> None:
-        # rows kept batch by batch would lie between the images of two batches, in memory that these then never fit in
-        # again: as much would be lost as all images take
-        grown = [torch.empty(size, *each.shape[1:], dtype=each.dtype) for each in like]
-        for new, old in zip(grown, self._columns, strict=False):
-            new[: self._count] = old[: self._count]
-        self._columns = grown
+            column.append(row)
 
     def collect(self, device: torch.device | str = "cpu") -> EmbeddingSet:
         """Return the samples of all processes, each once, ordered by id.
@@ -82,9 +69,10 @@ class Collector:
         Raises:
             LostTrainingError: Embeddings are NaN, or so large that their distances overflow: training diverged.
         """
-        nothing = [torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)]
-        columns = [column[: self._count] for column in self._columns or nothing]
-        self._columns, self._count = [], 0
+        nothing = torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+        found = [column.all() for column in self._columns]
+        columns = [other if own is None else own for own, other in zip(found, nothing, strict=True)]
+        self._columns = (GrowingRows(), GrowingRows(), GrowingRows())
         own = sum(_count_overflows(rows.numpy()) for rows in columns[0].split(_CHECKED))
         # all processes must end here together, or those that are well would wait for the others
         wrong = int(gather_rows(torch.tensor([own], device=device)).sum())

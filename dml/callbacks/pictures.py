@@ -1,5 +1,6 @@
 """Shows the embedding in TensorBoard and as PNG files: projector, retrieval gallery, 2-D map, weight histograms."""
 
+import math
 from typing import Literal, final
 
 import numpy as np
@@ -18,7 +19,7 @@ from dml.embeddings import EmbeddingSet, spread_positions
 from dml.errors import UserError
 from dml.evaluation.projection import find_umap, project
 
-_SIDE = 64  # pixels of an image in the projector
+_CANVAS = 1024  # pixels of all images of the projector together, side by side: TensorBoard holds many copies of it
 _AT_ONCE = 32  # images decoded in full size for it
 
 
@@ -130,17 +131,20 @@ class Pictures(Callback):
 
 
 def _small_images(data: LabelledData, ids: NDArray[np.int64]) -> Tensor | None:
-    """Return images (n,3,H,W) in [0, 1] with sides of at most 64 pixels, or None where samples cannot be shown."""
-    parts = []
+    """Return images (n,3,H,W) in [0, 1] with sides of at most 32 to 64 pixels, or None where they cannot be shown."""
+    shown = data.thumbnails(ids[:1])
+    if shown is None:
+        return None
+    height, width = shown.shape[-2:]
+    side = min(64, max(32, _CANVAS // max(1, math.isqrt(len(ids)))))
+    sides = (side, side) if max(height, width) > side else (height, width)
+    small = torch.empty(len(ids), 3, *sides)  # whole: parts that are kept would cut up the memory of large images
     for start in range(0, len(ids), _AT_ONCE):
-        images = data.thumbnails(ids[start : start + _AT_ONCE])
-        if images is None:
-            return None
-        images = images.float() / 255
-        if max(images.shape[-2:]) > _SIDE:
-            images = nn.functional.interpolate(images, size=(_SIDE, _SIDE), mode="area")
-        parts.append(images.expand(-1, 3, -1, -1))
-    return torch.cat(parts) if parts else None
+        part = slice(start, start + _AT_ONCE)
+        images = data.thumbnails(ids[part])
+        assert images is not None
+        small[part] = nn.functional.interpolate(images.float(), size=sides, mode="area") / 255
+    return small
 
 
 def _first_weight(encoder: nn.Module) -> tuple[str, NDArray[np.floating] | None]:

@@ -23,6 +23,7 @@ from dml.data.handover import prepare_once
 from dml.data.images.cache import replace_file
 from dml.data.loader import BatchLoader
 from dml.encoders import Encoder, encoder_hash
+from dml.functional.growing import GrowingRows
 
 logger = logging.getLogger(__name__)
 FORM = 1  # raise it when entries change: old ones are then never read again
@@ -97,7 +98,11 @@ class FrozenEmbeddings:
         path = None if self.folder is None else self.folder / f"embeddings-{key}.pt"
         rows = None if path is None else read_rows(path, len(ids))
         if rows is None:
-            rows = torch.cat([embed(batch.images).cpu() for batch in self.data.ordered_dataloader(ids)])
+            found = GrowingRows()
+            for batch in self.data.ordered_dataloader(ids):
+                found.append(embed(batch.images))
+            rows = found.all()
+            assert rows is not None
             if path is not None:
                 write_rows(path, rows)
         return rows
