@@ -19,7 +19,7 @@ from dml.functional.distributed import rank, world_size
 
 Ints = NDArray[np.int64]
 _LEAST = 64  # images in a sample, whatever they take
-_MOST_PAIRS = 10**8  # queries times references: a minute on two cores, for an encoder that has learnt nothing
+_MOST_NUMBERS = 10**10  # compared, queries times references times pixels: some seconds on two cores
 
 
 class Sample(NamedTuple):
@@ -42,10 +42,10 @@ class Sample(NamedTuple):
 def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int) -> Sample | None:
     """Choose the images that baselines are scored on; None for all, if that is cheap.
 
-    That is where the raw pixels of all take no more than `most` bytes and there are at most 10⁸ pairs of a query and a
-    reference. A sample takes half of the bytes, and no more pairs: the same classes on every side, as many as there is
-    room for with two images of each, spread evenly over all classes, and of each class as many images as there is room
-    for, spread evenly too.
+    That is where the raw pixels of all take no more than `most` bytes and comparing every query with every reference
+    compares at most 10¹⁰ pixels. A sample takes half of the bytes, and compares no more: the same classes on every
+    side, as many as there is room for with two images of each, spread evenly over all classes, and of each class as
+    many images as there is room for, spread evenly too.
 
     Args:
         loaders: of queries and, if they are searched among other images, of references.
@@ -55,12 +55,12 @@ def draw_sample(loaders: Sequence[BatchLoader], shape: Sequence[int], most: int)
     if not all(hasattr(loader, "labels") for loader in loaders):
         return None  # not images: what they take is not known
     total, each = sum(len(loader.ids) for loader in loaders), 4 * math.prod(shape)
-    pairs = len(loaders[0].ids) * len(loaders[-1].ids)
-    if total * each <= most and pairs <= _MOST_PAIRS:
+    compared = len(loaders[0].ids) * len(loaders[-1].ids) * math.prod(shape)
+    if total * each <= most and compared <= _MOST_NUMBERS:
         return None
     labels = [loader.labels.numpy()[loader.ids] for loader in loaders]
     room = most // 2 // each if total * each > most else total
-    room = max(_LEAST, min(room, int(total * math.sqrt(_MOST_PAIRS / pairs))))
+    room = max(_LEAST, min(room, int(total * math.sqrt(_MOST_NUMBERS / compared))))
     counts = [max(2, room * len(own) // total) for own in labels]
     classes = functools.reduce(np.intersect1d, labels, np.unique(labels[0]))
     fitting = min(len(classes), max(1, min(counts) // 2))

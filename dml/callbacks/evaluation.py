@@ -61,9 +61,9 @@ class KNNEvaluation(Callback):
             embeddings is learnt faster than these are searched.
         metric: The distance of embeddings: `l2` (Euclidean), or `cosine`, for losses that normalise them.
         max_memory: What the search may use beyond the embeddings: "2GiB", "500MB".
-        baseline_memory: What the raw pixels of all scored images may take as numbers. If they take more, or there are
-            more than 10⁸ pairs of a query and a reference, both baselines are scored on a sample of half that size and
-            no more pairs, and so is the trained encoder beside them.
+        baseline_memory: What the raw pixels of all scored images may take as numbers. If they take more, or comparing
+            every query with every reference compares more than 10¹⁰ pixels, both baselines are scored on a sample of
+            half that size that compares no more, and so is the trained encoder beside them.
         groups: Which references a query is compared with: `any`; `same`: those of its own group only; `other`: of other
             groups only; `cross`: all but those of its own group and class. None: as the data say, which is `any` except
             for benchmarks with a rule of their own.

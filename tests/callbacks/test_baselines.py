@@ -31,12 +31,12 @@ def test_small_sets_are_scored_whole():
 
 
 @pytest.mark.parametrize("sizes", [(10_000, 40_000), (20_000,), (1000, 200_000)])
-def test_a_sample_has_few_pairs_too(sizes):
+def test_a_sample_compares_few_pixels_too(sizes):
     found = loaders(*(np.arange(size) % 10 for size in sizes))
-    sides = draw_sample(found, (1, 4, 4), 2**40).sides
-    assert 0.9e8 < len(sides[0]) * len(sides[-1]) <= 1e8
+    sides = draw_sample(found, (1, 20, 50), 2**40).sides
+    assert 0.9e10 < 1000 * len(sides[0]) * len(sides[-1]) <= 1e10
     shares = [len(ids) / size for ids, size in zip(sides, sizes, strict=True)]
-    assert max(shares) == pytest.approx(min(shares), rel=0.05)
+    assert max(shares) == pytest.approx(min(shares), rel=0.1)
 
 
 @pytest.mark.parametrize("classes", [2, 40, 3000])

@@ -38,11 +38,13 @@ def assign_parts(
     """
     split = split or DefaultSplit()
     check_number("data.split.seed", seed if split.seed is None else split.seed, least=0)
-    keep = np.setdiff1d(np.arange(len(catalog)), left_out)
+    keep = np.delete(np.arange(len(catalog)), np.array(left_out, dtype=np.int64))
     parts = split.assign(take(catalog, keep) if left_out else catalog, seed if split.seed is None else split.seed)
     train = draw_labelled(catalog.labels, keep[parts.train], per_class, share, seed, catalog.class_names)
-    unlabelled = np.setdiff1d(keep[parts.train], train)
-    return Parts(train, keep[parts.val], keep[parts.test], parts.class_disjoint), unlabelled
+    unlabelled = np.zeros(len(catalog), dtype=np.bool_)
+    unlabelled[keep[parts.train]] = True
+    unlabelled[train] = False
+    return Parts(train, keep[parts.val], keep[parts.test], parts.class_disjoint), np.flatnonzero(unlabelled)
 
 
 def draw_labelled(
