@@ -5,13 +5,15 @@ python benchmarks/scale.py [--sizes 10000 ... 1000000] [--queries 10000] [--thre
 Unit vectors of 128 numbers, 20 a class. Every way runs in a process of its own, on the same vectors: all our scores,
 those that need the nearest references only (also over two processes), the bare FAISS search for as many neighbours, and
 MAP@R by pytorch-metric-learning. `--queries` of the samples, evenly spread, are searched among all; 0: all of them. The
-scores of the first 100 are compared with brute force in float64. Writes OUTPUT.md and OUTPUT.png.
+scores of the first 100 are compared with brute force in float64. Writes OUTPUT.md and OUTPUT.png, and after every
+measurement OUTPUT.json, from which it goes on.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
@@ -30,6 +32,7 @@ WAYS = {
     "faiss": "bare FAISS",
     "peer": "peer, MAP@R",
 }
+MOST_GIB = 12  # of the peer: more would take the machine with it
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 
@@ -101,6 +104,8 @@ def work(way: str, count: int, queries: int, threads: int, rank: int, port: int)
     import torch.distributed as dist
 
     torch.set_num_threads(threads)
+    if way == "peer":
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_GIB << 30, MOST_GIB << 30))
     group = None
     if way.endswith("_2"):
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
@@ -142,6 +147,8 @@ def run(way: str, count: int, queries: int, threads: int) -> dict[str, Any]:
     ]
     outputs = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
+        if way == "peer":
+            return {"failed": f"needs more than {MOST_GIB} GiB"}
         raise SystemExit(f"{WAYS[way]} at {count} samples failed")
     result: dict[str, Any] = json.loads(outputs[0])
     return result
@@ -150,7 +157,10 @@ def run(way: str, count: int, queries: int, threads: int) -> dict[str, Any]:
 def table(found: dict[int, dict[str, dict[str, Any]]]) -> str:
     lines = ["| N | queries | " + " | ".join(WAYS.values()) + " | gap to brute force |", "|---" * (len(WAYS) + 3) + "|"]
     for count, ways in found.items():
-        cells = [f"{each['seconds']:.2f} s, {each['memory']:.2f} GiB" for each in (ways[way] for way in WAYS)]
+        cells = [
+            each.get("failed") or f"{each['seconds']:.2f} s, {each['memory']:.2f} GiB"
+            for each in (ways[way] for way in WAYS)
+        ]
         lines.append(f"| {count} | {ways['faiss']['queries']} | {' | '.join(cells)} | {ways['nearest']['gap']:.0e} |")
     return "\n".join(lines)
 
@@ -164,9 +174,10 @@ def picture(found: dict[int, dict[str, dict[str, Any]]], path: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     for way, label in WAYS.items():
-        results = [ways[way] for ways in found.values()]
-        left.loglog(list(found), [1000 * r["seconds"] / r["queries"] for r in results], "o-", label=label, markersize=4)
-        right.loglog(list(found), [max(r["memory"], 1e-3) for r in results], "o-", label=label, markersize=4)
+        done = {count: ways[way] for count, ways in found.items() if "failed" not in ways[way]}
+        seconds = [1000 * each["seconds"] / each["queries"] for each in done.values()]
+        left.loglog(list(done), seconds, "o-", label=label, markersize=4)
+        right.loglog(list(done), [max(each["memory"], 1e-3) for each in done.values()], "o-", label=label, markersize=4)
     left.set(xlabel="references", ylabel="seconds per 1,000 queries")
     right.set(xlabel="references", ylabel="GiB beyond the embeddings")
     right.axhline(2, color="grey", linestyle=":", linewidth=1)
@@ -202,12 +213,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("scale"))
     options = parser.parse_args(arguments)
+    kept = options.output.with_suffix(".json")
+    known = json.loads(kept.read_text()) if kept.exists() else {}
     found: dict[int, dict[str, dict[str, Any]]] = {}
     for count in options.sizes:
         found[count] = {}
         for way in WAYS:
-            found[count][way] = run(way, count, options.queries, options.threads)
-            print(count, way, json.dumps(found[count][way]), flush=True)
+            name = f"{way} {count} {options.queries} {options.threads}"
+            if name not in known:
+                known[name] = run(way, count, options.queries, options.threads)
+                print(name, json.dumps(known[name]), flush=True)
+                kept.write_text(json.dumps(known, indent=1))
+            found[count][way] = known[name]
         scores = [found[count][way]["scores"] for way in ("all", "nearest", "nearest_2")]
         if any(scores[0][name] != each[name] for each in scores[1:] for name in NEAREST):
             raise SystemExit(f"scores differ at {count} samples")

@@ -1,6 +1,6 @@
 """Writes an encoder as ONNX, from bytes of pixels to embeddings: scaling, mean and deviation are in the graph.
 
-It uses the tracing exporter (`dynamo=False`): torch 2.6 to 2.15 all have it, it writes the same operators in each, it
+It uses the tracing exporter (`dynamo=False`): torch 2.8 to 2.15 all have it, it writes the same operators in each, it
 takes a tenth of the other exporter's time, and it does not need onnxscript, of which every torch wants its own
 versions. What it cannot write, resizing with antialiasing, is written here as two products with constant matrices.
 """

@@ -6,6 +6,7 @@ import pytest
 from dml.errors import UserError
 from dml.evaluation import query_scores, retrieval_scores
 from dml.evaluation.wanted import score_names
+from dml.neighbors.index import search_nearest
 
 pytestmark = pytest.mark.usefixtures("each_way")
 KS, KNN_KS = (1, 7), (1, 9)
@@ -58,6 +59,30 @@ def test_the_whole_ranking_is_left_alone_where_it_is_not_wanted(blobs, monkeypat
     assert {"recall_at_1", "knn_accuracy", "knn_macro_f1", "num_lone_queries"} <= set(found)
     with pytest.raises(AssertionError, match="ranked"):
         retrieval_scores(*blobs, scores=["recall_at_1", "mrr"])
+
+
+def test_queries_in_doubt_are_searched_for_more_and_nothing_is_ranked(monkeypatch):
+    def counted(query, reference, k, device):
+        searched.append((len(query), k))
+        return search_nearest(query, reference, k, device)
+
+    def refuse(*_):
+        raise AssertionError("ranked")
+
+    rng, searched = np.random.default_rng(0), []
+    near = np.repeat(rng.normal(size=(30, 8)), 40, axis=0) + 1e-6 * rng.normal(size=(1200, 8))  # as one to a float32
+    x, y = np.concatenate([near, 9 * rng.normal(size=(600, 8))]), np.arange(1800) % 600
+    truth = query_scores(x, y, ks=KS, knn_ks=KNN_KS)
+    monkeypatch.setattr("dml.evaluation.retrieval._small_ranking", lambda *_: None)
+    monkeypatch.setattr("dml.evaluation.retrieval.rank_block", refuse)
+    monkeypatch.setattr("dml.neighbors.ranking.nearest_search.search_nearest", counted)
+    found = query_scores(x, y, ks=KS, knn_ks=KNN_KS, scores=NEAREST)
+    for name, values in found.scores.items():
+        np.testing.assert_array_equal(values, truth.scores[name], err_msg=name)
+    first = [count for count, k in searched if k < 20]
+    again = [count for count, k in searched if k >= 20]
+    assert sum(first) == 1800
+    assert 1200 <= sum(again) < 1800
 
 
 @pytest.mark.parametrize("name", score_names(KS, KNN_KS))

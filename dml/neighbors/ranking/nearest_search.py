@@ -1,5 +1,7 @@
 """The ranks of the positives among the nearest references, from a float32 search that is refined and certified."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ QUERIES = 2048  # of a block: FAISS takes twice as long for each of fewer than 1
 MOST = 512  # nearest references beyond which ranking all of them is faster
 Distances = NDArray[np.float32]
 _SPARE = 4  # candidates beyond those asked for, so that most borders can be certified
+_WIDER, _TIMES = 4, 2  # the rest are searched again for so many times as many, so often
 
 
 class NearestSearch:
@@ -43,24 +46,50 @@ class NearestSearch:
             What `rank_block` does, but of positives beyond the k nearest, which count as farther than all others; None
             where the error bound cannot tell the k nearest of every query.
         """
-        task, layout, low, high = self.task, self.task.layout, block.low, block.high
-        total = len(layout.reference_order)
+        rows, total = np.arange(block.low, block.high), len(self.task.layout.reference_order)
+        query = self.task.centred_queries(block.low, block.high)
         wide = min(k + 1 + _SPARE, total)  # the query itself may be found
-        query = task.centred_queries(low, high)
+        keys, found, certain = self._search(query, rows, k, wide)
+        for _ in range(_TIMES):
+            again = np.flatnonzero(~certain)
+            if not len(again) or wide == total:
+                break
+            wide = min(_WIDER * wide, total)
+            more, places, certain[again] = self._search(query[again], rows[again], k, wide)
+            keys, found = _widened(keys, more.shape[1], np.inf), _widened(found, more.shape[1], 0)
+            keys[again], found[again] = more, places
+        if not certain.all():
+            return None
+        code = self.task.layout.reference_class[found]
+        return self._ranks(block, keys, code, keys[:, k - 1]), _nearest(keys, code, neighbors)
+
+    def _search(
+        self, query: Distances, rows: NDArray[np.int64], k: int, wide: int
+    ) -> tuple[Distances, NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the `wide` nearest of each query, and whether its k nearest, and all tied with the last, are certain.
+
+        Args:
+            query: (B,D), centred.
+            rows: their positions (B,) in class order.
+            k: how many must be certain.
+            wide: how many are searched for.
+        """
+        layout = self.task.layout
         rough, found = search_nearest(query, self._references, wide, self.device)
         error = error_bound("l2", query, self._longest, rough[:, -1])
         beyond = rough[:, -1] - error  # no reference that is not found is closer
-        own = layout.self_at[low:high] >= 0
+        own = layout.self_at[rows] >= 0
         if own.any():
-            rough, found = _without_self(rough, found, layout.self_at[low:high])
-        keys = self._ordered(rough, found, error, low)
-        border, complete = keys[:, k - 1], wide == total and own.all() == own.any()
-        if not complete and not (border + error < beyond * (1 - 2.0**-22)).all():
-            return None
-        code = layout.reference_class[found]
-        return self._ranks(block, keys, code, border), _nearest(keys, code, neighbors)
+            rough, found = _without_self(rough, found, layout.self_at[rows])
+        keys = self._ordered(rough, found, error, rows)
+        certain = keys[:, k - 1] + error < beyond * (1 - 2.0**-22)
+        if wide == len(layout.reference_order) and own.all() == own.any():
+            certain[:] = True
+        return keys, found, certain
 
-    def _ordered(self, rough: Distances, found: NDArray[np.int64], error: NDArray[np.float64], low: int) -> Distances:
+    def _ordered(
+        self, rough: Distances, found: NDArray[np.int64], error: NDArray[np.float64], rows: NDArray[np.int64]
+    ) -> Distances:
         """Return keys (B,W) in the order, and with the ties, of exact distances, and bring `found` into it.
 
         Rough distances (B,W), ascending, that are farther from all others than the error have the order of the exact
@@ -75,11 +104,11 @@ class NearestSearch:
         keys = rough.copy()
         at = layout.reference_order[found[row, column]]
         queries = self.task.query.embeddings
-        keys[row, column] = paired_at(queries, self.task.reference.embeddings, layout.query_order[low + row], at)
-        rows = np.unique(row)
-        order = np.argsort(keys[rows], axis=1, kind="stable")
-        keys[rows] = np.take_along_axis(keys[rows], order, 1)
-        found[rows] = np.take_along_axis(found[rows], order, 1)
+        keys[row, column] = paired_at(queries, self.task.reference.embeddings, layout.query_order[rows[row]], at)
+        moved = np.unique(row)
+        order = np.argsort(keys[moved], axis=1, kind="stable")
+        keys[moved] = np.take_along_axis(keys[moved], order, 1)
+        found[moved] = np.take_along_axis(found[moved], order, 1)
         return keys
 
     def _ranks(self, block: Block, exact: Distances, code: NDArray[np.int64], border: Distances) -> Ranks:
@@ -106,6 +135,13 @@ def _without_self(
     others[others.all(axis=1), -1] = False
     shape = len(found), found.shape[1] - 1
     return rough[others].reshape(shape), found[others].reshape(shape)
+
+
+def _widened(table: NDArray[Any], width: int, filler: float) -> NDArray[Any]:
+    """Return a table (B,W) with more columns of a filler, (B,width)."""
+    wider = np.full((len(table), width), filler, dtype=table.dtype)
+    wider[:, : table.shape[1]] = table
+    return wider
 
 
 def _runs(ordered: Distances) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
