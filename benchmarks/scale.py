@@ -181,6 +181,7 @@ def picture(found: dict[int, dict[str, dict[str, Any]]], path: Path) -> None:
     left.set(xlabel="references", ylabel="seconds per 1,000 queries")
     right.set(xlabel="references", ylabel="GiB beyond the embeddings")
     right.axhline(2, color="grey", linestyle=":", linewidth=1)
+    right.text(min(found), 2.15, "2 GiB", color="grey", fontsize=8)
     left.legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
