@@ -21,7 +21,8 @@ def recipe_file(name: str) -> str:
     """Return the path of a recipe: the file of that path, else the one that comes with dml under that name.
 
     Args:
-        name: A path; or `flowers/triplet_conv`, with or without `configs/` before it and `.yaml` behind.
+        name: A path; or `flowers/triplet_conv`, with or without `configs/` before it and `.yaml` behind; or the text of a
+            recipe, which has more than one line.
 
     Returns:
         The path found, else the name as it is.
@@ -32,7 +33,7 @@ def recipe_file(name: str) -> str:
         >>> recipe_file("nothing_of_that_name")
         'nothing_of_that_name'
     """
-    if Path(name).exists():
+    if "\n" in name or Path(name).exists():
         return name
     found = shipped_recipes().get(name.removeprefix("configs/").removesuffix(".yaml"))
     return name if found is None else str(found)

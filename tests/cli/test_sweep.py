@@ -70,6 +70,16 @@ def test_a_trial_that_diverges_does_not_end_it(dml, small):
     assert "lr=0.001" in out
 
 
+def test_another_loss_is_swept_without_what_the_recipe_gave_its_own(dml, small):
+    over = ("--over", "model.loss.temperature=0.1", "--name", "s", "--model.loss", "dml.losses.ProxyContrastiveLoss")
+    code, _, err = dml("sweep", *over, *small)
+    assert code == 0, err
+    loss = runs.parse_yaml(Path("runs/s/best.yaml").read_text(), "the best recipe")["model"]["init_args"]["loss"]
+    assert loss["class_path"] == "dml.losses.ProxyContrastiveLoss"
+    assert loss["init_args"]["temperature"] == 0.1
+    assert "margin" not in loss["init_args"]
+
+
 def test_a_trial_that_is_behind_is_pruned(dml, small):
     over = ("--over", "model.optimizer.lr=0.001,1e-9", "--name", "s", "--prune", "asha", "--prune_factor", "2")
     code, out, err = dml("sweep", *over, *small)
