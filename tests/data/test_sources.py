@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from dml.data import (
 )
 from dml.data.images.read import decode_all, read_image
 from dml.data.sources.detect import source_of_root
+from dml.data.sources.readers import ZipReader
 from dml.errors import UserError
 
 
@@ -60,6 +62,18 @@ def test_zip_is_read_by_threads_and_worker_processes(folder: Path) -> None:
         data.setup()
     everything = [torch.cat([batch.images for batch in data.predict_dataloader()]) for data in (held, streamed)]
     assert torch.equal(*everything)
+
+
+def test_threads_read_a_zip_at_the_same_time(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kept = {f"{i}.png": rng.integers(0, 4, 2000, dtype=np.uint8).tobytes() for i in range(200)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content)
+    reader = ZipReader(tmp_path / "a.zip", list(kept))
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            assert list(pool.map(reader.read, range(200))) == list(kept.values())
 
 
 def test_damaged_zips(folder: Path, tmp_path: Path) -> None:

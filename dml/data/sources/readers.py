@@ -6,7 +6,7 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dml import runs
 from dml.data.catalog import Raw, Reader
@@ -42,18 +42,21 @@ class FileReader:
         return open_image(self.read(index))
 
 
+class _Opened(NamedTuple):
+    """An open zip, the process that opened it, and whose turn it is."""
+
+    handle: zipfile.ZipFile
+    owner: int
+    lock: threading.Lock
+
+
 class ZipReader:
-    """Reads image files inside a zip; threads share one handle, each worker process opens its own."""
+    """Reads image files inside a zip; threads take turns at one handle, each worker process opens its own."""
 
     def __init__(self, archive: Path, members: Sequence[str]) -> None:
         self.archive = archive
         self.members = members
-        self._forget()
-
-    def _forget(self) -> None:
-        self._handle: zipfile.ZipFile | None = None
-        self._owner = -1
-        self._lock = threading.Lock()
+        self._opened: _Opened | None = None
 
     def read(self, index: int) -> bytes:
         """Read the bytes of a member.
@@ -61,14 +64,15 @@ class ZipReader:
         Raises:
             OSError: the member is damaged, or unpacks to more than `MAX_IMAGE_BYTES`.
         """
-        with self._lock:
-            if self._handle is None or self._owner != os.getpid():  # a handle shared with a parent shares its position
-                self._handle, self._owner = zipfile.ZipFile(self.archive), os.getpid()
+        opened = self._opened
+        if opened is None or opened.owner != os.getpid():  # a handle shared with a parent shares its position
+            opened = self._opened = _Opened(zipfile.ZipFile(self.archive), os.getpid(), threading.Lock())
         try:
-            member = self._handle.getinfo(self.members[index])
+            member = opened.handle.getinfo(self.members[index])
             if member.file_size > MAX_IMAGE_BYTES:
                 raise OSError(errno.EFBIG, f"{member.file_size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
-            return self._handle.read(member)  # never more than it says
+            with opened.lock:  # Python 3.12 mixes up what threads read at the same time
+                return opened.handle.read(member)  # never more than it says
         except OSError:
             raise
         except Exception as error:  # a damaged member fails in many ways
