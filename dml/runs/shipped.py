@@ -21,8 +21,8 @@ def recipe_file(name: str) -> str:
     """Return the path of a recipe: the file of that path, else the one that comes with dml under that name.
 
     Args:
-        name: A path; or `flowers/triplet_conv`, with or without `configs/` before it and `.yaml` behind; or the text of a
-            recipe, which has more than one line.
+        name: A path; or `flowers/triplet_conv`, with or without `configs/` before it and `.yaml` behind; or a recipe's
+            text, which has more than one line.
 
     Returns:
         The path found, else the name as it is.
