@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock  # its public name is missing
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from dml.errors import UserError, reason_of, without_password
 
@@ -50,7 +51,8 @@ def open_storage(address: str) -> BaseStorage:
     patience = "timeout" if address.startswith("sqlite") else "connect_timeout"
     with reaching(address):
         try:
-            return _open_database(address, {"connect_args": {patience: _ANSWER}})
+            # a connection for each request: between two of them a trial is trained, and many workers share the database
+            return _open_database(address, {"connect_args": {patience: _ANSWER}, "poolclass": NullPool})
         except ImportError as error:
             raise UserError(f"storage {without_password(address)} needs a driver: {reason_of(error)}") from error
         except (ValueError, RuntimeError) as error:
