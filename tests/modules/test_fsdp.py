@@ -51,6 +51,10 @@ def _one_of_two(folder):
     _train(folder, devices=2, strategy=OnProcessors(process_group_backend="gloo"))
 
 
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15),
+    reason="on the CPU, older torch crashes where it gathers the weights (seen from 2.8 to 2.12)",
+)
 @pytest.mark.filterwarnings("ignore")
 def test_two_processes_that_share_the_weights_learn_and_score_as_one(tmp_path, under_torchrun):
     one, two = tmp_path / "one", tmp_path / "two"
