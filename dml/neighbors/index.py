@@ -1,5 +1,6 @@
 """The neighbour index: exact nearest rows by whichever backend is fastest; the only file that imports faiss."""
 
+import functools
 import importlib.util
 import sys
 from typing import Any, Literal, Self, final
@@ -198,17 +199,25 @@ def search_nearest(query: Keys, reference: Keys, k: int, device: str) -> tuple[K
 
         if device == "cpu" or (device.startswith("cuda") and hasattr(faiss, "StandardGpuResources")):
             threads = faiss.omp_get_max_threads()  # of this thread, not of the process
-            products = faiss.cvar.distance_compute_blas_threshold
+            usual = _usual_threshold()
             faiss.omp_set_num_threads(1)
             faiss.cvar.distance_compute_blas_threshold = 0  # pair by pair, few queries take five times as long
             try:
                 return _search_faiss(query, reference, k, "l2", device)
             finally:
                 faiss.omp_set_num_threads(threads)
-                faiss.cvar.distance_compute_blas_threshold = products
+                faiss.cvar.distance_compute_blas_threshold = usual
     from dml.neighbors.torch_search import search_tiles
 
     return search_tiles(query, reference, k, "l2", device)
+
+
+@functools.cache
+def _usual_threshold() -> int:
+    """Return from which size on FAISS searches by products; asked once, since threads that search at once change it."""
+    import faiss
+
+    return int(faiss.cvar.distance_compute_blas_threshold)
 
 
 def _need_gpu_build(device: str) -> None:

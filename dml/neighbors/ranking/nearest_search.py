@@ -14,7 +14,7 @@ from dml.neighbors.ranking.layout import RankingTask
 from dml.neighbors.ranking.nearest import Candidates, Nearest
 from dml.neighbors.ranking.tiles import Block
 
-QUERIES = 2048  # of a block: FAISS takes twice as long for each of fewer than 1,024
+QUERIES = 2048  # of a block, where memory allows
 MOST = 512  # nearest references beyond which ranking all of them is faster
 Distances = NDArray[np.float32]
 _SPARE = 4  # candidates beyond those asked for, so that most borders can be certified
