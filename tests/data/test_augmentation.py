@@ -5,7 +5,7 @@ import torch
 
 from dml.data import Augmentation
 from dml.data.transforms.color import adjust, blur, grey
-from dml.data.transforms.geometry import box_matrix, mirror, rectangle_mask, resample, turn_matrix, window
+from dml.data.transforms.geometry import bend, box_matrix, mirror, rectangle_mask, resample, turn_matrix, window
 from dml.errors import UserError
 
 SETTINGS = {
@@ -24,6 +24,7 @@ SETTINGS = {
     "blur": 1.0,
     "erase": 0.5,
     "cutout": 5,
+    "elastic": 2.0,
 }
 EVERYTHING = Augmentation(**SETTINGS)
 STEPS = [{name: value} for name, value in SETTINGS.items()]
@@ -191,6 +192,23 @@ def test_cutout_greys_one_square_around_a_random_pixel() -> None:
     assert {int(rows.min()), int(columns.min())} == {2}  # cut off at the frame
     shown = grey_pixels.float().mean(dim=0)
     assert shown[5, 5] == pytest.approx(16 / 120, abs=0.06)
+
+
+def test_bending_moves_what_is_there_smoothly_and_by_no_more_than_asked() -> None:
+    down, across = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    slopes = torch.stack([across, down])[None].repeat(64, 1, 1, 1)  # a pixel's colour is its place
+    bent = Augmentation(elastic=3.0, border="reflect")(slopes, 0, 0, torch.arange(64))
+    moved = (bent - slopes)[:, :, 8:-8, 8:-8]  # away from the border
+    assert 2.5 < moved.abs().max() < 4  # a bicubic surface goes a little beyond its points
+    assert moved.diff(dim=3).abs().max() < 1  # no fold: neighbours stay in order
+    assert moved.mean().abs() < 0.2
+    assert len({tuple(sample.flatten().tolist()) for sample in bent}) == 64
+
+
+def test_a_bent_frame_passes_through_its_points() -> None:
+    moves = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    surface = bend(moves, 10, 13) / 2 * torch.tensor([13.0, 10.0])
+    torch.testing.assert_close(surface[:, ::3, ::4], moves.permute(0, 2, 3, 1), atol=1e-5, rtol=1e-5)
 
 
 def test_alternating_flips_show_both_sides_in_every_two_epochs() -> None:

@@ -27,6 +27,24 @@ def test_each_turn_of_a_class_is_a_class() -> None:
         assert torch.equal(turned.ids[own], views.ids)
 
 
+def test_each_turn_of_a_mirror_image_is_a_class_too() -> None:
+    views, positions = batch()
+    turned = RotationClasses(mirror=True)(views, 0, 0, positions)
+    shown = {}
+    for image, label in zip(turned.images, turned.labels.tolist(), strict=True):
+        shown.setdefault(label // 8, {})[label % 8] = image  # two images of a class: the later
+    first = shown[0]
+    assert sorted(turned.labels.tolist()) == sorted(8 * y + turn for y in views.labels.tolist() for turn in range(8))
+    assert all(torch.equal(first[4 + turn], torch.rot90(first[0].flip(2), turn, (1, 2))) for turn in range(4))
+    assert len({image.numpy().tobytes() for image in first.values()}) == 8
+
+
+def test_an_image_is_a_class_of_its_own() -> None:
+    views, positions = batch()
+    crops = MultiCrop(NOISY, views=2, own_class=True)(views, 0, 0, positions)
+    assert crops.labels.tolist() == crops.ids.tolist() == 2 * views.ids.tolist()
+
+
 def test_views_of_an_image_differ() -> None:
     views, positions = batch()
     crops = MultiCrop(NOISY, views=3)(views, 0, 0, positions)
@@ -35,7 +53,16 @@ def test_views_of_an_image_differ() -> None:
     assert crops.labels.tolist() == 3 * views.labels.tolist()
 
 
-@pytest.mark.parametrize("transform", [RotationClasses(NOISY), MultiCrop(NOISY, 2), RotationClasses(MultiCrop(NOISY))])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        RotationClasses(NOISY),
+        RotationClasses(NOISY, mirror=True),
+        MultiCrop(NOISY, 2),
+        MultiCrop(NOISY, 2, own_class=True),
+        RotationClasses(MultiCrop(NOISY)),
+    ],
+)
 def test_noise_belongs_to_the_address_not_to_the_batch(transform) -> None:
     views, positions = batch()
     whole = transform_batch(transform, views, 5, 2, positions)

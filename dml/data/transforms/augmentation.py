@@ -10,6 +10,7 @@ from dml.data.transforms.base import AddressedTransform
 from dml.data.transforms.color import adjust, blur
 from dml.data.transforms.geometry import (
     Border,
+    bend,
     box_matrix,
     cut_sizes,
     mirror,
@@ -23,7 +24,8 @@ from dml.data.transforms.random import uniforms
 from dml.errors import UserError
 from dml.ranges import check_number
 
-DRAWS = 26  # numbers drawn per sample; every step has its own places, so switching one off leaves the others' noise
+KNOTS = 4  # along each side, of the grid by which `elastic` bends the frame
+DRAWS = 26 + 2 * KNOTS**2  # for each sample; every step has its own places: switching one off leaves the others' noise
 
 
 @final
@@ -53,13 +55,16 @@ class Augmentation(AddressedTransform):
         erase: probability (0..1) that a rectangle becomes mid-grey (127.5).
         erase_area: largest share (0.02..1) of the area of that rectangle; its aspect ratio lies within 0.3..3.3.
         cutout: pixels; side of a mid-grey square around a random pixel, cut off at the frame: in every image.
+        elastic: pixels; each of 4×4 points spread over the frame moves by up to this many, both ways, along both axes,
+            and what lies between moves along a smooth (bicubic) surface.
         border: what lies outside the frame: black, or the image mirrored at its edge.
 
     Raises:
         UserError: a number is out of its range, or both `flip` and `alternate_flip` are given.
 
     Source: DeVries, Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017; Jordan, "94%
-    on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, on alternating flips.
+    on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, on alternating flips; Simard, Steinkraus, Platt, "Best Practices
+    for Convolutional Neural Networks Applied to Visual Document Analysis", 2003, on elastic bending.
 
     Example:
         >>> images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
@@ -89,13 +94,15 @@ class Augmentation(AddressedTransform):
         border: Border = "black",
         alternate_flip: bool = False,
         cutout: int = 0,
+        elastic: float = 0.0,
     ) -> None:
         super().__init__()
         shares = {"resized_crop": resized_crop, "flip": flip, "vertical_flip": vertical_flip, "translate": translate}
         shares |= {"brightness": brightness, "contrast": contrast, "saturation": saturation, "erase": erase}
         for name, share in shares.items():
             check_number(name, share, least=0, most=1)
-        for name, amount in {"crop_padding": crop_padding, "scale": scale, "blur": blur, "cutout": cutout}.items():
+        amounts = {"crop_padding": crop_padding, "scale": scale, "blur": blur, "cutout": cutout, "elastic": elastic}
+        for name, amount in amounts.items():
             check_number(name, amount, least=0, most=1000)
         check_number("rotate", rotate, least=0, most=360)
         check_number("shear", shear, least=0, below=90)
@@ -121,6 +128,7 @@ class Augmentation(AddressedTransform):
         self.border: Border = border
         self.alternate_flip = alternate_flip
         self.cutout = cutout
+        self.elastic = elastic
         self.takes_ids = alternate_flip
 
     def forward(self, images: Tensor, seed: int, epoch: int, positions: Tensor, ids: Tensor | None = None) -> Tensor:
@@ -153,7 +161,7 @@ class Augmentation(AddressedTransform):
     def _move(self, images: Tensor, draws: Tensor) -> Tensor:
         across, down = draws[:, 0] < self.flip, draws[:, 1] < self.vertical_flip
         shift = torch.floor(draws[:, 2:4] * (2 * self.crop_padding + 1)).long()  # (B, 2)
-        warps = self.rotate or self.scale or self.translate or self.shear or self.resized_crop
+        warps = self.rotate or self.scale or self.translate or self.shear or self.resized_crop or self.elastic
         if not warps:
             if self.crop_padding:
                 images = window(images, self.crop_padding, shift[:, 1], shift[:, 0], self.border)
@@ -162,7 +170,10 @@ class Augmentation(AddressedTransform):
         center = 2 * (shift - self.crop_padding) / sides
         half = torch.stack([1 - 2.0 * across, 1 - 2.0 * down], dim=1)
         matrix = self._turn(draws, images.shape[2], images.shape[3]) @ self._cut(draws) @ box_matrix(center, half)
-        return resample(images, matrix, self.border)
+        if not self.elastic:
+            return resample(images, matrix, self.border)
+        moves = self.elastic * (2 * draws[:, 26:] - 1).view(-1, 2, KNOTS, KNOTS)
+        return resample(images, matrix, self.border, bend(moves, images.shape[2], images.shape[3]))
 
     def _turn(self, draws: Tensor, height: int, width: int) -> Tensor:
         both = 2 * draws - 1  # within -1..1

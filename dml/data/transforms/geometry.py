@@ -81,9 +81,37 @@ def cut_sizes(share: Tensor, log_ratio: Tensor) -> Tensor:
     return torch.stack([torch.sqrt(share * ratio), torch.sqrt(share / ratio)], dim=1).clamp(max=1)
 
 
-def resample(images: Tensor, matrix: Tensor, border: Border) -> Tensor:
-    """Look the images up through (B, 3, 3) matrices from frame to image coordinates, bilinearly."""
+def bend(moves: Tensor, height: int, width: int) -> Tensor:
+    """Spread the moves of a grid of points over the frame.
+
+    Args:
+        moves: (B, 2, K, K) pixels, right and down, of points whose outermost lie in the frame's corners.
+        height: of the frame, pixels.
+        width: likewise.
+
+    Returns:
+        (B, H, W, 2) in frame coordinates, of which 2 are the frame's side: a bicubic surface through the points.
+
+    Example:
+        >>> bend(torch.ones(1, 2, 4, 4), 4, 8)[0, 2, 5]
+        tensor([0.2500, 0.5000])
+    """
+    surface = F.interpolate(moves, size=(height, width), mode="bicubic", align_corners=True)
+    return surface.permute(0, 2, 3, 1) * moves.new_tensor([2 / width, 2 / height])
+
+
+def resample(images: Tensor, matrix: Tensor, border: Border, moves: Tensor | None = None) -> Tensor:
+    """Look the images up through (B, 3, 3) matrices from frame to image coordinates, bilinearly.
+
+    Args:
+        images: float (B, C, H, W).
+        matrix: (B, 3, 3).
+        border: what lies outside the images.
+        moves: (B, H, W, 2), added to the coordinates in the image; None: nothing.
+    """
     grid = F.affine_grid(matrix[:, :2], list(images.shape), align_corners=False)
+    if moves is not None:
+        grid = grid + moves
     mode = "reflection" if border == "reflect" else "zeros"
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=mode, align_corners=False)
 

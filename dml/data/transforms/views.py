@@ -24,6 +24,7 @@ class RotationClasses(ViewTransform):
 
     Args:
         transform: applied to each view afterwards, with noise of its own; None: nothing.
+        mirror: the turned mirror images are classes too: 8·B images of labels 8·y + turn, the mirrored from turn 4 on.
 
     Source: Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", 2016, on Omniglot.
 
@@ -34,18 +35,21 @@ class RotationClasses(ViewTransform):
         (tensor([20, 21, 22, 23]), tensor([[2, 4], [1, 3]], dtype=torch.uint8))
     """
 
-    def __init__(self, transform: nn.Module | None = None) -> None:
+    def __init__(self, transform: nn.Module | None = None, mirror: bool = False) -> None:
         super().__init__(transform)
+        self.mirror = mirror
 
     def forward(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
-        """Turn each image of a batch (B,C,S,S) four times, view after view: (4·B,C,S,S)."""
+        """Turn each image of a batch (B,C,S,S) four times, or eight, view after view: (4·B,C,S,S)."""
         if views.images.shape[2] != views.images.shape[3]:
             height, width = views.images.shape[2:]
             raise UserError(f"data.transform: RotationClasses turns square images, not {height}×{width}")
-        images = torch.cat([torch.rot90(views.images, turn, dims=(2, 3)) for turn in range(_TURNS)])
-        labels = torch.cat([_TURNS * views.labels + turn for turn in range(_TURNS)])
-        places = torch.cat([_TURNS * positions + turn for turn in range(_TURNS)])
-        return self.then(Views(images, labels, views.ids.repeat(_TURNS)), seed, epoch, places)
+        sides = (views.images, views.images.flip(3)) if self.mirror else (views.images,)
+        images = torch.cat([torch.rot90(side, turn, dims=(2, 3)) for side in sides for turn in range(_TURNS)])
+        count = _TURNS * len(sides)
+        labels = torch.cat([count * views.labels + view for view in range(count)])
+        places = torch.cat([count * positions + view for view in range(count)])
+        return self.then(Views(images, labels, views.ids.repeat(count)), seed, epoch, places)
 
 
 @final
@@ -55,9 +59,12 @@ class MultiCrop(ViewTransform):
     Args:
         transform: what makes the views differ; `Augmentation(resized_crop=…)` crops.
         views: how many of each image, ≥ 2.
+        own_class: each image is a class of its own, its label its id: what a loss learns from is the noise alone, so
+            that images without labels can teach. For a loss of tuples; `val/loss` then says nothing.
 
     Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", 2020; here all
-    views have one size.
+    views have one size. Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar Convolutional
+    Neural Networks", 2014, on images as classes.
 
     Example:
         >>> from dml.data import Augmentation
@@ -67,17 +74,19 @@ class MultiCrop(ViewTransform):
         (torch.Size([6, 1, 8, 8]), tensor([0, 1, 1, 0, 1, 1]))
     """
 
-    def __init__(self, transform: nn.Module, views: int = 2) -> None:
+    def __init__(self, transform: nn.Module, views: int = 2, own_class: bool = False) -> None:
         super().__init__(transform)
         check_number("views", views, least=2, most=1000)
         self.views = views
+        self.own_class = own_class
 
     def forward(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
         """Show each image of a batch (B,C,H,W) `views` times: (views·B,C,H,W), the first views first."""
         count = self.views
         images = views.images.repeat(count, 1, 1, 1)
         places = torch.cat([count * positions + view for view in range(count)])
-        return self.then(Views(images, views.labels.repeat(count), views.ids.repeat(count)), seed, epoch, places)
+        labels = views.ids if self.own_class else views.labels
+        return self.then(Views(images, labels.repeat(count), views.ids.repeat(count)), seed, epoch, places)
 
 
 @final
