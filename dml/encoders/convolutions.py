@@ -37,7 +37,7 @@ def convolution(width: int, initialisation: Initialisation) -> nn.LazyConv2d:
 
     Example:
         >>> import torch
-    >>> convolution(8, "dirac")(torch.zeros(1, 3, 6, 6)).shape
+        >>> convolution(8, "dirac")(torch.zeros(1, 3, 6, 6)).shape
         torch.Size([1, 8, 6, 6])
     """
     kind = DiracConv2d if initialisation == "dirac" else nn.LazyConv2d
@@ -49,7 +49,7 @@ def activation_layer(activation: Activation) -> nn.Module:
 
     Example:
         >>> import torch
-    >>> activation_layer("gelu")(torch.zeros(1))
+        >>> activation_layer("gelu")(torch.zeros(1))
         tensor([0.])
     """
     return nn.GELU() if activation == "gelu" else nn.ReLU(inplace=True)

@@ -59,7 +59,7 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             UserError: k or temperature out of range, unknown metric, weights or backend.
         """
-        X, y = validate_data(self, self._embedded(X), y, dtype=[np.float32, np.float64])  # noqa: N806
+        X, y = validate_data(self, self._embedded(X), as_array(y), dtype=[np.float32, np.float64])  # noqa: N806
         check_classification_targets(y)
         if self.weights not in ("uniform", "distance", "temperature"):
             raise UserError(f"unknown weights {self.weights!r}: choose uniform, distance or temperature")
@@ -92,6 +92,10 @@ class KNNClassifier(ClassifierMixin, BaseEstimator):
         """Return the winning class (n,)."""
         winners = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[winners])
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:  # noqa: N803
+        """Return the share of rows whose class is predicted; y (n,) may be a tensor, of any device."""
+        return float(super().score(X, as_array(y), sample_weight))
 
     def _embedded(self, X: Any) -> Any:  # noqa: N803
         """Return rows as they are, or what a learnt distance makes of them."""

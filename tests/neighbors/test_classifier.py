@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -62,3 +63,11 @@ def test_a_search_over_numbers_of_numpy_has_scores():
     np.testing.assert_allclose(found["mean_test_score"], truth.cv_results_["mean_test_score"], atol=0.01)
     with pytest.raises(UserError, match=r"k=2\.5: give a whole number"):
         KNNClassifier(k=2.5).fit(x[:300], y[:300])
+
+
+def test_tensors_are_as_good_as_arrays():
+    x, y = (torch.from_numpy(part) for part in load_digits(return_X_y=True))
+    fitted = KNNClassifier(k=3).fit(x[:900], y[:900])
+    expected = KNeighborsClassifier(3).fit(x[:900].numpy(), y[:900].numpy()).score(x[900:].numpy(), y[900:].numpy())
+    assert fitted.score(x[900:], y[900:]) == pytest.approx(expected, abs=2e-3)
+    assert fitted.score(x[900:], y[900:]) == fitted.score(x[900:].numpy(), y[900:].tolist())
