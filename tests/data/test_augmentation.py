@@ -2,6 +2,7 @@ import inspect
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dml.data import Augmentation
 from dml.data.transforms.color import adjust, blur, grey
@@ -116,6 +117,14 @@ def test_quarter_turn_is_exact_on_a_square_and_unsqueezed_on_a_rectangle() -> No
     assert upright.sum().item() == pytest.approx(5, abs=1e-4)
 
 
+def test_the_frame_is_looked_up_as_torch_does(images) -> None:
+    matrix = torch.eye(3) + 0.3 * torch.randn(64, 3, 3, generator=torch.Generator().manual_seed(0))
+    grid = F.affine_grid(matrix[:, :2], list(images.shape), align_corners=False)
+    for border, mode in (("black", "zeros"), ("reflect", "reflection")):
+        expected = F.grid_sample(images.float(), grid, padding_mode=mode, align_corners=False)
+        torch.testing.assert_close(resample(images.float(), matrix, border), expected, atol=2e-3, rtol=0)
+
+
 def test_zoom_and_shift_go_the_way_the_docstring_says() -> None:
     one, zero = torch.ones(1), torch.zeros(1)
     dot = torch.zeros(1, 1, 9, 9)
@@ -207,8 +216,10 @@ def test_bending_moves_what_is_there_smoothly_and_by_no_more_than_asked() -> Non
 
 def test_a_bent_frame_passes_through_its_points() -> None:
     moves = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    surface = bend(moves, 10, 13) / 2 * torch.tensor([13.0, 10.0])
-    torch.testing.assert_close(surface[:, ::3, ::4], moves.permute(0, 2, 3, 1), atol=1e-5, rtol=1e-5)
+    surface = bend(moves, 10, 13) / 2 * torch.tensor([13.0, 10.0])[:, None, None]
+    torch.testing.assert_close(surface[:, :, ::3, ::4], moves, atol=1e-5, rtol=1e-5)
+    whole = F.interpolate(moves, size=(10, 13), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(surface, whole, atol=1e-5, rtol=1e-5)
 
 
 def test_alternating_flips_show_both_sides_in_every_two_epochs() -> None:
