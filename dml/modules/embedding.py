@@ -23,6 +23,17 @@ from dml.ranges import check_number
 _REMEMBERED = "remembered_by_loss"  # the key of a checkpoint
 
 
+def unrounded(embeddings: Tensor) -> Tensor:
+    """Return embeddings in float32 where autocast is on: a loss's sums and exponentials need more than 16 bits.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     unrounded(torch.zeros(2, 3, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
+    return embeddings.float() if torch.is_autocast_enabled(embeddings.device.type) else embeddings
+
+
 @final
 class EmbeddingModule(TrainableModule):
     """Learn an encoder such that images of one class lie close together.
@@ -117,11 +128,12 @@ class EmbeddingModule(TrainableModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         batch = batch if isinstance(batch, Batch) else self.numbered(batch)
-        embeddings, labels = gather_with_gradient(self._embed(batch.images)), gather_rows(batch.labels)
+        embeddings = gather_with_gradient(unrounded(self._embed(batch.images)))
+        labels = gather_rows(batch.labels)
         order = batch_order(len(labels))
         embeddings, labels = embeddings[order], labels[order]
         self._latest = embeddings.detach(), labels
-        with fitting_loss(self.loss):
+        with fitting_loss(self.loss), torch.autocast(embeddings.device.type, enabled=False):
             loss: Tensor = self.loss(embeddings, labels, *self._mined(embeddings, labels))
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise TypeError("it returns no single number: choose another reducer")
@@ -201,7 +213,8 @@ class EmbeddingModule(TrainableModule):
     def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self(batch.images)
         if dataloader_idx == 0:
-            loss = self._held_back_loss(embeddings, batch.labels)
+            with torch.autocast(embeddings.device.type, enabled=False):
+                loss = self._held_back_loss(unrounded(embeddings), batch.labels)
             self.add_query_means(batch, dataloader_idx, {} if loss is None else {"loss": loss})
         return embeddings
 

@@ -120,6 +120,20 @@ def test_our_losses_train(name: str, arguments: dict[str, Any]) -> None:
     assert train(build(loss={"class_path": f"{OURS}.{name}", "init_args": arguments}))[0] > 0
 
 
+@pytest.mark.parametrize("name", ["SupConLoss", "ProxyAnchorLoss", "MultiSimilarityLoss"])
+def test_under_autocast_a_loss_computes_in_32_bits(name: str) -> None:
+    torch.manual_seed(0)
+    module = build(loss=loss_block(name))
+    images = torch.randn(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(24) % CLASSES
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = module.encoder(images)
+        loss = module.training_step(Batch(images, labels, torch.arange(24)), 0)
+    assert rounded.dtype is torch.bfloat16
+    assert loss.dtype is torch.float32
+    torch.testing.assert_close(loss, module.loss(rounded.float(), labels), atol=1e-5, rtol=1e-5)
+
+
 def test_weights_of_the_loss_have_their_own_learning_rate() -> None:
     sgd = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.0}}
     module = build(loss=loss_block("ProxyAnchorLoss"), optimizer=sgd, loss_lr=0.5)
