@@ -25,7 +25,7 @@ def test_no_committed_score_goes_unshown():
 def test_every_reference_experiment_has_a_row():
     rows = {row["row"] for row in yaml.safe_load((RESULTS / "rows.yaml").read_text(encoding="utf-8"))}
     wanted = {f"{part}{i + 1}" for part, number in zip("ABCDE", (5, 4, 7, 5, 6), strict=True) for i in range(number)}
-    assert rows == wanted
+    assert {row for row in rows if not row.startswith("R")} == wanted  # R: records
 
 
 def _refuse(word):
