@@ -6,8 +6,8 @@
     python benchmarks/records.py mnist 100_labels autoencoder_d10 autoencoder_d30 --root MNIST
     python benchmarks/records.py --table
 
-Each training is a process of its own, `dml fit` or `dml stages`, timed from its start to its end; what it is scored by
-follows and is not timed. Scores and times go to `results/scores/record_NAME/seedN.json`, a file for each seed, and the
+Each training is a process of its own, `dml fit`, timed from its start to its end; what it is scored by follows and is
+not timed. Scores and times go to `results/scores/record_NAME/seedN.json`, a file for each seed, and the
 table of all records is written from these. A run that is there is not trained again. One-shot runs of another set's
 alphabets are made by `omniglot.py`.
 """
@@ -53,14 +53,13 @@ class Mark(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A recipe, the key of its data, the minutes it may take, its marks, what else is set, and its last stage."""
+    """A recipe, the key of its data, the minutes it may take, its marks, and what else is set."""
 
     config: str
     data: str
     minutes: float
     marks: tuple[Mark, ...]
     fixed: tuple[str, ...] = ()
-    stage: str = ""
 
 
 HEAD_MARKS = tuple(
@@ -86,7 +85,6 @@ RECORDS = {
         "data.source.root",
         30,
         (Mark("test/accuracy", "test accuracy, 100 labels in all", 0.95),),
-        stage="all-labels",
     ),
     "autoencoder_d10": Record(
         "mnist_autoencoder",
@@ -149,14 +147,14 @@ def score_one_shot(run: Path, queries: str) -> dict[str, Any]:
 
 def train(name: str, seed: int, options: argparse.Namespace) -> None:
     """Train a recipe under a seed, score it, and keep scores and costs."""
-    record, folder = RECORDS[name], options.folder / f"{name}-{seed}"
-    run, timed = folder / record.stage, folder / "timed.json"
+    record, run = RECORDS[name], options.folder / f"{name}-{seed}"
+    timed = run / "timed.json"
     if not timed.exists():
         config = str(CONFIGS / f"{record.config}.yaml")
         words = ["--config", config, f"--{record.data}={options.root}", *record.fixed]
-        words += [f"--seed_everything={seed}", "--name", folder.name, "--runs_dir", str(folder.parent)]
+        words += [f"--seed_everything={seed}", "--name", run.name, "--runs_dir", str(run.parent)]
         busy = os.getloadavg()[0]
-        cost = dml("stages" if record.stage else "fit", *words)
+        cost = dml("fit", *words)
         versions = {library: version(library) for library in ("torch", "lightning")}
         threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
         when = f"{datetime.now(UTC):%Y-%m-%d}"
