@@ -36,8 +36,9 @@ HEAD = """# Records and their marks
 
 `python benchmarks/records.py`: trained from scratch, chosen on validation alone. Mean ± standard deviation over seeds,
 in brackets Student's interval of 95 % of the mean; minutes of the whole `dml fit` (imports, scores and pictures
-included), of the wall and of the processor, and how many threads it had. CIFAR-10 is a copy re-encoded as JPEG of
-quality 75, and its validation images are a tenth of its training images.
+included), of the wall and of the processor, and how many threads it had: runs on one thread shared the machine with
+others, so that their wall time says nothing. CIFAR-10 is a copy re-encoded as JPEG of quality 75, and its validation
+images are a tenth of its training images.
 
 | recipe | score | mark | found | seeds | reached | minutes: may take | wall | processor | threads | date |
 |---|---|---|---|---|---|---|---|---|---|---|"""
@@ -184,11 +185,18 @@ def read(scores: dict[str, Any], name: str) -> float:
 def interval(values: list[float]) -> str:
     """Return the mean ± standard deviation, and Student's interval of 95 % of the mean."""
     mean = statistics.fmean(values)
+    digits = 4 if mean >= 0.05 else 5
     if len(values) < 2:
-        return f"{mean:.4f} (one seed)"
+        return f"{mean:.{digits}f} (one seed)"
     deviation = statistics.stdev(values)
     half = float(stats.t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
-    return f"{mean:.4f} ± {deviation:.4f} [{mean - half:.4f}, {mean + half:.4f}]"
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
+
+
+def span(values: list[float]) -> str:
+    """Return the least and the largest of values, rounded."""
+    ends = [f"{end:.1f}" for end in (min(values), max(values))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def write_table() -> None:
@@ -201,7 +209,7 @@ def write_table() -> None:
         found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         seeds = ", ".join(file.stem.removeprefix("seed") for file in files)
         timed = [each["timed"] for each in found]
-        minutes = (" to ".join(sorted({f"{t[key] / 60:.0f}" for t in timed}, key=int)) for key in ("wall", "processor"))
+        minutes = [span([each[key] / 60 for each in timed]) for key in ("wall", "processor")]
         threads, dates = (", ".join(sorted({str(t[key]) for t in timed})) for key in ("threads", "date"))
         cost = f"{record.minutes:.0f} | {' | '.join(minutes)} | {threads} | {dates}"
         for mark in record.marks:
