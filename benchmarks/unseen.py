@@ -109,7 +109,7 @@ def recipe(data: str, root: str, loss: Loss) -> list[str]:
     own = [f"--model.loss.{each}" for each in loss.fixed]
     end = EPOCHS[data]
     often = [f"--trainer.max_epochs={end}", f"--trainer.check_val_every_n_epoch={end}"]
-    return [source, *DATA[data], *COMMON, *often, f"--model.loss={loss.path}", *own]
+    return [*DATA[data], source, *COMMON, *often, f"--model.loss={loss.path}", *own]
 
 
 def choose(data: str, root: str, name: str, trials: int, folder: Path) -> dict[str, float]:

@@ -28,6 +28,7 @@ from dml.data.sources.files import FileSource, FoundFiles
 from dml.data.splits.assign import assign_parts
 from dml.data.splits.splits import Parts, Split, queries_and_references, split_hash
 from dml.data.texts import texts_at
+from dml.data.transforms.base import ViewTransform
 from dml.errors import UserError
 from dml.functional.distributed import world_size
 
@@ -174,11 +175,11 @@ class ImageData(LabelledData):
         self._ready = self._handed_over = False
         self._device = torch.device("cpu")
 
-    def count_classes(self) -> int:
-        """Count the classes of the source; nothing is decoded, and of files nothing is read."""
+    def count_labels(self) -> int:
+        """Return `num_labels` of the source; nothing is decoded, and of files nothing is read."""
         source = choose_source(self.root, self.source)
         self._listed = source.find() if isinstance(source, FileSource) else source.open()
-        return len((self._listed.catalog if isinstance(self._listed, FoundFiles) else self._listed).class_names)
+        return self._labels_of(self._listed.catalog if isinstance(self._listed, FoundFiles) else self._listed)
 
     def setup(self, stage: str = "fit") -> None:
         """Find, split and decode the images; a second call does nothing.
@@ -276,6 +277,17 @@ class ImageData(LabelledData):
     def transformed(self) -> bool:
         """Whether training images are changed at random."""
         return self.transform is not None
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels training batches may have, those the transform makes among them."""
+        return self._labels_of(self.catalog)
+
+    def _labels_of(self, catalog: Catalog) -> int:
+        count = len(catalog.class_names)
+        if isinstance(self.transform, ViewTransform):
+            return self.transform.count_labels(count, len(catalog))
+        return count
 
     @property
     def embedding_cache(self) -> tuple[Path, str] | None:

@@ -49,15 +49,20 @@ class LabelledData(L.LightningDataModule, ABC):
     def ordered_dataloader(self, ids: Indices) -> BatchLoader:
         """Serve these samples in the order given, untransformed, all of them to every process."""
 
-    def count_classes(self) -> int:
-        """Count the classes before anything else is asked; override it where that takes less than `setup`."""
+    def count_labels(self) -> int:
+        """Return `num_labels` before anything else is asked; override it where that takes less than `setup`."""
         self.setup("fit")
-        return self.num_classes
+        return self.num_labels
 
     @property
     def num_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels training batches may have: more than classes where a transform makes classes of its own."""
+        return self.num_classes
 
     @property
     def scale(self) -> tuple[Scale, Scale]:

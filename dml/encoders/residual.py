@@ -11,7 +11,7 @@ from dml.encoders.whitening import WhitenedPatches
 from dml.errors import UserError
 from dml.ranges import check_number, check_widths
 
-Pooling = Literal["mean", "max"]
+Pooling = Literal["mean", "max", "none"]
 
 
 @final
@@ -40,7 +40,7 @@ class ResidualBlock(nn.Module):
 
 @final
 class ResidualEncoder(Encoder):
-    """Embed a small image by stages of a 3×3 convolution and residual blocks, pooled over positions.
+    """Embed a small image by stages of a 3×3 convolution and residual blocks, pooled over positions, and a projection.
 
     Each stage but the first halves the sides by max-pooling, if they are above 1. (64, 128, 256, 512) with blocks
     (0, 1, 0, 1) is the nine-layer net of the speed records.
@@ -50,7 +50,8 @@ class ResidualEncoder(Encoder):
         channels: Width of each stage, first to last.
         blocks: Residual blocks of each stage.
         patch_size: Side in pixels of a whitened first layer (`WhitenedPatches`); None: none.
-        pooling: Over the last features' positions: `mean` or `max`.
+        pooling: Over the last features' positions: `mean`, `max` or `none`: the projection sees every position, which
+            tells glyphs apart that have the same parts; images then keep the size of the first.
         activation: `relu` or `gelu`.
         initialisation: Of the convolutions: `torch` or `dirac`.
         norm_momentum: Share of a batch in BatchNorm's running statistics, in (0, 1].
@@ -112,5 +113,8 @@ class ResidualEncoder(Encoder):
         features = self.patches(images)
         for stage in self.stages:
             features = stage(features)
-        pooled = features.amax(dim=(2, 3)) if self.pooling == "max" else features.mean(dim=(2, 3))
+        if self.pooling == "none":
+            pooled = features.flatten(1)
+        else:
+            pooled = features.amax(dim=(2, 3)) if self.pooling == "max" else features.mean(dim=(2, 3))
         return self.finish(self.projection(self.dropout(pooled)))

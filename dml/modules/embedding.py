@@ -114,10 +114,10 @@ class EmbeddingModule(TrainableModule):
         data = datamodule_of(self.trainer)
         self._part_size = getattr(data, "batch_size", None)
         num_classes = getattr(self.loss, "num_classes", None)
-        if data is not None and isinstance(num_classes, int) and 0 < num_classes < data.num_classes:  # 0: not told
+        if data is not None and isinstance(num_classes, int) and 0 < num_classes < data.num_labels:  # 0: not told
             raise UserError(
-                f"{type(self.loss).__name__} has {num_classes} classes and the data has {data.num_classes}: "
-                f"set model.loss.num_classes to {data.num_classes}"
+                f"{type(self.loss).__name__} has {num_classes} classes and the data has {data.num_labels}: "
+                f"set model.loss.num_classes to {data.num_labels}"
             )
 
     def forward(self, images: Tensor) -> Tensor:

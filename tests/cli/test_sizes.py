@@ -22,7 +22,7 @@ def test_what_the_recipe_leaves_open_is_filled_in(loss):
     assert (told.num_classes, told.embedding_size) == (10, 6)
     assert sum(weight.numel() for weight in cli.model.loss.parameters()) % 60 == 0
     cli.datamodule.setup()
-    assert cli.datamodule.num_classes == 10  # as they were counted before
+    assert cli.datamodule.num_classes == cli.datamodule.num_labels == 10  # as they were counted before
 
 
 def test_what_the_recipe_says_stands():
@@ -35,6 +35,18 @@ def test_our_own_proxies_are_told_too_through_an_encoder_around_another():
     inner = ("--model.encoder.encoder=dml.encoders.MLPEncoder", "--model.encoder.encoder.embedding_dim=6")
     cli = TrainerCLI([*views, *inner, "--model.loss=dml.losses.ProxyContrastiveLoss", "--data.cache=false"], None)
     assert cli.model.loss.proxies.shape == (10, 6)
+
+
+def test_proxies_are_as_many_as_a_transform_makes_labels():
+    turned = ("--data.transform=dml.data.RotationClasses", "--data.transform.mirror=true")
+    keys = ("--model.encoder.embedding_dim=6", *turned)
+    assert _parsed("ProxyAnchorLoss", *keys).model.loss.num_classes == 80
+    few = _parsed("ProxyAnchorLoss", *keys, "--model.loss.num_classes=10")
+    few.datamodule.setup()
+    few.trainer.datamodule = few.datamodule
+    few.model.trainer = few.trainer
+    with pytest.raises(UserError, match=r"set model\.loss\.num_classes to 80"):
+        few.model.setup("fit")
 
 
 def test_a_size_that_is_not_told_is_asked_for():

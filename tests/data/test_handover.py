@@ -99,7 +99,7 @@ def prepare(rank, case, root, counts):
         Path(root, "a", "0.png").write_bytes(b"x")
     counts.clear()
     if case == "counted before":
-        assert data.count_classes() == 3
+        assert data.count_labels() == 3
     data.trainer = SimpleNamespace(local_rank=rank, node_rank=0)
     try:
         data.setup()

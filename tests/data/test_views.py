@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from dml.data import Augmentation, ImageData, MultiCrop, ProgressiveResizing, RotationClasses, StratifiedSplit, Views
+from dml.data import (
+    Arrays,
+    Augmentation,
+    ImageData,
+    MultiCrop,
+    ProgressiveResizing,
+    RotationClasses,
+    StratifiedSplit,
+    Views,
+)
 from dml.data.transforms.base import transform_batch
 from dml.errors import UserError
 
@@ -37,6 +46,28 @@ def test_each_turn_of_a_mirror_image_is_a_class_too() -> None:
     assert sorted(turned.labels.tolist()) == sorted(8 * y + turn for y in views.labels.tolist() for turn in range(8))
     assert all(torch.equal(first[4 + turn], torch.rot90(first[0].flip(2), turn, (1, 2))) for turn in range(4))
     assert len({image.numpy().tobytes() for image in first.values()}) == 8
+
+
+@pytest.mark.parametrize(
+    ("transform", "labels"),
+    [
+        (None, 3),
+        (NOISY, 3),
+        (RotationClasses(NOISY), 12),
+        (MultiCrop(RotationClasses(mirror=True)), 24),
+        (MultiCrop(NOISY, own_class=True), 6),
+        (RotationClasses(MultiCrop(NOISY, own_class=True)), 6),
+        (ProgressiveResizing([8], [0], RotationClasses()), 12),
+    ],
+)
+def test_a_loss_hears_of_every_label_that_is_made(transform, labels) -> None:
+    views, positions = batch()
+    images = {"images": torch.zeros(6, 8, 8, dtype=torch.uint8).numpy(), "labels": views.labels.numpy()}
+    split = StratifiedSplit(val=0, test=0)
+    assert ImageData(source=Arrays(**images), split=split, transform=transform).count_labels() == labels
+    seen = Views(views.images, views.labels, torch.arange(6))
+    shown = seen if transform is None else transform_batch(transform, seen, 0, 0, positions)
+    assert int(shown.labels.max()) < labels
 
 
 def test_an_image_is_a_class_of_its_own() -> None:

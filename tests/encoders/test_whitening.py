@@ -128,6 +128,16 @@ def test_a_residual_block_adds_to_its_features():
     torch.testing.assert_close(block(features), features + block.layers(features))
 
 
+@pytest.mark.parametrize("pooling", ["mean", "max", "none"])
+def test_features_are_pooled_as_told(pooling):
+    encoder = ResidualEncoder(3, channels=(4, 6), blocks=(0, 0), pooling=pooling)
+    materialize(encoder, (1, 8, 8))
+    images = torch.rand(2, 1, 8, 8)
+    features = nn.Sequential(*encoder.eval().stages)(images)  # (2, 6, 4, 4)
+    truth = {"mean": features.mean((2, 3)), "max": features.flatten(2).max(2)[0], "none": features.reshape(2, 96)}
+    torch.testing.assert_close(encoder(images), truth[pooling] @ encoder.projection.weight.T)
+
+
 @pytest.mark.parametrize(("channels", "blocks"), [((4, 6), (1,)), ((4,), (-1,))])
 def test_blocks_are_given_for_each_stage(channels, blocks):
     with pytest.raises(UserError, match="give a number of at least 0 for each of"):

@@ -11,14 +11,14 @@ from dml.errors import UserError
 
 
 def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None:
-    """Set `num_classes` and `embedding_size` of a loss to the data's and the encoder's, if the recipe gives neither.
+    """Set `num_classes` and `embedding_size` of a loss by the data's labels and the encoder, if the recipe does not.
 
     Args:
         config: The parsed recipe; it is changed.
-        parser: It builds the data, which are read to count the classes.
+        parser: It builds the data, which are read to count the labels.
 
     Returns:
-        The data, their classes counted, to be used in place of others; None where nothing had to be counted.
+        The data, their labels counted, to be used in place of others; None where nothing had to be counted.
 
     Raises:
         UserError: The encoder's recipe does not say the size of its embedding, or the loss needs something else.
@@ -47,7 +47,7 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
     if _is_open(loss, "num_classes"):
         data = parser.instantiate_classes(Namespace(data=config.data.clone())).data
         assert isinstance(data, LabelledData)
-        loss.num_classes = data.count_classes()
+        loss.num_classes = data.count_labels()
     _check_needed(model.loss.class_path, loss)
     return data
 

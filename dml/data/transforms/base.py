@@ -73,6 +73,11 @@ class ViewTransform(nn.Module, ABC):
             positions: int64 (B,), each sample's address within the epoch, on the CPU.
         """
 
+    def count_labels(self, num_classes: int, num_images: int) -> int:
+        """Return how many labels views may have, of so many classes and images; override it if it makes its own."""
+        follows = self.transform
+        return follows.count_labels(num_classes, num_images) if isinstance(follows, ViewTransform) else num_classes
+
     def then(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
         """Apply the transform that follows."""
         return views if self.transform is None else transform_batch(self.transform, views, seed, epoch, positions)

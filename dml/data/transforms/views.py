@@ -19,8 +19,8 @@ class RotationClasses(ViewTransform):
     """Shows every image rotated by 0, 90, 180 and 270 degrees, each rotation of a class as a class of its own.
 
     A batch of B images of labels y becomes one of 4·B, of labels 4·y + turn, so that a loss tells four times as many
-    classes apart: a loss of tuples, or one with proxies for four times as many (`num_classes`), whose `val/loss` then
-    says nothing; a head would have too many. Evaluation sees images as they are.
+    classes apart: a loss of tuples, or one with proxies, whose `val/loss` then says nothing; a head would have too
+    many. Evaluation sees images as they are.
 
     Args:
         transform: applied to each view afterwards, with noise of its own; None: nothing.
@@ -38,6 +38,10 @@ class RotationClasses(ViewTransform):
     def __init__(self, transform: nn.Module | None = None, mirror: bool = False) -> None:
         super().__init__(transform)
         self.mirror = mirror
+
+    def count_labels(self, num_classes: int, num_images: int) -> int:
+        """Return the number of classes times that of the turns, and of mirror images."""
+        return super().count_labels(_TURNS * (1 + self.mirror) * num_classes, num_images)
 
     def forward(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
         """Turn each image of a batch (B,C,S,S) four times, or eight, view after view: (4·B,C,S,S)."""
@@ -79,6 +83,10 @@ class MultiCrop(ViewTransform):
         check_number("views", views, least=2, most=1000)
         self.views = views
         self.own_class = own_class
+
+    def count_labels(self, num_classes: int, num_images: int) -> int:
+        """Return the number of classes, or of images where each is a class of its own."""
+        return super().count_labels(num_images if self.own_class else num_classes, num_images)
 
     def forward(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
         """Show each image of a batch (B,C,H,W) `views` times: (views·B,C,H,W), the first views first."""
