@@ -36,7 +36,7 @@ EXPERIMENTS = {
     "pull_linear": ("A2", "linear projection, pull only", ".187"),
     "contrastive_linear": ("A3", "linear projection, contrastive", ".533"),
     "triplet_mlp": ("A4", "MLP, triplet", ".750"),
-    "triplet_mlp_augmented": ("A4_augmented", "the same MLP, augmented", ""),
+    "triplet_mlp_augmented": ("A4_augmented", "a wider MLP, augmented", ""),
     "triplet_conv": ("A4_conv", "conv encoder, augmented", ""),
 }
 CONFIGS = Path(__file__).parent.parent / "configs" / "flowers"

@@ -57,7 +57,8 @@ class Augmentation(AddressedTransform):
         cutout: pixels; side of a mid-grey square around a random pixel, cut off at the frame: in every image.
         elastic: pixels; each of 4×4 points spread over the frame moves by up to this many, both ways, along both axes,
             and what lies between moves along a smooth (bicubic) surface.
-        border: what lies outside the frame: black, or the image mirrored at its edge.
+        border: what lies outside the frame: `black`, or with `reflect` the image mirrored at its edge, as ink on white
+            paper needs.
 
     Raises:
         UserError: a number is out of its range, or both `flip` and `alternate_flip` are given.
