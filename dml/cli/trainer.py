@@ -29,6 +29,7 @@ from dml.cli.recipe.messages import one_line
 from dml.cli.recipe.monitors import check_monitors
 from dml.cli.recipe.settings import check_settings
 from dml.cli.recipe.sizes import fill_sizes
+from dml.cli.running.emulation import warn_of_emulation
 from dml.cli.running.finders import check_finders, drop_finders
 from dml.cli.running.guards import check_checkpoint, check_recipe, construction, disk_errors, quiet, user_errors
 from dml.cli.running.processes import lost_processes
@@ -92,6 +93,7 @@ class TrainerCLI(LightningCLI):
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,  # the recipe is config.yaml, the checkpoint is weights and state
             )
+        warn_of_emulation(self.trainer)
 
     @property
     def rehearsal(self) -> bool:

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -183,7 +184,7 @@ def check_checkpoint(checkpoint: Path | None) -> None:
 
 
 def quiet() -> None:
-    """Silence the libraries' hints that do not matter to a user of `dml`.
+    """Silence the libraries' hints that do not matter to a user of `dml`; every other warning is one line.
 
     Example:
         >>> with warnings.catch_warnings():
@@ -203,4 +204,10 @@ def quiet() -> None:
     ):
         warnings.filterwarnings("ignore", hint)
     warnings.filterwarnings("ignore", module="PIL")  # a damaged image is told in our own line
+    warnings.formatwarning = _in_one_line
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _in_one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+    """Return a warning without the file and line of ours that gave it."""
+    return f"warning: {one_line(str(message))}\n"
