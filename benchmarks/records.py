@@ -157,14 +157,13 @@ def train(name: str, seed: int, options: argparse.Namespace) -> None:
         config = str(CONFIGS / f"{record.config}.yaml")
         words = ["--config", config, f"--{record.data}={options.root}", *record.fixed]
         words += [f"--seed_everything={seed}", "--name", run.name, "--runs_dir", str(run.parent)]
+        words += [] if options.precision is None else [f"--trainer.precision={options.precision}"]
         busy = os.getloadavg()[0]
         cost = dml("fit", *words)
         versions = {library: version(library) for library in ("torch", "lightning")}
         threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
-        when = f"{datetime.now(UTC):%Y-%m-%d}"
-        runs.write_json(
-            timed, cost._asdict() | {"threads": threads, "load_before": busy, "date": when, "versions": versions}
-        )
+        told = {"threads": threads, "load_before": busy, "date": f"{datetime.now(UTC):%Y-%m-%d}", "versions": versions}
+        runs.write_json(timed, cost._asdict() | told | {"precision": options.precision or "of the recipe"})
     if any(mark.score.startswith("test/") for mark in record.marks):
         dml("test", "--run", str(run))
     scores: dict[str, Any] = runs.read_json(run / runs.SCORES)
@@ -232,6 +231,7 @@ def main() -> None:
     parser.add_argument("--root", help="their data")
     parser.add_argument("--queries", help="one-shot runs, for omniglot")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--precision", help="in place of the recipes': 32-true on a processor without bfloat16")
     parser.add_argument("--folder", type=Path, default=Path("runs/records"), help="of the runs")
     parser.add_argument("--table", action="store_true", help="only write the table")
     options = parser.parse_args()

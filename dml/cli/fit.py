@@ -83,7 +83,12 @@ def _train(run: Path, checkpoint: Path | None, keys: list[str]) -> tuple[int, di
         if cli.trainer.is_global_zero:
             print(f"\nstopped; go on with: dml fit --runs_dir {run.parent} --name {run.name} --ckpt_path last")
         return 130, {}
-    return 0, _report(cli, run) if cli.trainer.is_global_zero and not cli.rehearsal else {}
+    if not cli.trainer.is_global_zero:
+        return 0, {}
+    if cli.rehearsal:
+        print("the recipe runs: trainer.fast_dev_run trained and validated on a few batches and kept nothing")
+        return 0, {}
+    return 0, _report(cli, run)
 
 
 def _report(cli: "TrainerCLI", run: Path) -> dict[str, Any]:

@@ -115,8 +115,9 @@ class EmbeddingModule(TrainableModule):
         self._part_size = getattr(data, "batch_size", None)
         num_classes = getattr(self.loss, "num_classes", None)
         if data is not None and isinstance(num_classes, int) and 0 < num_classes < data.num_labels:  # 0: not told
+            made = "" if data.num_labels == data.num_classes else f", which data.transform makes of {data.num_classes}"
             raise UserError(
-                f"{type(self.loss).__name__} has {num_classes} classes and the data has {data.num_labels}: "
+                f"{type(self.loss).__name__} has {num_classes} classes and the data has {data.num_labels}{made}: "
                 f"set model.loss.num_classes to {data.num_labels}"
             )
 

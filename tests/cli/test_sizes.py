@@ -45,7 +45,7 @@ def test_proxies_are_as_many_as_a_transform_makes_labels():
     few.datamodule.setup()
     few.trainer.datamodule = few.datamodule
     few.model.trainer = few.trainer
-    with pytest.raises(UserError, match=r"set model\.loss\.num_classes to 80"):
+    with pytest.raises(UserError, match=r"80, which data\.transform makes of 10: set model\.loss\.num_classes to 80"):
         few.model.setup("fit")
 
 
