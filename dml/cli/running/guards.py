@@ -210,4 +210,4 @@ def quiet() -> None:
 
 def _in_one_line(message: Warning | str, *_: Any, **__: Any) -> str:
     """Return a warning without the file and line of ours that gave it."""
-    return f"warning: {one_line(str(message))}\n"
+    return f"warning: {' '.join(str(message).split())}\n"
