@@ -32,6 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 SCORES, TABLE = RESULTS / "scores", RESULTS / "records.md"
 CONFIGS = Path(__file__).parents[1] / "configs" / "records"
 HEADS = ("linear", "mlp")
+OF_RECIPE = "of the recipe"  # the precision
 HEAD = """# Records and their marks
 
 `python benchmarks/records.py`: trained from scratch, settings chosen on validation; test errors of some earlier runs
@@ -40,7 +41,8 @@ runs that score it.
 Mean ± standard deviation over seeds,
 in brackets Student's interval of 95 % of the mean; minutes of the whole `dml fit` (imports, scores and pictures
 included), of the wall and of the processor, and how many threads it had: runs on one thread shared the machine with
-others, so that their wall time says nothing. CIFAR-10 is a copy re-encoded as JPEG of quality 75, and its validation
+others, so that their wall time says nothing. Runs in `32-true` were on a processor without bfloat16, which is several
+times slower. CIFAR-10 is a copy re-encoded as JPEG of quality 75, and its validation
 images are a tenth of its training images.
 
 | recipe | score | mark | found | seeds | reached | minutes: may take | wall | processor | threads | date |
@@ -163,7 +165,7 @@ def train(name: str, seed: int, options: argparse.Namespace) -> None:
         versions = {library: version(library) for library in ("torch", "lightning")}
         threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
         told = {"threads": threads, "load_before": busy, "date": f"{datetime.now(UTC):%Y-%m-%d}", "versions": versions}
-        runs.write_json(timed, cost._asdict() | told | {"precision": options.precision or "of the recipe"})
+        runs.write_json(timed, cost._asdict() | told | {"precision": options.precision or OF_RECIPE})
     if any(mark.score.startswith("test/") for mark in record.marks):
         dml("test", "--run", str(run))
     scores: dict[str, Any] = runs.read_json(run / runs.SCORES)
@@ -201,6 +203,12 @@ def span(values: list[float]) -> str:
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
+def threads_of(timed: dict[str, Any]) -> str:
+    """Return how many threads a training had, and its precision where that was not the recipe's."""
+    precision = timed.get("precision", OF_RECIPE)  # runs of before do not say it
+    return f"{timed['threads']}{'' if precision == OF_RECIPE else f', {precision}'}"
+
+
 def write_table() -> None:
     """Write the table of all records from the scores that are kept."""
     lines = [HEAD]
@@ -212,7 +220,8 @@ def write_table() -> None:
         seeds = ", ".join(file.stem.removeprefix("seed") for file in files)
         timed = [each["timed"] for each in found]
         minutes = [span([each[key] / 60 for each in timed]) for key in ("wall", "processor")]
-        threads, dates = (", ".join(sorted({str(t[key]) for t in timed})) for key in ("threads", "date"))
+        threads = ", ".join(sorted({threads_of(each) for each in timed}))
+        dates = ", ".join(sorted({each["date"] for each in timed}))
         cost = f"{record.minutes:.0f} | {' | '.join(minutes)} | {threads} | {dates}"
         for mark in record.marks:
             values = [read(each, mark.score) for each in found]
