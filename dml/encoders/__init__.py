@@ -9,6 +9,7 @@ from dml.encoders.layers import Layer, layers_of
 from dml.encoders.linear import LinearEncoder, NormalLinear
 from dml.encoders.lora import LoRAEncoder
 from dml.encoders.mlp import MLPEncoder
+from dml.encoders.moments import MomentNormalizedEncoder
 from dml.encoders.pretrained import pretrained_encoder
 from dml.encoders.residual import ResidualEncoder
 from dml.encoders.strided import StridedConvEncoder
@@ -28,6 +29,7 @@ __all__ = [
     "LinearEncoder",
     "LoRAEncoder",
     "MLPEncoder",
+    "MomentNormalizedEncoder",
     "NormalLinear",
     "Preprocessing",
     "ResidualEncoder",
