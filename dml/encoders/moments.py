@@ -77,24 +77,27 @@ class MomentNormalizedEncoder(Encoder):
 
     def show(self, images: Tensor) -> Tensor:
         """Return what the encoder sees of images (B,C,H,W): (B,C,H,W), or (B,C,size,size)."""
-        images = images.float()
-        paper = images.amax(dim=(2, 3), keepdim=True) if self.ink == "dark" else images.amin(dim=(2, 3), keepdim=True)
-        ink = images - paper  # so that zeros, all there is beyond the frame, are paper
-        size = images.shape[2:] if self.size is None else (self.size, self.size)
+        pixels = images.to(torch.promote_types(images.dtype, torch.float32))
+        paper = pixels.amax(dim=(2, 3), keepdim=True) if self.ink == "dark" else pixels.amin(dim=(2, 3), keepdim=True)
+        ink = pixels - paper  # so that zeros, all there is beyond the frame, are paper
+        height, width = images.shape[2:] if self.size is None else (self.size, self.size)
         with torch.autocast(images.device.type, enabled=False):
-            grid = F.affine_grid(self._moves(ink.detach().abs().mean(dim=1)), [*images.shape[:2], *size], False)
-            return F.grid_sample(ink, grid, align_corners=False) + paper
+            factors, centre = self._moves(ink.detach().abs().mean(dim=1))
+            down, across = torch.meshgrid(_centres(height, ink), _centres(width, ink), indexing="ij")
+            places = torch.stack([across, down], dim=2)  # not affine_grid: ONNX has none before version 20
+            grid = torch.einsum("hwj,bij->bhwi", places, factors) + centre[:, None, None]
+            return (F.grid_sample(ink, grid, align_corners=False) + paper).to(images.dtype)
 
-    def _moves(self, weights: Tensor) -> Tensor:
-        """Return the moves (B,2,3), from places of what is shown to places in the image, for ink (B,H,W)."""
-        across, down = (_centres(length, weights) for length in (weights.shape[2], weights.shape[1]))
+    def _moves(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return A (B,2,2) and m (B,2), from places of what is shown to places in the image, for ink (B,H,W)."""
+        across, down = _centres(weights.shape[2], weights), _centres(weights.shape[1], weights)
         weights = weights / weights.sum(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
         columns, rows = weights.sum(dim=1), weights.sum(dim=2)
         x, y = columns @ across, rows @ down
         x_off, y_off = across - x[:, None], down - y[:, None]
         xx, yy = (columns * x_off**2).sum(dim=1), (rows * y_off**2).sum(dim=1)
         xy = torch.einsum("byx,by,bx->b", weights, y_off, x_off)
-        middle, radius = (xx + yy) / 2, torch.hypot((xx - yy) / 2, xy)
+        middle, radius = (xx + yy) / 2, (((xx - yy) / 2) ** 2 + xy**2).sqrt()
         least = torch.finfo(weights.dtype).eps  # a straight line has no width
         deviations = torch.stack([middle + radius, middle - radius]).clamp_min(least).sqrt()
         both = deviations.prod(dim=0).sqrt()
@@ -103,7 +106,8 @@ class MomentNormalizedEncoder(Encoder):
         even, odd = (longest + shortest) / 2, (longest - shortest) / 2
         first, second = even + odd * angle.cos(), even - odd * angle.cos()
         skew = odd * angle.sin()
-        return torch.stack([torch.stack([first, skew, x], dim=1), torch.stack([skew, second, y], dim=1)], dim=1)
+        factors = torch.stack([torch.stack([first, skew], dim=1), torch.stack([skew, second], dim=1)], dim=1)
+        return factors, torch.stack([x, y], dim=1)
 
 
 def _centres(length: int, like: Tensor) -> Tensor:

@@ -57,12 +57,16 @@ class ResidualEncoder(Encoder):
         norm_momentum: Share of a batch in BatchNorm's running statistics, in (0, 1].
         dropout: Share of the pooled features dropped while training, in [0, 1).
         first_stride: Max-pooling after the first stage's convolution, in pixels: 2 or more for images of 64 and above.
+        standardize: Whether BatchNorm without weights brings the projection's numbers to mean 0 and variance 1. As
+            features are positive, all embeddings point one way at first; a contrastive loss on the unit sphere spends
+            its first steps on undoing that.
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Raises:
         UserError: A number is out of its range, or there are not as many blocks as channels.
 
-    Source: He et al., "Deep Residual Learning for Image Recognition", 2016; Page, "How to Train Your ResNet", 2018.
+    Source: He et al., "Deep Residual Learning for Image Recognition", 2016; Page, "How to Train Your ResNet", 2018; Luo
+    et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", 2019, on BatchNorm of embeddings.
 
     Example:
         >>> import torch
@@ -82,6 +86,7 @@ class ResidualEncoder(Encoder):
         norm_momentum: float = 0.1,
         dropout: float = 0.0,
         first_stride: int = 1,
+        standardize: bool = False,
         normalize: bool = False,
     ) -> None:
         super().__init__(normalize)
@@ -107,6 +112,9 @@ class ResidualEncoder(Encoder):
             self.stages.append(stage)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.LazyLinear(embedding_dim, bias=False)
+        self.standardization = (
+            nn.BatchNorm1d(embedding_dim, momentum=norm_momentum, affine=False) if standardize else nn.Identity()
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
@@ -117,4 +125,4 @@ class ResidualEncoder(Encoder):
             pooled = features.flatten(1)
         else:
             pooled = features.amax(dim=(2, 3)) if self.pooling == "max" else features.mean(dim=(2, 3))
-        return self.finish(self.projection(self.dropout(pooled)))
+        return self.finish(self.standardization(self.projection(self.dropout(pooled))))

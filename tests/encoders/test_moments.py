@@ -92,7 +92,8 @@ def test_what_is_shown_has_the_size_asked_for_and_gradients_reach_images():
     assert encoder.normalize
     with torch.autocast("cpu", torch.bfloat16):
         assert encoder.show(images).shape == (2, 3, 24, 24)
-        assert encoder.show(images).dtype == torch.float32
+        for dtype in (torch.float32, torch.bfloat16):
+            assert encoder.show(images.to(dtype)).dtype == dtype
     encoder(images).sum().backward()
     assert images.grad is not None
     assert images.grad.isfinite().all()

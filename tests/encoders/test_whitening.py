@@ -138,6 +138,22 @@ def test_features_are_pooled_as_told(pooling):
     torch.testing.assert_close(encoder(images), truth[pooling] @ encoder.projection.weight.T)
 
 
+def test_standardized_embeddings_have_mean_0_and_variance_1_and_point_all_ways():
+    plain, standardized = (ResidualEncoder(8, channels=(16,), blocks=(0,), standardize=on) for on in (False, True))
+    batch = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    materialize(plain, (1, 8, 8))
+    materialize(standardized, (1, 8, 8))
+    standardized.load_state_dict(plain.state_dict(), strict=False)
+    rows = plain.train()(batch).detach()
+    truth = (rows - rows.mean(0)) / (rows.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(standardized.train()(batch), truth, rtol=1e-3, atol=1e-3)
+    moved = 0.9 + 0.1 * rows.var(0)  # the running statistics start at 0 and 1
+    torch.testing.assert_close(standardized.standardization.running_var, moved, rtol=1e-3, atol=1e-5)
+    before, after = (nn.functional.normalize(embeddings, dim=1) for embeddings in (rows, truth))
+    assert (before @ before.T).mean() > 0.9
+    assert (after @ after.T).mean() < 0.1
+
+
 @pytest.mark.parametrize(("channels", "blocks"), [((4, 6), (1,)), ((4,), (-1,))])
 def test_blocks_are_given_for_each_stage(channels, blocks):
     with pytest.raises(UserError, match="give a number of at least 0 for each of"):

@@ -23,6 +23,8 @@ BUILT = {
     "mlp": (lambda: encoders.MLPEncoder(8, [16], batch_norm=True, dropout=0.5), "grey"),
     "alexnet": (lambda: encoders.AlexNetEncoder(8, (4, 8, 8, 8, 8), [16, 16]), "square"),
     "conv": (lambda: encoders.ConvEncoder(8, channels=[4, 8], dropout=0.3), "colour"),
+    "residual": (lambda: encoders.ResidualEncoder(8, channels=[4, 8], blocks=[0, 1], standardize=True), "colour"),
+    "moments": (lambda: encoders.MomentNormalizedEncoder(encoders.ConvEncoder(8, channels=[4]), size=12), "colour"),
     "strided": (lambda: encoders.StridedConvEncoder(8), "square"),
     "torchvision": (lambda: encoders.TorchvisionEncoder("resnet18", embedding_dim=8, image_size=40), "grey"),
     "mobile": (lambda: encoders.TorchvisionEncoder("mobilenet_v3_small"), "square"),
