@@ -31,7 +31,7 @@ class MomentNormalizedEncoder(Encoder):
         ink: Whether it is `dark` on bright paper or `bright` on dark: paper is each image's largest or smallest value.
         stretch: Share of the proportion that is taken away, in [0, 1]: 0 keeps it, 1 makes all drawings equally wide
             in all directions.
-        spread: Standard deviation of ink's positions that drawings are brought to, in half sides of the frame, > 0.
+        spread: Standard deviation of ink's positions that drawings are brought to, in (0, 1] half sides of the frame.
         size: pixels; the sides of what is shown; None: those of the image. From larger images small drawings keep
             their detail.
 
