@@ -81,8 +81,12 @@ class LabelledData(L.LightningDataModule, ABC):
 
     @property
     def test_part(self) -> str:
-        """A name of the test samples, by which records know them again: 16 hexadecimal digits of their names' hash."""
-        names = "\n".join(map(str, self.names_of(self.parts.test))) if len(self.parts.test) else ""
+        """A name of the test samples, by which records know them again."""
+        return self.name_of_all(self.parts.test)
+
+    def name_of_all(self, ids: Indices) -> str:
+        """Return one name of several samples in their order: 16 hexadecimal digits of their names' hash."""
+        names = "\n".join(map(str, self.names_of(ids))) if len(ids) else ""
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def names_of(self, ids: Indices) -> NDArray[np.str_]:

@@ -173,6 +173,8 @@ def aligned_scores(first: QueryScores, second: QueryScores, name: str) -> tuple[
     Raises:
         UserError: The runs scored different queries, or there is no such score in both.
     """
+    if first.images and second.images and first.images != second.images:
+        raise UserError("the runs scored different images: compare runs on the same data, split and seed")
     for table in (first, second):
         if name not in table.scores:
             raise UserError(f"no score {name!r} in both runs: choose one of {', '.join(table.scores)}")

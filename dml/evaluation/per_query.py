@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ class QueryScores(NamedTuple):
     ids: Ints  # (Q,)
     num_lone_queries: int
     votes: ClassCounts | None = None  # of the first of `knn_ks` neighbours; `save` leaves it out
+    images: str = ""  # a name of the queries' images, `LabelledData.name_of_all`; empty: not known
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive, whole or not at all.
@@ -31,7 +32,8 @@ class QueryScores(NamedTuple):
         Raises:
             UserError: The disk is full or the folder cannot be written.
         """
-        own = {"labels": self.labels, "ids": self.ids, "num_lone_queries": self.num_lone_queries}
+        own: dict[str, Any] = {"labels": self.labels, "ids": self.ids, "num_lone_queries": self.num_lone_queries}
+        own |= {"images": self.images} if self.images else {}
         runs.write_arrays(path, {**self.scores, **own})
 
     @classmethod
@@ -53,15 +55,17 @@ class QueryScores(NamedTuple):
         if missing := [name for name in _FIELDS if name not in arrays]:
             raise UserError(f"{path} holds no query scores ({missing[0]} is missing): write it with `dml evaluate`")
         labels, ids, lone = (arrays.pop(name) for name in _FIELDS)
+        images = arrays.pop("images", np.array(""))
         columns = {"labels": labels, "ids": ids, **arrays}
         misfit = [
             name
             for name, rows in columns.items()
             if rows.shape != (ids.size,) or rows.dtype.kind not in "iuf" or not name.isidentifier()
         ]
+        misfit += ["images"] * (images.shape != () or images.dtype.kind != "U")
         if misfit or lone.shape != () or lone.dtype.kind not in "iu":
             raise UserError(f"{path} holds no query scores ({misfit[:1]} does not fit): write it with `dml evaluate`")
-        return cls(arrays, labels, ids, int(lone))
+        return cls(arrays, labels, ids, int(lone), images=str(images))
 
 
 def mean_scores(table: QueryScores) -> dict[str, float]:

@@ -74,3 +74,16 @@ def test_an_unknown_primary_score_is_one_line(tables, capsys):
     told = capsys.readouterr().err
     assert "primary score 'speed' is not in both runs: choose one of recall_at_1, mrr" in told
     assert told.count("\n") == 1
+
+
+def test_runs_on_other_images_of_the_same_places_and_labels_are_refused(tables, capsys, tmp_path):
+    for name, table, images in zip(("one", "two"), tables, ("a" * 16, "b" * 16), strict=True):
+        path = runs.queries_path(tmp_path / "runs" / name, "val")
+        table._replace(images=images).save(path)
+        assert QueryScores.load(path).images == images
+    assert main(["compare", "one", "two"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "dml: the runs scored different images: compare runs on the same data, split and seed"
+    ]
+    tables[0].save(runs.queries_path(tmp_path / "runs" / "one", "val"))  # of a version that did not name them
+    assert main(["compare", "one", "two"]) == 0

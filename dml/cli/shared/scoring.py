@@ -99,7 +99,9 @@ def record_scores(output: Path, split: Split, cli: "TrainerCLI", sections: Mappi
     tell_left_out(left_out, output)
     counts = {"head": getattr(cli.model, "class_counts", None)}
     if found is not None:
-        found.queries.save(runs.queries_path(output.parent, split))
+        ids = found.queries.ids
+        images = cli.datamodule.name_of_all(ids[ids.argsort()])
+        found.queries._replace(images=images).save(runs.queries_path(output.parent, split))
         counts["knn"] = found.queries.votes
     record_classes(output.parent, split, counts, cli.datamodule.class_names)
 
