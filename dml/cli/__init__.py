@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from dml import __version__, runs
+from dml.cli.leaving import UNREAD, interrupted_by_sigterm
 from dml.cli.recipe.trust import take_trust
 from dml.errors import ToldElsewhereError, UserError, printable, without_password
 
@@ -65,8 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     try:
         words, trusted = take_trust([word for word in words if word != "--debug"])
-        with runs.trusting(*trusted):
+        with interrupted_by_sigterm(), runs.trusting(*trusted):
             return _run(words)
+    except BrokenPipeError:  # `dml list | head`: there is nobody to tell
+        if debug:
+            raise
+        return UNREAD
     except (UserError, OSError, MemoryError, RecursionError) as error:
         if debug:
             raise

@@ -100,14 +100,14 @@ def _read(run: Path, name: str, part: Part) -> LeaderboardRow:
     except UserError as error:
         problem = str(error)
     model = _mapping(_mapping(recipe.get("model")).get("init_args"))
-    cost = _mapping(protocol.get("cost"))
+    seconds = _mapping(protocol.get("cost")).get("processor_seconds")
     return LeaderboardRow(
         name=name,
         data=_data(_mapping(protocol.get("data"))),
         encoder=_class(model.get("encoder")),
         loss=_class(model.get("loss")) or _class(model.get("head")),
         scores={key: float(value) for key, value in _mapping(scores.get(part)).items()},
-        seconds=float(cost["processor_seconds"]) if "processor_seconds" in cost else None,
+        seconds=float(seconds) if isinstance(seconds, int | float) else None,
         created=str(protocol.get("created", "")),
         problem=problem,
     )

@@ -103,10 +103,11 @@ def cost_section(run: Run) -> list[str]:
         return [
             html.note("Time and memory are noted when training ends: this run was stopped, or made by an older dml.")
         ]
-    rows = [
-        ["training, with its validations and checkpoints", duration(cost["training_seconds"])],
-        ["processor time in it, all threads", duration(cost["processor_seconds"])],
-    ]
+    times = {
+        "training_seconds": "training, with its validations and checkpoints",
+        "processor_seconds": "processor time in it, all threads",
+    }
+    rows = [[what, duration(cost[key])] for key, what in times.items() if cost.get(key) is not None]
     memory = {
         "peak_memory_bytes": "largest memory of the process",
         "peak_cuda_memory_bytes": "largest memory on the GPU",

@@ -65,12 +65,12 @@ def new_run(runs_dir: str | Path, name: str | None = None) -> Path:
     check_name(name, "run name")
     run = Path(runs_dir) / name
     if run.exists():
-        ours = (run / CHECKPOINTS / "last.ckpt").exists() or (run / LOCK).exists()
-        mend = (
-            f"go on with it using `dml fit --name {name} --ckpt_path last`"
-            if ours
-            else "remove it (it holds no checkpoint)"
-        )
+        if (run / LOCK).exists() and not (run / CONFIG).exists():
+            mend = "add `--ckpt_path last` to start it over: it was stopped before its recipe was written"
+        elif (run / CHECKPOINTS / "last.ckpt").exists() or (run / LOCK).exists():
+            mend = f"go on with it using `dml fit --name {name} --ckpt_path last`"
+        else:
+            mend = "remove it (it holds no checkpoint)"
         raise UserError(f"run {name!r} exists in {runs_dir}: choose another name, or {mend}")
     return run
 

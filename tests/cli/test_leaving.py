@@ -1,8 +1,10 @@
 """The end of the process: as quick as can be, and nothing lost."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -44,6 +46,28 @@ def test_output_that_nobody_reads_is_an_error_as_ever():
         process.stdout.close()
         process.stdin.close()
         assert process.wait(120) == 120
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_gets_no_complaint(unbuffered):
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "dml", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(120) == 120
+
+
+def test_sigterm_before_training_leaves_nothing(tmp_path):
+    command = [sys.executable, "-m", "dml", "fit", "--name", "first"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        while not (tmp_path / "runs" / "first" / ".lock").exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.read() == b"dml: interrupted\n"
+        assert process.wait(120) == 130
+    assert not (tmp_path / "runs").exists()
 
 
 def test_without_torch_the_process_ends_as_others_do(monkeypatch):

@@ -52,6 +52,8 @@ def test_a_broken_run_is_told_and_the_others_are_listed(folder):
     rows = leaderboard(folder)
     assert len(rows) == 6
     assert "middling" in next(row.problem for row in rows if row.name == "middling")
+    (folder / "best" / "protocol.json").write_text('{"cost": {"processor_seconds": null}}')
+    assert next(row.seconds for row in leaderboard(folder) if row.name == "best") is None
 
 
 def test_what_is_not_there_is_told_in_a_line(folder):
