@@ -12,7 +12,7 @@ def split_by_axes(params: Iterable[Any]) -> list[tuple[dict[str, Any], bool]]:
     """Return each group of parameters as two: matrices and filters, then vectors (biases, scales); none is empty.
 
     Args:
-        params: Parameters, or groups of them as torch.optim takes them.
+        params: Parameters, alone or with their names, or groups of them as torch.optim takes them.
 
     Returns:
         Groups, and whether they hold vectors.
@@ -26,8 +26,10 @@ def split_by_axes(params: Iterable[Any]) -> list[tuple[dict[str, Any], bool]]:
     groups = listed if listed and isinstance(listed[0], dict) else [{"params": listed}]
     found = []
     for group in groups:
+        held = group["params"]
+        all_held = [held] if isinstance(held, torch.Tensor) else list(held)  # which may be read only once
         for vectors in (False, True):
-            own = [p for p in group["params"] if (p.ndim < 2) == vectors]
+            own = [p for p in all_held if ((p[1] if isinstance(p, tuple) else p).ndim < 2) == vectors]
             if own:
                 found.append((group | {"params": own}, vectors))
     return found

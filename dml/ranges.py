@@ -1,7 +1,7 @@
-"""Refuses numbers outside their range, in one line that names them."""
+"""Refuses numbers outside their range and words that are no choice, in one line that names them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dml.errors import UserError
@@ -46,6 +46,22 @@ def check_number(
         if least is not None and most is not None:
             told = f"a number within {least:,}..{most:,}"
         raise UserError(f"{name}={value}: give {told}")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a word that is none of those there are to choose from.
+
+    Raises:
+        UserError: It is another.
+
+    Example:
+        >>> check_choice("pooling", "avg", ("mean", "max", "none"))
+        Traceback (most recent call last):
+        ...
+        dml.errors.UserError: pooling='avg': choose mean, max or none
+    """
+    if value not in choices:
+        raise UserError(f"{name}={value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def whole_number(name: str, value: Any) -> int:

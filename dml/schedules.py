@@ -1,14 +1,13 @@
 """Learning-rate schedules that find out by themselves how long training is."""
 
 import math
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from dml.errors import UserError
-from dml.ranges import check_number
+from dml.ranges import check_choice, check_number
 
 Decay = Literal["cosine", "linear", "constant"]
 
@@ -20,7 +19,8 @@ class WarmupDecay(LRScheduler):
     Of T steps (or epochs, as `model.lr_interval` says) the first W = warmup·T are the warm-up. In step t = 0 … T−1 a
     rate is its own times
 
-    - start + (1 − start)·t / W for t < W;
+    - start + (1 − start)·t / W for t < W; counted in epochs t + 1 takes the place of t, since a whole epoch at rate 0
+      would teach nothing;
     - final + (1 − final)·(1 − u) (linear) or final + (1 − final)·(1 + cos πu) / 2 (cosine), u = (t − W) / (T − W).
 
     Args:
@@ -54,8 +54,7 @@ class WarmupDecay(LRScheduler):
         check_number("warmup", warmup, least=0, below=1)
         check_number("start", start, least=0, most=1)
         check_number("final", final, least=0, most=1)
-        if decay not in ("cosine", "linear", "constant"):
-            raise UserError(f"decay={decay!r}: choose cosine, linear or constant")
+        check_choice("decay", decay, get_args(Decay))
         if length is not None:
             check_number("length", length, least=1)
         self.warmup = warmup
@@ -63,12 +62,13 @@ class WarmupDecay(LRScheduler):
         self.start = start
         self.final = final
         self.length = length
+        self._ahead = 0  # of t in the warm-up
         super().__init__(optimizer)
 
-    def set_length(self, length: int) -> None:
-        """Set how many steps training has; call it before the first step, or before a resumed run's next one."""
+    def set_length(self, length: int, in_epochs: bool = False) -> None:
+        """Set how many steps or epochs training has; call it before the first, or before a resumed run's next one."""
         if self.length is None:
-            self.length = length
+            self.length, self._ahead = length, int(in_epochs)
             for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
                 group["lr"] = rate
             self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -85,7 +85,7 @@ class WarmupDecay(LRScheduler):
     def _factor(self, step: int, length: int) -> float:
         warm = self.warmup * length
         if step < warm:
-            return self.start + (1 - self.start) * step / warm
+            return self.start + (1 - self.start) * min(1.0, (step + self._ahead) / warm)
         done = min(1.0, (step - warm) / (length - warm))
         if self.decay == "constant":
             return 1.0

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 
 from dml.data import ImageData, StratifiedSplit
 from dml.encoders import LinearEncoder
@@ -66,6 +67,19 @@ def test_the_trainer_tells_the_length(interval, keys, length):
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.5e-3)  # reached at the end, not passed
 
 
+@pytest.mark.parametrize(("epochs", "first"), [(1, 1.0), (2, 1.0), (4, 0.5)])
+def test_no_whole_epoch_is_spent_at_rate_0(epochs, first):
+    def schedule(optimizer):
+        return WarmupDecay(optimizer, warmup=0.5, decay="constant")
+
+    seen = []
+    watch = LambdaCallback(
+        on_train_epoch_start=lambda trainer, _: seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+    )
+    fit("epoch", schedule, max_epochs=epochs, callbacks=[watch])
+    assert seen == pytest.approx([1e-3 * first] + [1e-3] * (epochs - 1))
+
+
 def test_a_training_without_a_length_is_told():
     with pytest.raises(UserError, match=r"set trainer\.max_epochs or trainer\.max_steps"):
         fit("step", WarmupDecay, max_epochs=-1, max_time="00:00:00:01")
@@ -93,5 +107,9 @@ def test_biases_have_a_rate_of_their_own_and_the_same_decay():
 def test_groups_keep_their_own_rates():
     head, body = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     groups = [{"params": head.parameters()}, {"params": body.parameters(), "lr": 0.01}]
-    optimizer = NesterovSGD([{**g, "params": list(g["params"])} for g in groups], lr=0.1, bias_lr_scale=2.0)
+    optimizer = NesterovSGD(groups, lr=0.1, bias_lr_scale=2.0)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.2, 0.01, 0.02])
+    alone = [{"params": head.weight}, {"params": head.bias, "lr": 0.3}]
+    assert [g["lr"] for g in NesterovSGD(alone, lr=0.1, bias_lr_scale=2.0).param_groups] == pytest.approx([0.1, 0.6])
+    named = NesterovSGD(head.named_parameters(), lr=0.1, bias_lr_scale=2.0).param_groups
+    assert [(group["lr"], group["param_names"]) for group in named] == [(0.1, ["weight"]), (0.2, ["bias"])]

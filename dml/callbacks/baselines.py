@@ -15,6 +15,7 @@ from dml.data import Batch, LabelledData
 from dml.data.loader import BatchLoader
 from dml.embeddings import EmbeddingSet
 from dml.encoders import Encoder
+from dml.encoders.base import evaluating, weights_dtype
 from dml.functional.distributed import rank, world_size
 
 Ints = NDArray[np.int64]
@@ -99,11 +100,9 @@ def embed_sides(
 @torch.no_grad()
 def embed(encoder: Encoder, loader: Iterable[Batch], device: torch.device) -> EmbeddingSet:
     """Return the embeddings of a loader's samples, computed in evaluation mode."""
-    training = encoder.training
-    encoder.eval()
-    collector = Collector()
-    for batch in loader:
-        images: Tensor = batch.images.to(device)
-        collector.add(encoder(images), batch)
-    encoder.train(training)
+    collector, dtype = Collector(), weights_dtype(encoder)
+    with evaluating(encoder):
+        for batch in loader:
+            images: Tensor = batch.images.to(device, dtype)
+            collector.add(encoder(images), batch)
     return collector.collect(device)

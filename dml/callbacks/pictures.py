@@ -65,6 +65,8 @@ class Pictures(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the histogram of every weight."""
+        if not trainer.is_global_zero:
+            return
         for writer in writers(trainer):
             for name, parameter in pl_module.named_parameters():
                 if bool(torch.isfinite(parameter).all()):  # a diverged run is seen in its loss

@@ -42,7 +42,7 @@ class Reconstructions(Callback):
         if run_of(trainer) is None and not writers(trainer):
             return  # nowhere to show them
         with drawing("reconstructions"):
-            pixels = pl_module.pixels(batch.images[: self.images])
+            pixels = pl_module.pixels((batch.images if isinstance(batch, Batch) else batch[0])[: self.images])
             again = pl_module.decoder(outputs[: self.images].float())  # autocast, if any, is over
             if bool(torch.isfinite(again).all()):  # a diverged run is seen in its loss
                 originals, rows = pixels.float().cpu().numpy(), {"reconstruction": again.float().cpu().numpy()}

@@ -6,8 +6,9 @@ At the end of training, its cost is added to the protocol.
 import platform
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, final
 
@@ -102,13 +103,22 @@ class RunFolder(Callback):
             "test_part_scored_before_by": runs.readings_of(self.run.parent, about["test_part"]) if about else {},
             "world_size": trainer.world_size,
             "device": _device_name(pl_module.device),
-            "versions": {"dml": __version__, "python": platform.python_version()} | {v: version(v) for v in _VERSIONS},
+            "versions": {"dml": __version__, "python": platform.python_version()} | _versions(),
         }
         runs.write_json(self.run / runs.PROTOCOL, protocol)
         runs.write_bytes(self.run / runs.CONFIG, self._config.encode())
         runs.remember_trust(self._config.encode())
         for logger in trainer.loggers:
             logger.log_hyperparams(_plain(runs.parse_yaml(self._config, "the recipe")))
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the libraries there are: FAISS for GPUs is a package of another name."""
+    found = {}
+    for library in _VERSIONS:
+        with suppress(PackageNotFoundError):
+            found[library] = version(library)
+    return found
 
 
 def _plain(value: Any) -> Any:

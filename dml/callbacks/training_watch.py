@@ -97,7 +97,7 @@ class TrainingWatch(Callback):
     ) -> None:
         """Keep the first loss; look at the batch's tuples every `log_every_n_steps` steps."""
         if self.began is None:
-            self.began = float(outputs["loss"])
+            self.began = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
         if isinstance(pl_module, EmbeddingModule) and _due(trainer, trainer.global_step):
             for name, value in pl_module.measure_latest().items():
                 pl_module.log(f"train/{name}", value)

@@ -1,6 +1,8 @@
 """The base class of all encoders: a network from images to embeddings."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +31,12 @@ class Encoder(nn.Module, ABC):
         """Return the embeddings (B,D) of images (B,C,H,W); a subclass returns them through `finish`."""
 
     def finish(self, embeddings: Tensor) -> Tensor:
-        """Return embeddings (B,D) as they are, or of length one where `normalize` is set."""
-        return F.normalize(embeddings.float(), dim=1) if self.normalize else embeddings
+        """Return embeddings (B,D) as they are, or of length one where `normalize` is set: under autocast in float32."""
+        if not self.normalize:
+            return embeddings
+        wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        unit = F.normalize(wide, dim=1)
+        return unit if torch.is_autocast_enabled(embeddings.device.type) else unit.to(embeddings.dtype)
 
 
 def check_embedding_dim(embedding_dim: int) -> None:
@@ -66,20 +72,48 @@ def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
         >>> materialize(network, (1, 8, 8))
         (3,)
     """
-    training = network.training
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    network.eval()  # BatchNorm must not count the zeros
     try:
-        output: Tensor = network(torch.zeros(1, *input_shape, device=device))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        with evaluating(network):  # BatchNorm must not count the zeros
+            output: Tensor = network(torch.zeros(1, *input_shape, device=device, dtype=weights_dtype(network)))
+    except (RuntimeError, AssertionError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{type(network).__name__} cannot take inputs of shape {tuple(input_shape)} ({reason}): "
             "set data.image_size to what it was built for, or choose another encoder"
         ) from error
-    finally:
-        network.train(training)
     return tuple(output.shape[1:])
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Hold a network in evaluation mode; after it, every part is in the mode it was in.
+
+    Example:
+        >>> network = nn.Sequential(nn.BatchNorm1d(2).eval(), nn.Dropout())
+        >>> with evaluating(network):
+        ...     network.training
+        False
+        >>> network[0].training, network[1].training
+        (False, True)
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def weights_dtype(network: nn.Module) -> torch.dtype:
+    """Return the type of numbers that a network computes in: that of its first weights, float32 without any.
+
+    Example:
+        >>> weights_dtype(nn.Linear(2, 1).double()), weights_dtype(nn.ReLU())
+        (torch.float64, torch.float32)
+    """
+    return next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
 
 
 def settle(network: nn.Module, input_shape: tuple[int, ...]) -> None:

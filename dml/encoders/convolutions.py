@@ -1,8 +1,10 @@
 """What the convolutional encoders of the speed records share: initialisation, activation, normalisation."""
 
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 from torch import nn
+
+from dml.ranges import check_choice
 
 Activation = Literal["relu", "gelu"]
 Initialisation = Literal["torch", "dirac"]
@@ -40,6 +42,7 @@ def convolution(width: int, initialisation: Initialisation) -> nn.LazyConv2d:
         >>> convolution(8, "dirac")(torch.zeros(1, 3, 6, 6)).shape
         torch.Size([1, 8, 6, 6])
     """
+    check_choice("initialisation", initialisation, get_args(Initialisation))
     kind = DiracConv2d if initialisation == "dirac" else nn.LazyConv2d
     return kind(width, 3, padding=1, bias=False)
 
@@ -52,6 +55,7 @@ def activation_layer(activation: Activation) -> nn.Module:
         >>> activation_layer("gelu")(torch.zeros(1))
         tensor([0.])
     """
+    check_choice("activation", activation, get_args(Activation))
     return nn.GELU() if activation == "gelu" else nn.ReLU(inplace=True)
 
 

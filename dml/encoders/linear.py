@@ -1,10 +1,11 @@
 """The linear projection of pixels, and the linear layer with the reference experiments' initialisation."""
 
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
+from dml.ranges import check_choice
 
 Initialisation = Literal["torch", "normal"]
 
@@ -40,6 +41,7 @@ def linear_layer(out_features: int, bias: bool, initialisation: Initialisation) 
         >>> type(linear_layer(8, bias=False, initialisation="normal")).__name__
         'NormalLinear'
     """
+    check_choice("initialisation", initialisation, get_args(Initialisation))
     return (NormalLinear if initialisation == "normal" else nn.LazyLinear)(out_features, bias=bias)
 
 

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dml.encoders.base import Encoder
-from dml.errors import UserError
-from dml.ranges import check_number, whole_number
+from dml.ranges import check_choice, check_number, whole_number
 
 Ink = Literal["dark", "bright"]
 
@@ -21,8 +20,8 @@ class MomentNormalizedEncoder(Encoder):
 
     With m the mean and Σ = Σ₊u₊u₊ᵀ + Σ₋u₋u₋ᵀ the covariance of ink's positions (frame's sides are 2 long, every pixel
     weighs as much as it differs from paper), what is shown at p was at m + A·p, where A has Σ's directions u± and the
-    factors g/spread · (√Σ± / g)^stretch, g = ⁴√(Σ₊Σ₋), at least 1/4. Turned and mirrored drawings are shown
-    turned and mirrored alike. Beyond the frame is paper; an empty frame stays empty.
+    factors g/spread · (√Σ± / g)^stretch, g = ⁴√(Σ₊Σ₋), at least 1/4. In a square frame turned and mirrored drawings are
+    shown turned and mirrored alike. Beyond the frame is paper; an empty frame stays empty.
 
     For ink on even paper, as of characters; photographs have none.
 
@@ -58,8 +57,7 @@ class MomentNormalizedEncoder(Encoder):
         size: int | None = None,
     ) -> None:
         super().__init__(encoder.normalize)
-        if ink not in get_args(Ink):
-            raise UserError(f"ink={ink!r}: give dark or bright")
+        check_choice("ink", ink, get_args(Ink))
         check_number("stretch", stretch, least=0, most=1)
         check_number("spread", spread, above=0, most=1)
         if size is not None:

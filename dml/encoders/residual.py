@@ -1,7 +1,7 @@
 """A residual encoder for small images."""
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from dml.encoders.base import Encoder, check_embedding_dim
 from dml.encoders.convolutions import Activation, Initialisation, activation_layer, convolution, norm
 from dml.encoders.whitening import WhitenedPatches
 from dml.errors import UserError
-from dml.ranges import check_number, check_widths
+from dml.ranges import check_choice, check_number, check_widths
 
 Pooling = Literal["mean", "max", "none"]
 
@@ -63,7 +63,7 @@ class ResidualEncoder(Encoder):
         normalize: Whether embeddings are brought to length one, the unit sphere, in training and after.
 
     Raises:
-        UserError: A number is out of its range, or there are not as many blocks as channels.
+        UserError: A number is out of its range, a word is no choice, or there are not as many blocks as channels.
 
     Source: He et al., "Deep Residual Learning for Image Recognition", 2016; Page, "How to Train Your ResNet", 2018; Luo
     et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", 2019, on BatchNorm of embeddings.
@@ -94,6 +94,7 @@ class ResidualEncoder(Encoder):
         check_widths("channels", channels, empty=False)
         if len(blocks) != len(channels) or min(blocks) < 0:
             raise UserError(f"blocks={list(blocks)}: give a number of at least 0 for each of {len(channels)} channels")
+        check_choice("pooling", pooling, get_args(Pooling))
         check_number("norm_momentum", norm_momentum, above=0, most=1)
         check_number("dropout", dropout, least=0, below=1)
         check_number("first_stride", first_stride, least=1, most=64)

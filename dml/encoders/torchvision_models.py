@@ -13,7 +13,8 @@ from dml.errors import UserError
 class TorchvisionEncoder(WrappedEncoder):
     """Embed an image by a torchvision network without its last layer.
 
-    Images are normalised as the network's default weights expect; leave `data.mean` and `data.std` as they are.
+    Images are normalised as the weights expect, without weights as the network's default ones do; leave `data.mean` and
+    `data.std` as they are.
 
     Args:
         name: As `torchvision.models.list_models` names it: `resnet18`, `vit_b_16`, `convnext_tiny` ...
@@ -58,10 +59,10 @@ def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
         near = ", ".join(get_close_matches(name, known, n=3)) or "resnet18, vit_b_16, convnext_tiny"
         raise UserError(f"torchvision has no network {name!r}: choose one of its list, e.g. {near}")
     cards = get_model_weights(name)
-    card = cards["DEFAULT"].transforms()
+    named = None if weights is None or weights not in cards.__members__ else weights
+    card = cards[named or "DEFAULT"].transforms()
     if not hasattr(card, "crop_size"):
         raise UserError(f"{name!r} is not a network for images of one class each: choose a classification network")
-    named = None if weights is None or weights not in cards.__members__ else weights
     try:
         network: nn.Module = get_model(name, weights=named)
     except Exception as error:  # a connection fails in many ways
@@ -70,7 +71,17 @@ def _build(name: str, weights: str | None) -> tuple[nn.Module, Preprocessing]:
         raise not_downloaded(name, str(named), error) from error
     if weights not in (None, CHECKPOINT) and named is None:
         load_weights(network, str(weights), name)
+    _drop_side_outputs(network)
     return network, Preprocessing(card.crop_size[0], tuple(card.mean), tuple(card.std))
+
+
+def _drop_side_outputs(network: nn.Module) -> None:
+    """Remove the classifiers half-way through GoogLeNet and Inception v3, which only answer while training."""
+    if getattr(network, "aux_logits", False):
+        network.aux_logits = False  # type: ignore[assignment]
+        for side in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, side):
+                setattr(network, side, None)
 
 
 def _drop_last_layer(network: nn.Module, name: str) -> None:

@@ -22,6 +22,7 @@ from dml.functional.reconstruction import (
 from dml.losses import GaussianLikelihoodLoss
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.checks import fitting_loss
+from dml.modules.embedding import unrounded
 
 
 @final
@@ -172,8 +173,8 @@ class AutoencoderModule(TrainableModule):
         """Return the codes (B,D) that the decoder sees, and their divergence in nats per image (0 if plain)."""
         if self.log_variance is None:
             return embeddings, embeddings.new_zeros(())
-        log_variance = self.log_variance(embeddings)
-        return sample_normal(embeddings, log_variance, noise), normal_divergence(embeddings, log_variance)
+        means, log_variance = unrounded(embeddings), unrounded(self.log_variance(embeddings))
+        return sample_normal(means, log_variance, noise), normal_divergence(means, log_variance)
 
     def _evaluate(self, batch: Batch, dataloader_idx: int) -> Tensor:
         embeddings: Tensor = self.encoder(batch.images)

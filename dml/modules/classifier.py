@@ -19,7 +19,7 @@ from dml.modules.checks import fitting_loss
 from dml.modules.frozen import FrozenEmbeddings
 from dml.modules.param_groups import parameter_groups
 from dml.modules.predictions import Predictions
-from dml.modules.unfreezing import moving_layers, unfreeze
+from dml.modules.unfreezing import fixed_weights, moving_layers, unfreeze
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class ClassifierModule(TrainableModule):
         self.unfreeze_every = unfreeze_every
         self._frozen: FrozenEmbeddings | None = None
         self._moving = 0  # layers of a frozen encoder
+        self._fixed = fixed_weights(encoder)
         self.class_counts: ClassCounts | None = None  # of the head, in the latest pass over queries
         self._predictions = Predictions()
         self._check_rates()
@@ -142,13 +143,13 @@ class ClassifierModule(TrainableModule):
         if self.unfreeze_every is not None and self.trainer.world_size > 1:
             raise UserError("model.unfreeze_every works on one device: set trainer.devices to 1, or leave it out")
         if self.freeze_encoder:
-            unfreeze(self.encoder, 0, training=False)  # Lightning leaves modes as it finds them
+            unfreeze(self.encoder, 0, training=False, fixed=self._fixed)  # Lightning leaves modes as it finds them
 
     def train(self, mode: bool = True) -> "ClassifierModule":
         """Switch to training mode; frozen layers stay in evaluation mode: BatchNorm statistics would drift."""
         super().train(mode)
         if self.freeze_encoder:
-            unfreeze(self.encoder, self._moving, mode)
+            unfreeze(self.encoder, self._moving, mode, self._fixed)
         return self
 
     def on_fit_start(self) -> None:
@@ -198,7 +199,7 @@ class ClassifierModule(TrainableModule):
     def learnt_parameters(self) -> list[Any]:
         """Return all that is learnt, or groups from the head to the first layer if the encoder has its own rate."""
         if self.encoder_lr is None:
-            return super().learnt_parameters() if self.unfreeze_every is None else list(self.parameters())
+            return super().learnt_parameters() if self.unfreeze_every is None else self._ever_learnt()
         own = {id(p) for p in self.encoder.parameters()}
         head = [p for p in self.parameters() if id(p) not in own]
         return parameter_groups(head, self.encoder, self.encoder_lr, self.encoder_lr_decay)
@@ -232,6 +233,10 @@ class ClassifierModule(TrainableModule):
         """Return the class probabilities (B,num_classes) of a batch."""
         logits: Tensor = self.head(self._embed(self.numbered(batch)))
         return logits.softmax(dim=1)
+
+    def _ever_learnt(self) -> list[nn.Parameter]:
+        fixed = {f"encoder.{name}" for name in self._fixed}
+        return [parameter for name, parameter in self.named_parameters() if name not in fixed]
 
     def _embed(self, batch: Batch) -> Tensor:
         embeddings: Tensor = self.encoder(batch.images) if batch.embeddings is None else batch.embeddings

@@ -62,7 +62,8 @@ def tell_length(trainer: Trainer) -> None:
     """
     for config in trainer.lr_scheduler_configs:
         if isinstance(config.scheduler, WarmupDecay):
-            config.scheduler.set_length(_length(trainer, config.interval == "step"))
+            by_step = config.interval == "step"
+            config.scheduler.set_length(_length(trainer, by_step), in_epochs=not by_step)
 
 
 def _length(trainer: Trainer, by_step: bool) -> int:

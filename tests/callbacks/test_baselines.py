@@ -12,8 +12,9 @@ from dml.callbacks.baselines import draw_sample
 from dml.data import ClassDisjointSplit, ImageData, StratifiedSplit
 from dml.encoders import LinearEncoder
 from dml.evaluation import retrieval_scores
+from dml.heads import LinearHead
 from dml.losses import TripletLoss
-from dml.modules import EmbeddingModule
+from dml.modules import ClassifierModule, EmbeddingModule
 from dml.reports.verdict import verdict
 from dml.runs import baseline_label
 
@@ -103,3 +104,16 @@ def test_a_run_is_judged_on_the_sample_and_tables_say_so():
     assert verdict(scores).text == "MAP@R 0.700 [0.600, 0.800] is above raw pixels (0.500), on 500 of 90,000 images."
     assert verdict(scores | {"baselines": {"pixels": {"val": {"map_at_r": 0.5}}}}).better is False
     assert baseline_label("trained_sample", baselines["trained_sample"]) == "trained (500 of 90,000 images)"
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_baselines_and_scores_in_every_precision(precision):
+    keys = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    evaluation = KNNEvaluation()
+    trainer = Trainer(max_epochs=1, precision=precision, callbacks=[evaluation], enable_model_summary=False, **keys)
+    module = ClassifierModule(LinearEncoder(4, normalize=True), LinearHead(10))
+    data = ImageData(split=StratifiedSplit(val=100, test=0), batch_size=400)
+    trainer.fit(module, datamodule=data)
+    trainer.validate(module, datamodule=data, verbose=False)
+    assert evaluation.baselines["pixels"]["val"]["knn_accuracy"] > 0.9
+    assert {"pixels", "untrained"} == evaluation.baselines.keys()

@@ -233,3 +233,15 @@ def test_the_datamodule_serves_the_batches_of_any_sampler() -> None:
     resumed = data.train_dataloader()
     resumed.load_state_dict({"epoch": 0, "position": 7})
     assert torch.equal(next(iter(resumed)).ids, [batch.ids for batch in loader][7])
+
+
+def test_what_a_sampler_leaves_over_is_enough_for_every_process():
+    labels = np.zeros(11, dtype=np.int64)
+    for ranks, sizes in ((1, [4, 4, 3]), (2, [4, 7])):
+        shares = [WrappedSampler(RandomSampler, labels, 4, False, 0, rank, ranks).rows() for rank in range(ranks)]
+        assert [sum(len(share[at]) for share in shares) for at in range(len(sizes))] == sizes
+
+
+def test_balanced_batches_of_one_class_are_refused_with_a_way_out():
+    with pytest.raises(UserError, match=r"all of one class.*data\.classes_per_batch to null"):
+        training_batches(np.zeros(11, dtype=np.int64), 8, "auto", False, 0)

@@ -10,8 +10,10 @@ from dml.encoders import (
     FlattenEncoder,
     LinearEncoder,
     MLPEncoder,
+    ResidualEncoder,
     StridedConvEncoder,
     TorchvisionEncoder,
+    WhitenedConvEncoder,
     materialize,
 )
 from dml.errors import UserError
@@ -35,6 +37,49 @@ def test_materialize_leaves_mode_and_statistics_alone():
     means = [m.running_mean for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     assert means
     assert all(bool((mean == 0).all()) for mean in means)
+
+
+def test_materialize_leaves_every_part_in_its_own_mode_and_its_numbers_type():
+    encoder = ConvEncoder(4, channels=[4, 4])
+    encoder.stages[0].eval()
+    before = {name: part.training for name, part in encoder.named_modules()}
+    assert materialize(encoder.double(), (1, 8, 8)) == (4,)
+    assert {name: part.training for name, part in encoder.named_modules()} == before
+    assert not all(before.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_embeddings_of_length_one_keep_the_weights_type_and_under_autocast_have_32_bits(dtype):
+    encoder = LinearEncoder(3, normalize=True)
+    encoder(torch.rand(2, 1, 4, 4))
+    under = torch.autocast("cpu", torch.bfloat16)
+    with under:
+        assert encoder(torch.rand(2, 1, 4, 4)).dtype == torch.float32
+    embeddings = encoder.to(dtype)(torch.rand(2, 1, 4, 4, dtype=dtype))
+    assert embeddings.dtype == dtype
+    assert embeddings.double().norm(dim=1).tolist() == pytest.approx([1.0, 1.0], abs=torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ResidualEncoder(4, [4], [0], pooling="avg"),
+        lambda: WhitenedConvEncoder(activation="swish"),
+        lambda: ResidualEncoder(4, [4], [0], initialisation="normal"),
+        lambda: MLPEncoder(4, initialisation="xavier"),
+    ],
+)
+def test_a_word_that_is_no_choice_is_refused(make):
+    with pytest.raises(UserError, match=r"^(pooling|activation|initialisation)='\w+': choose \w+.* or \w+$"):
+        make()
+
+
+def test_weights_loaded_before_a_size_is_known_refuse_another_in_one_line():
+    known, other = MLPEncoder(4, hidden_sizes=[5]), MLPEncoder(4, hidden_sizes=[5])
+    materialize(known, (1, 8, 8))
+    other.load_state_dict(known.state_dict())
+    with pytest.raises(UserError, match=r"MLPEncoder cannot take inputs of shape \(1, 16, 16\)"):
+        materialize(other, (1, 16, 16))
 
 
 def test_images_of_another_size_than_the_weights_are_refused_in_one_line():

@@ -1,8 +1,10 @@
 """The hash of an encoder changes with whatever changes its embeddings, and with nothing else."""
 
+import copy
 import importlib.util
 import sys
 
+import pytest
 import torch
 
 from dml.encoders import encoder_hash
@@ -61,3 +63,44 @@ def test_another_release_of_torch_gives_the_same_hash(monkeypatch):
     before = encoder_hash(layer)
     monkeypatch.setattr("inspect.getsource", lambda kind: "class Linear: pass  # another release")
     assert encoder_hash(layer) == before
+
+
+BASES = """
+from dml.encoders import Encoder
+
+class Base(Encoder):
+    def forward(self, images):
+        return {times} * images.flatten(1)
+
+class Scaled(Base):
+    pass
+"""
+
+
+def test_the_code_of_base_classes_counts(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "CODE", BASES)
+    hashes = [encoder_hash(_make(tmp_path / name, times)) for name, times in (("a", 2), ("b", 3), ("c", 2))]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"scale": 1.0, "deep": {"by": 2}}, {"scale": 1.0, "deep": {"by": 3}}),
+        ({"a", "b"}, {"a", "c"}),
+    ],
+)
+def test_settings_in_groups_count(tmp_path, one, other):
+    encoder, hashes = _make(tmp_path / "a", 2), []
+    for value in (one, other, copy.deepcopy(one)):
+        encoder.setting = value
+        hashes.append(encoder_hash(encoder))
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_what_forward_keeps_does_not_count(tmp_path):
+    encoder = _make(tmp_path / "a", 2)
+    encoder.grids = {}
+    before = encoder_hash(encoder)
+    encoder.grids[8] = encoder.last = torch.rand(8)
+    assert encoder_hash(encoder) == before

@@ -53,6 +53,31 @@ def test_other_families(name):
     assert len(materialize(TorchvisionEncoder(name), (3, 224, 224))) == 1
 
 
+@pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")  # torchvision's
+@pytest.mark.parametrize(("name", "side"), [("googlenet", 64), ("inception_v3", 96)])
+def test_side_outputs_of_training_are_left_out(name, side):
+    encoder = TorchvisionEncoder(name, embedding_dim=4)
+    materialize(encoder, (3, side, side))
+    assert encoder(torch.rand(2, 3, side, side)).shape == (2, 4)
+    assert not any("aux" in key.lower() for key in encoder.state_dict())
+
+
+def test_the_card_is_that_of_the_weights_named(monkeypatch):
+    def build(name, weights):
+        return get_model(name, weights=None, image_size=384)
+
+    monkeypatch.setattr("torchvision.models.get_model", build)
+    encoder = TorchvisionEncoder("vit_b_16", "IMAGENET1K_SWAG_E2E_V1")
+    assert (encoder.image_size, TorchvisionEncoder("vit_b_16", "IMAGENET1K_V1").image_size) == (384, 224)
+
+
+def test_a_size_that_a_network_refuses_is_told_in_one_line():
+    with pytest.raises(
+        UserError, match=r"cannot take inputs of shape \(3, 64, 64\) \(Wrong image height.*data.image_size"
+    ):
+        materialize(TorchvisionEncoder("vit_b_16"), (3, 64, 64))
+
+
 def test_its_blocks_are_its_layers():
     names = [layer.name for layer in layers_of(TorchvisionEncoder("resnet18", embedding_dim=7))]
     blocks = [f"network.layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]

@@ -9,10 +9,22 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from dml.data import ImageData, StratifiedSplit
-from dml.encoders import AlexNetEncoder, ConvEncoder, Encoder, FlattenEncoder, MLPEncoder, layers_of
+from dml.encoders import (
+    AlexNetEncoder,
+    ConvEncoder,
+    Encoder,
+    FlattenEncoder,
+    LoRAEncoder,
+    MLPEncoder,
+    TorchvisionEncoder,
+    WhitenedConvEncoder,
+    layers_of,
+    materialize,
+)
 from dml.errors import UserError
 from dml.heads import LinearHead
 from dml.modules import ClassifierModule
+from dml.modules.unfreezing import fixed_weights, unfreeze
 
 
 def sgd(parameters):
@@ -138,6 +150,31 @@ def test_layers_begin_to_move_one_by_one_from_the_last_and_the_others_stay_bit_f
         assert changed <= {names[id(part)] for layer in moving for part in layer.modules}
         assert {layer.name for layer in moving} <= changed
         assert modes == [False] * (5 - epoch // 2) + [True] * (epoch // 2)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "fixed"),
+    [
+        (lambda: TorchvisionEncoder("resnet18", embedding_dim=4, freeze_network=True), "network."),
+        (lambda: LoRAEncoder(TorchvisionEncoder("resnet18", embedding_dim=4), rank=2, targets=["conv1"]), "base_layer"),
+        (lambda: WhitenedConvEncoder(4, channels=(4, 4)), None),
+    ],
+)
+def test_what_an_encoder_never_learns_stays_fixed_when_its_layers_are_unfrozen(encoder, fixed):
+    module = make(encoder(), freeze_encoder=True, unfreeze_every=1)
+    kept = {name for name, p in module.encoder.named_parameters() if not p.requires_grad}
+    assert kept
+    assert fixed is None or all(fixed in name or "network" in name for name in kept)
+    module.build((3, 32, 32))
+    plain = encoder().train()
+    materialize(plain, (3, 32, 32))
+    unfreeze(module.encoder, 99, training=True, fixed=fixed_weights(plain))
+    assert {name for name, p in module.encoder.named_parameters() if not p.requires_grad} == kept
+    assert [part.training for part in module.encoder.modules() if not list(part.children())] == [
+        part.training for part in plain.modules() if not list(part.children())
+    ]
+    learnt = {id(p) for p in module.learnt_parameters()}
+    assert not any(id(p) in learnt for name, p in module.encoder.named_parameters() if name in kept)
 
 
 def test_a_resumed_training_ends_where_the_unbroken_one_does(tmp_path):

@@ -16,6 +16,20 @@ from dml.errors import UserError
 Rows = list[NDArray[np.int64]]
 
 
+def join_leftover(rows: Rows, ranks: int) -> Rows:
+    """Join the last batch to the one before it, if it has fewer than two samples for each process.
+
+    A loss compares images, and BatchNorm needs two.
+
+    Example:
+        >>> [len(row) for row in join_leftover([np.arange(4), np.arange(4), np.arange(1)], ranks=1)]
+        [4, 5]
+    """
+    if len(rows) > 1 and len(rows[-1]) < 2 * ranks:
+        return [*rows[:-2], np.concatenate(rows[-2:])]
+    return rows
+
+
 class EpochBatches(ABC):
     """The batches of an epoch as one of several processes sees them; `set_epoch` chooses the epoch.
 

@@ -59,6 +59,11 @@ def training_batches(
         return RandomBatches(len(labels), batch_size, seed, drop_last, rank, ranks)
     members = np.unique(labels, return_counts=True)[1]
     classes = len(members)
+    if classes < 2:
+        raise UserError(
+            "the training images are all of one class, and batches are to hold several: give images of other classes "
+            "too, or set data.classes_per_batch to null"
+        )
     if classes_per_batch == "auto":
         classes_per_batch = max(2, min(classes, batch_size // 4))
         batch_size -= batch_size % classes_per_batch

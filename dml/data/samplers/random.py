@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dml.data.samplers.base import EpochBatches, Rows
+from dml.data.samplers.base import EpochBatches, Rows, join_leftover
 from dml.data.transforms.random import mix_seed
 from dml.errors import UserError
 
@@ -37,9 +37,7 @@ def random_batches(count: int, batch_size: int, seed: int, epoch: int, ranks: in
     rows = [order[start : start + batch_size] for start in range(0, count, batch_size)]
     if drop_last and len(rows) > 1 and len(rows[-1]) < batch_size:
         return rows[:-1]
-    if len(rows) > 1 and len(rows[-1]) < 2 * ranks:
-        return [*rows[:-2], np.concatenate(rows[-2:])]
-    return rows
+    return join_leftover(rows, ranks)
 
 
 class RandomBatches(EpochBatches):

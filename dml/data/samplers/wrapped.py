@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from dml.data.samplers.base import EpochBatches, Rows
+from dml.data.samplers.base import EpochBatches, Rows, join_leftover
 from dml.data.transforms.random import forked_generators, mix_seed, seed_generators
 from dml.errors import UserError
 
@@ -21,10 +21,11 @@ class WrappedSampler(EpochBatches):
     """The batches that any sampler yields, of this package or another.
 
     The sampler yields positions within 0..N-1, or lists of them, each a batch. Positions are cut into batches of the
-    sampler's own `batch_size` where it has that attribute, else of `batch_size`; a single one left over joins the batch
-    before it. What it draws from the global generators of torch, numpy and Python is seeded by (seed, epoch), and these
-    generators are left as they were found. It is built anew for every epoch, always with the same draws: what an epoch
-    changes in the sampler does not reach the next one, so that a resumed run sees the batches of an unbroken one. A
+    sampler's own `batch_size` where it has that attribute, else of `batch_size`; what is left over joins the batch
+    before it where it is too little for two samples per process. What it draws from the global generators of torch,
+    numpy and Python is seeded by (seed, epoch), and these generators are left as they were found. It is built anew for
+    every epoch, always with the same draws: what an epoch changes in the sampler does not reach the next one, so that a
+    resumed run sees the batches of an unbroken one. A
     method `set_epoch` is called.
 
     Args:
@@ -100,12 +101,9 @@ class WrappedSampler(EpochBatches):
         positions = _positions(found, name) if found else np.zeros(0, dtype=np.int64)
         size = getattr(sampler, "batch_size", None) or self.batch_size
         rows = [positions[start : start + size] for start in range(0, len(positions), size)]
-        if len(rows) > 1 and len(rows[-1]) < size:
-            if self.drop_last:
-                return rows[:-1]
-            if len(rows[-1]) == 1:  # a metric compares images, and BatchNorm needs two
-                return [*rows[:-2], np.concatenate(rows[-2:])]
-        return rows
+        if self.drop_last and len(rows) > 1 and len(rows[-1]) < size:
+            return rows[:-1]
+        return join_leftover(rows, self.ranks)
 
 
 def _positions(row: Any, name: str) -> NDArray[np.int64]:
