@@ -118,6 +118,8 @@ def stream_distances(task: RankingTask, thresholds: Singles, max_memory: str | i
     held = np.bincount(layout.reference_class, minlength=classes)
     pairs = (asked * (len(layout.reference_order) - held) + held * (len(scored) - asked)).astype(np.float64)
     there = pairs > 0
+    if not there.any():
+        raise UserError("no query has a reference of another class: a false match needs pairs of different classes")
     matches = matches[there].cumsum(axis=1)[:, :-1]
     rates = ClassRates(matches.sum(axis=0) / 2, pairs.sum() / 2, matches, pairs[there])
     labels = task.query.labels[layout.query_order[scored]]

@@ -82,10 +82,12 @@ def rate_bounds(rates: ClassRates, level: float, new_classes: float = math.inf) 
     if count < 2:
         raise UserError("a bound needs at least two classes")
     rate = rates.rate
-    without = (rates.events - rates.lost_events) / (rates.cases - rates.lost)[:, None]
+    with np.errstate(invalid="ignore"):  # of two classes none is left without one: nothing is known of the variance
+        without = (rates.events - rates.lost_events) / (rates.cases - rates.lost)[:, None]
     variance = (count - 1) / count * np.square(without - without.mean(axis=0)).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.where(variance > 0, rate * (1 - rate) / variance, rates.cases)
+        size[np.isnan(variance)] = 0
     freedom = max(1.0, rates.num_classes - 1)
     size = np.minimum(size, rates.cases) * (norm.isf(_TAIL) / t.isf(_TAIL, freedom)) ** 2 / (1 + count / new_classes)
     hits = size * rate

@@ -121,9 +121,8 @@ def fit_codebook(train: NDArray[Any], bits: int) -> Codebook:
         sides = [(train * side).sum(axis=0) / np.maximum(side.sum(axis=0), 1) for side in (~above, above)]
         high = np.where(above.any(axis=0), sides[1], border)
         return Codebook(border[:, None], np.stack([sides[0], high], axis=1))
-    books = [_even_steps(np.quantile(train, [clipped, 1 - clipped], axis=0), 2**bits) for clipped in _CLIPPED]
-    errors = [np.square(book.rounded(train) - train).sum() for book in books]
-    return books[int(np.argmin(errors))]
+    books = (_even_steps(np.quantile(train, [clipped, 1 - clipped], axis=0), 2**bits) for clipped in _CLIPPED)
+    return min(books, key=lambda book: float(np.square(book.rounded(train) - train).sum()))  # two at a time in memory
 
 
 def compress(

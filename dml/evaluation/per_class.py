@@ -10,6 +10,7 @@ from dml.evaluation.per_query import QueryScores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_CHUNK = 1 << 22  # votes counted at once
 
 
 class Confusion(NamedTuple):
@@ -65,12 +66,15 @@ def confusion_matrix(neighbor_labels: ArrayLike, labels: ArrayLike) -> Confusion
     if near.ndim != 2 or own.shape != near.shape[:1]:
         raise UserError(f"{near.shape} neighbours' labels for {own.shape} queries: give one row of neighbours a query")
     classes, codes = np.unique(np.concatenate([own, near.ravel()]), return_inverse=True)
-    rows = np.repeat(np.arange(len(own)), near.shape[1])
-    votes = np.zeros((len(own), len(classes)))
-    np.add.at(votes, (rows, codes[len(own) :]), 1)
-    winners = votes == votes.max(axis=1, keepdims=True)
+    asked, found = codes[: len(own)], codes[len(own) :].reshape(near.shape)
     shares = np.zeros((len(classes), len(classes)))
-    np.add.at(shares, codes[: len(own)], winners / winners.sum(axis=1, keepdims=True))
+    step = max(1, _CHUNK // len(classes))
+    for start in range(0, len(own), step):
+        some = found[start : start + step]
+        votes = np.zeros((len(some), len(classes)))
+        np.add.at(votes, (np.arange(len(some))[:, None], some), 1)
+        winners = votes == votes.max(axis=1, keepdims=True)
+        np.add.at(shares, asked[start : start + step], winners / winners.sum(axis=1, keepdims=True))
     return Confusion(shares, classes)
 
 

@@ -37,6 +37,8 @@ def project(points: NDArray[np.floating[Any]], method: Method, seed: int = 0) ->
         raise UserError(f"embeddings of shape {points.shape} have no map: give at least two points of two dimensions")
     if method == "umap":
         umap = find_umap()
+    if not np.ptp(points, axis=0).any():
+        return np.zeros((len(points), 2)), "all are one point"  # on which t-SNE ends the process
     if method == "pca" or len(points) < FEWEST:
         return PCA(2).fit_transform(points), "PCA"
     if method == "tsne":

@@ -33,6 +33,8 @@ def verification_scores(
 ) -> dict[str, float]:
     """Return `roc_auc`, `equal_error_rate` and `fnmr_at_fmr_{rate}` over all pairs of a query and a reference.
 
+    Queries without a reference of their class are left out, as everywhere, with their pairs of different classes.
+
     Squared Euclidean distances are told apart to one part in 8192; pairs closer than that count as equally far.
 
     Args:

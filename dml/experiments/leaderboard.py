@@ -9,7 +9,6 @@ from dml.errors import UserError
 
 Part = Literal["val", "test"]
 SCORES = ("map_at_r", "recall_at_1", "knn_accuracy", "accuracy", "mse", "loss")  # the first that a run has ranks it
-_LOWER_IS_BETTER = ("mse", "mae", "loss", "error")
 
 
 class LeaderboardRow(NamedTuple):
@@ -80,7 +79,7 @@ def ranked(
 def _rank(row: LeaderboardRow, names: Sequence[str]) -> tuple[int, float, str]:
     for place, name in enumerate(names):
         if name in row.scores:
-            sign = 1 if any(word in name for word in _LOWER_IS_BETTER) else -1
+            sign = 1 if runs.lower_is_better(name) else -1
             return place, sign * row.scores[name], row.name
     return len(names), 0.0, row.name
 

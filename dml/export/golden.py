@@ -100,6 +100,24 @@ def cosines(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.where(zeros, 1.0, (first * second).sum(axis=1)))
 
 
+def agreements(left: NDArray[Any], right: NDArray[Any], metric: str) -> NDArray[np.float64]:
+    """Return how well each pair of rows (n,) agrees, 1 perfectly: the cosine; under `l2` no more than length allows.
+
+    There it is the smaller of the cosine and 1 − |a − b|² / 2|b|², which is the cosine of rows of one length.
+
+    Example:
+        >>> agreements(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0]]), "l2"), agreements(np.eye(1), np.eye(1), "l2")
+        (array([0.5]), array([1.]))
+    """
+    found = cosines(left, right)
+    if metric == "cosine":
+        return found
+    first, second = (rows.astype(np.float64) for rows in (left, right))
+    apart, size = (np.square(rows).sum(axis=1) for rows in (first - second, second))
+    tiny = np.finfo(np.float64).tiny
+    return np.asarray(np.minimum(found, 1 - apart / np.maximum(2 * size, tiny)))
+
+
 def largest_error(left: NDArray[Any], right: NDArray[Any], metric: str) -> float:
     """Return the largest distance between two embeddings of one image, of length one under `cosine`."""
     first, second = (rows.astype(np.float64) for rows in (left, right))

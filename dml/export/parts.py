@@ -11,7 +11,7 @@ from dml.data.images.read import bar
 from dml.data.splits.splits import queries_and_references
 from dml.embeddings import find_ids
 from dml.errors import UserError
-from dml.export.golden import COSINE, Queries, cosines, largest_error
+from dml.export.golden import COSINE, Queries, agreements, largest_error
 from dml.export.graph import PixelEncoder
 from dml.export.recall import nearest_hits
 from dml.export.verify import Check, compare_hits
@@ -68,7 +68,7 @@ def compare_rows(queries: Rows, references: Rows, metric: str) -> tuple[list[Che
     ours, theirs = (np.concatenate([getattr(part, by) for part in parts]) for by in ("torch", "onnx"))
     if not np.isfinite(ours).all():
         raise UserError("the encoder gives NaN or infinity for some images: train the run again")
-    least = float(cosines(ours, theirs).min())
+    least = float(agreements(theirs, ours, metric).min())
     told = f"least cosine of {len(ours)} images: {least:.8f}, above {COSINE} is asked for"
     return [Check("embeddings", least > COSINE, told)], largest_error(ours, theirs, metric)
 

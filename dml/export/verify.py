@@ -14,7 +14,7 @@ from dml.errors import UserError, printable
 from dml.export.golden import (
     COSINE,
     Queries,
-    cosines,
+    agreements,
     largest_error,
     read_golden,
     read_queries,
@@ -64,7 +64,7 @@ def verify_artefact(folder: str | Path, root: str | None = None) -> list[Check]:
     if shape != (height, width, channels) or golden.embeddings.shape[1] != artefact.embedding_dim:
         return [*checks, Check("golden vectors", False, f"they are of images of shape {shape}, not this encoder's")]
     rows = embedder.embed_pixels(golden.images)
-    least = float(cosines(rows, golden.embeddings).min())
+    least = float(agreements(rows, golden.embeddings, artefact.metric).min())
     told = f"least cosine of {len(rows)}: {least:.8f}, above {COSINE} is asked for"
     checks.append(Check("golden vectors", least > COSINE, told))
     index = _Index(artefact)

@@ -33,11 +33,12 @@ def effective_rank(embeddings: Tensor) -> float:
         >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])), 6)
         2.0
     """
-    centred = (embeddings - embeddings.mean(dim=0)).double()
+    wide = embeddings.double()
+    centred = wide - wide.mean(dim=0)
     small = centred.T @ centred if centred.shape[0] > centred.shape[1] else centred @ centred.T
     values = torch.linalg.eigvalsh(small).clamp_min(0).sqrt()
-    if not float(values.sum()):
-        return 0.0
+    if float(values.max()) <= torch.finfo(embeddings.dtype).eps * float(wide.norm()):
+        return 0.0  # what is left of one point is rounding
     shares = values / values.sum()
     return float(torch.special.entr(shares).sum().exp())
 

@@ -6,8 +6,9 @@ from typing import get_args
 from torch import Tensor
 
 from dml.functional.pairs import pair_sums
-from dml.functional.pairwise import Reduction, check_choice, check_labels, reduction_factors, with_gradient
+from dml.functional.pairwise import Reduction, check_labels, reduction_factors, with_gradient
 from dml.functional.triplets import Mining, Penalty, triplet_sums
+from dml.ranges import check_choice
 
 _MININGS, _PENALTIES = get_args(Mining), get_args(Penalty)  # outside: torch.compile cannot look into types
 

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from dml.errors import UserError
 from dml.functional.distances import distances_of_centred, wide
+from dml.ranges import check_choice
 
 Reduction = Literal["mean", "mean_nonzero", "sum", "mean_all"]
 _REDUCTIONS = get_args(Reduction)
@@ -129,14 +130,15 @@ def with_gradient(embeddings: Tensor, value: Tensor, gradient: Tensor) -> Tensor
 class _WithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient.to(embeddings.dtype))
+        ctx.save_for_backward(gradient)
+        ctx.dtype = embeddings.dtype
         return value.to(torch.promote_types(embeddings.dtype, torch.float32))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return (outer * gradient).to(gradient.dtype), None, None
+        return (outer * gradient).to(ctx.dtype), None, None  # rounded last: outer may be a scaler's 65,536
 
 
 def reduction_factors(reduction: Reduction, valid: Tensor, active: Tensor, everything: int) -> Tensor:
@@ -178,19 +180,3 @@ def check_labels(embeddings: Tensor, labels: Tensor) -> None:
     if embeddings.ndim != 2 or not len(embeddings) or labels.shape != embeddings.shape[:1]:
         shapes = f"embeddings {tuple(embeddings.shape)} and labels {tuple(labels.shape)}"
         raise UserError(f"{shapes} do not fit: give (B,D) and (B,) with B of at least 1")
-
-
-def check_choice(name: str, choice: str, choices: Sequence[str]) -> None:
-    """Refuse an unknown name of a variant.
-
-    Raises:
-        UserError: It is not among the choices.
-
-    Example:
-        >>> check_choice("mining", "easy", ["all", "hard"])
-        Traceback (most recent call last):
-        ...
-        dml.errors.UserError: no mining 'easy': choose one of all, hard
-    """
-    if choice not in choices:
-        raise UserError(f"no {name} {choice!r}: choose one of {', '.join(choices)}")

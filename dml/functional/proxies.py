@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dml.errors import UserError
 from dml.functional.pairwise import check_labels
 
 
@@ -63,7 +64,7 @@ def proxy_loss(
         Scalar, in 32 bits or more.
 
     Raises:
-        UserError: Shapes do not fit.
+        UserError: Shapes do not fit, or (of labels on the CPU) one is out of range.
 
     Source: Zhai, Wu, "Classification is a Strong Baseline for Deep Metric Learning", 2019; Szegedy et al., "Rethinking
     the Inception Architecture", 2016, on smoothing.
@@ -73,7 +74,11 @@ def proxy_loss(
         tensor(1.3133)
     """
     check_labels(embeddings, labels)
+    if labels.device.type == "cpu":
+        first, last = int(labels.min()), int(labels.max())
+        if first < 0 or last >= len(proxies):
+            raise UserError(f"labels {first} to {last} for {len(proxies)} proxies: give 0 to {len(proxies) - 1}")
     with torch.autocast(embeddings.device.type, enabled=False):
         rows = embeddings.double() if embeddings.dtype is torch.float64 else embeddings.float()
         logits = rows @ F.normalize(proxies.to(rows.dtype), dim=1).T / temperature  # (B,C)
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return F.cross_entropy(logits, labels.long(), label_smoothing=label_smoothing)

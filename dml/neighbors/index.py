@@ -30,7 +30,8 @@ class NeighborIndex:
     ones.
 
     Args:
-        metric: `l1`, `l2` (Euclidean), `linf` or `cosine` (one minus the cosine).
+        metric: `l1`, `l2` (Euclidean), `linf` or `cosine` (one minus the cosine; a row of
+            zeros, which has no direction, is .5 from every other).
         backend: `faiss`, `torch`, or `auto` for the fastest exact one; `index.backend` says which it is.
         device: Where to search, e.g. `cuda`; None is the CPU. FAISS needs its GPU build for `cuda`.
 
@@ -141,6 +142,9 @@ class NeighborIndex:
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(wrong):
             raise UserError(f"{len(wrong)} of {len(rows)} rows hold NaN or infinity, the first is row {wrong[0]}")
+        longest = float(np.abs(rows).max()) * rows.shape[1] ** 0.5
+        if self.metric.name == "l2" and not longest < (float(np.finfo(np.float32).max) / 8) ** 0.5:
+            raise UserError(f"rows are too large (up to {longest:.1e} long): squared distances overflow float32")
         return unit_rows(rows) if self.metric.name == "cosine" else rows
 
     def _shift(self, rows: Rows) -> NDArray[np.float32]:

@@ -52,7 +52,7 @@ def search_page(index: str, told: str, answers: Sequence[Answer], threshold: flo
     unknown = sum(not answer.matches for answer in answers)
     lines = [html.paragraph(f"{len(answers)} queries; below each image: its distance, its label and its name.")]
     if threshold is not None:
-        lines.append(html.paragraph(f"Nearer than {threshold:g} counts as a match: {unknown} queries have none."))
+        lines.append(html.paragraph(f"{threshold:g} or nearer counts as a match: {unknown} queries have none."))
     title = f"Search in {index}"
     return html.page(title, told, {"Found": [*lines, html.table(head if most else ["query", ""], rows, numbers=False)]})
 

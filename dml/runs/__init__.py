@@ -22,7 +22,7 @@ from dml.runs.folder import (
 from dml.runs.own import remember_trust, trust_own, user_cache
 from dml.runs.places import TRAINED_IN, with_places, working_directory
 from dml.runs.readings import READINGS, read_readings, readings_of, record_reading
-from dml.runs.score_names import describe_score, score_names
+from dml.runs.score_names import describe_score, lower_is_better, score_names
 from dml.runs.scores import SCORES, baseline_label, read_scores, write_scores
 from dml.runs.shipped import recipe_file, shipped_recipes
 from dml.runs.trust import check_classes, guarded_imports, refused_import, trusted_modules, trusting
@@ -65,6 +65,7 @@ __all__ = [
     "held_run",
     "is_first_process",
     "kept_if_checkpointed",
+    "lower_is_better",
     "neighbors_path",
     "new_run",
     "open_archive",

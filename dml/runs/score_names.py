@@ -34,6 +34,7 @@ _MEANINGS = {
     "error": "share of images that are named wrongly",
 }
 _NUMBERED = re.compile(r"(recall|precision)_at_(\d+)$")
+_LOWER = re.compile("loss|error|mse|mae|fnmr|spread")
 _RATED = re.compile(r"fnmr_at_fmr_(.+)$")
 
 
@@ -53,6 +54,16 @@ def describe_score(name: str) -> str:
     if found := _RATED.match(short):
         return f"{_MEANINGS['fnmr_at_fmr']}: {found[1]}"
     return _MEANINGS.get(short, "")
+
+
+def lower_is_better(name: str) -> bool:
+    """Tell by a score's name whether less of it is better.
+
+    Example:
+        >>> lower_is_better("val/loss"), lower_is_better("fnmr_at_fmr_0.001"), lower_is_better("map_at_r")
+        (True, True, False)
+    """
+    return _LOWER.search(name) is not None
 
 
 def score_names() -> dict[str, str]:

@@ -47,6 +47,8 @@ def measure_gains(store: Store, max_memory: int = 1 << 30, seed: int = 0) -> lis
     rest = np.setdiff1d(np.arange(len(store)), held_out)
     left = np.bincount(store.labels[rest], minlength=len(counts))
     held_out = held_out[left[store.labels[held_out]] > 0]
+    if not len(held_out):
+        raise UserError(f"{store.path}: the {len(able) // 10} queries drawn leave none of their classes: add images")
     relevant = np.minimum(left[store.labels[held_out]], _DEEPEST)
     k = min(int(relevant.max()), len(rest))
     ways: list[tuple[str, int, int, Reranking | None]] = [

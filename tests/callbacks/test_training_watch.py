@@ -118,6 +118,7 @@ def test_measures_of_an_embedding_against_numpy():
     shares = values[values > 0] / values.sum()
     assert effective_rank(embeddings) == pytest.approx(float((-shares * shares.log()).sum().exp()), rel=1e-5)
     assert effective_rank(embeddings.T) <= 6
+    assert effective_rank(torch.full((7, 3), 0.1)) == effective_rank(torch.zeros(7, 3)) == 0.0
     assert effective_rank(torch.ones(5, 3)) == 0
     assert dead_dimensions(embeddings) == 2
     assert spread(embeddings) == pytest.approx(float(centred.norm(dim=1).mean()))

@@ -53,6 +53,9 @@ def test_separated_classes_stay_apart_and_few_points_are_shown_by_pca():
         nearest = ((flat[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
         assert (nearest == labels).all(), how
     assert project(points[:10], "tsne")[1] == "PCA"
+    for method in ("tsne", "pca"):  # t-SNE of them would end the process
+        flat, how = project(np.ones((40, 3)), method)
+        assert (flat.shape, flat.any(), how) == ((40, 2), False, "all are one point")
     with pytest.raises(UserError, match="at least two points of two dimensions"):
         project(points[:, :1], "pca")
 

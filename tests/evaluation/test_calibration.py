@@ -132,6 +132,18 @@ def test_bounds_without_clusters_are_clopper_and_pearsons() -> None:
     assert least_rate(3000, 0.95) == pytest.approx(1e-3, rel=0.01)
 
 
+def test_references_of_one_class_are_told() -> None:
+    queries = EmbeddingSet(np.float32([[0.0], [0.1], [1.0]]), [0, 0, 1])
+    references = EmbeddingSet(np.float32([[0.2], [0.3]]), [0, 0], [7, 8])
+    with pytest.raises(UserError, match="no query has a reference of another class"):
+        stream_distances(RankingTask(queries, references), np.float32([1.0]))
+
+
+def test_two_classes_tell_nothing_of_the_variance() -> None:
+    two = ClassRates(np.array([10.0]), 100.0, np.array([[10.0], [10.0]]), np.array([100.0, 100.0]))
+    assert rate_bounds(two, 0.95) == (0.0, 1.0)
+
+
 def test_too_few_classes_are_told_how_many_it_takes() -> None:
     rows = draw(6, 10)
     with pytest.raises(UserError, match=r"needs at least 78 classes, and these count as 10: promise 0\.065 or more"):

@@ -33,6 +33,15 @@ def test_confusions_count_level_votes_in_shares():
         confusion_matrix([[1, 2]], [1, 2])
 
 
+def test_confusions_are_counted_some_queries_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    near, own = rng.integers(0, 9, (50, 4)), rng.integers(0, 9, 50)
+    whole = confusion_matrix(near, own)
+    monkeypatch.setattr("dml.evaluation.per_class._CHUNK", 20)
+    np.testing.assert_allclose(confusion_matrix(near, own).shares, whole.shares)
+    assert whole.shares.sum() == pytest.approx(50)
+
+
 def test_clusters_far_apart_are_found():
     y = np.arange(60) % 3
     x = np.eye(3)[y] + 0.01 * np.random.default_rng(0).standard_normal((60, 3))

@@ -34,3 +34,9 @@ def test_one_class_is_refused():
         verification_scores(np.eye(3), [1, 1, 1])
     with pytest.raises(UserError, match="between 0 and 1"):
         verification_scores(np.eye(3), [1, 1, 2], rates=(0,))
+
+
+def test_queries_of_classes_without_a_reference_are_left_out():
+    known = verification_scores([[0.0], [0.9]], [0, 1], [[0.1], [1.0]], [0, 1])
+    with_others = verification_scores([[0.0], [0.05], [0.9]], [0, 7, 1], [[0.1], [1.0]], [0, 1])
+    assert with_others == known

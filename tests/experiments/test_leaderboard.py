@@ -47,6 +47,12 @@ def test_the_best_stands_first_and_what_has_no_score_last(folder):
     assert (first.data, first.encoder, first.seconds, first.problem) == ("train (abcd)", "Own", 61.4, "")
 
 
+def test_an_error_rate_is_better_when_low(folder):
+    for name, missed in (("best", 0.9), ("middling", 0.01)):
+        runs.write_json(folder / name / "scores.json", {"val": {"fnmr_at_fmr_0.001": missed, "map_at_r": 0.5}})
+    assert [row.name for row in leaderboard(folder, score="fnmr_at_fmr_0.001")][:2] == ["middling", "best"]
+
+
 def test_a_broken_run_is_told_and_the_others_are_listed(folder):
     (folder / "middling" / "scores.json").write_text("{")
     rows = leaderboard(folder)

@@ -5,7 +5,7 @@ import pytest
 
 from dml.embeddings import EmbeddingSet
 from dml.evaluation import score_queries
-from dml.export.golden import Queries, cosines
+from dml.export.golden import COSINE, Queries, agreements, cosines
 from dml.export.recall import nearest_hits, recall_at_1, undecided
 from dml.export.verify import compare_hits
 
@@ -75,3 +75,16 @@ def test_cosines_are_those_of_the_definition():
     left, right = np.random.default_rng(0).normal(size=(2, 5, 3))
     wanted = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(left, right, strict=True)]
     np.testing.assert_allclose(cosines(left, right), wanted, atol=1e-14)
+
+
+def test_under_l2_rows_agree_in_length_too():
+    rows = np.random.default_rng(0).normal(size=(50, 6))
+    np.testing.assert_allclose(agreements(rows, rows, "l2"), 1)
+    assert agreements(2 * rows, rows, "cosine") == pytest.approx(1)
+    assert agreements(2 * rows, rows, "l2") == pytest.approx(0.5)
+    assert agreements(1.003 * rows, rows, "l2").min() > COSINE > agreements(1.02 * rows, rows, "l2").max()
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(agreements(unit[:25], unit[25:], "l2"), cosines(unit[:25], unit[25:]))
+    nothing = np.zeros((1, 6))
+    assert agreements(nothing, nothing, "l2").tolist() == [1.0]
+    assert agreements(rows[:1], nothing, "l2")[0] < 0

@@ -1,5 +1,6 @@
 """The losses against loops in float64, against torch's own, and on degenerate batches."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -185,9 +186,22 @@ def test_all_equal_triplets_cost_the_margin_and_one_class_nothing() -> None:
 
 def test_unknown_names_and_shapes_are_refused() -> None:
     embeddings, labels = torch.zeros(4, 2), torch.zeros(4)
-    with pytest.raises(UserError, match="no reduction 'max'"):
+    with pytest.raises(UserError, match="reduction='max': choose mean"):
         pull_loss(embeddings, labels, "max")
-    with pytest.raises(UserError, match="no mining 'easy'"):
+    with pytest.raises(UserError, match="mining='easy': choose all"):
         triplet_loss(embeddings, labels, 1.0, "easy")
     with pytest.raises(UserError, match="do not fit"):
         pull_loss(embeddings, labels[:3])
+
+
+@pytest.mark.parametrize(
+    "loss", [pull_loss, partial(contrastive_loss, pos_margin=0.0, neg_margin=1.0), partial(triplet_loss, margin=0.3)]
+)
+def test_gradients_of_half_precision_are_rounded_once_and_last(loss) -> None:
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(12, 5, generator=generator).half().requires_grad_()
+    whole = half.detach().double().requires_grad_()
+    for rows in (half, whole):
+        (loss(rows, torch.arange(12) % 3) * 2.0**-14 * 2.0**16).backward()  # as a scaler does
+        assert rows.grad is not None
+    torch.testing.assert_close(half.grad.double(), whole.grad, rtol=2**-10, atol=1e-7)

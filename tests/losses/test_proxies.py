@@ -60,6 +60,10 @@ def test_proxies_are_those_of_the_loop(smoothing):
         target = [smoothing / 3 + (1 - smoothing) * (c == int(label)) for c in range(3)]
         found.append(sum(share * (total - logit) for share, logit in zip(target, logits, strict=True)))
     assert proxy_loss(rows, labels, proxies, 0.5, smoothing).item() == pytest.approx(sum(found) / 12, rel=1e-12)
+    assert proxy_loss(rows, labels.int(), proxies, 0.5, smoothing) == proxy_loss(rows, labels, proxies, 0.5, smoothing)
+    for wrong in (-100, len(proxies)):
+        with pytest.raises(UserError, match=rf"labels .* for {len(proxies)} proxies: give 0 to {len(proxies) - 1}"):
+            proxy_loss(rows, labels.index_fill(0, torch.tensor([0]), wrong), proxies, 0.5, smoothing)
 
 
 def test_without_smoothing_and_pairs_it_is_the_peers_normalized_softmax():

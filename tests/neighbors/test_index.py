@@ -106,6 +106,8 @@ def test_auto_says_its_choice():
         (lambda x: NeighborIndex().add(x).search(x[:, :1], 1), "rows have 1 numbers"),
         (lambda x: NeighborIndex().add(x * np.nan), "3 of 3 rows hold NaN"),
         (lambda x: NeighborIndex().add(x[0]), "give a table"),
+        (lambda x: NeighborIndex().add(1e200 * x.astype(np.float64)), r"too large \(up to 1.4e\+200 long\)"),
+        (lambda x: NeighborIndex().add(1e19 * x), "squared distances overflow"),
     ],
 )
 def test_bad_input_is_one_clear_line(call, words):

@@ -92,7 +92,7 @@ def guess_mode(score: str) -> Mode:
         >>> guess_mode("val/loss"), guess_mode("val/map_at_r")
         ('min', 'max')
     """
-    return "min" if re.search(r"loss|error|mse|mae|spread", score) else "max"
+    return "min" if runs.lower_is_better(score) else "max"
 
 
 def check_score(outcome: Outcome, score: str) -> None:
