@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from dml import __version__, runs
@@ -116,7 +117,8 @@ def _run(words: list[str]) -> int:
         print(__version__)
         return 0
     if verb not in VERBS:
-        raise UserError(f"no verb {verb!r}: choose one of {', '.join(VERBS)}")
+        near = get_close_matches(verb, VERBS, n=1)
+        raise UserError(f"no verb {verb!r}: " + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VERBS)}"))
     try:
         code: int = import_module(module_of(verb)).main(words[1:])
     except ModuleNotFoundError as error:  # where an exported folder is searched, there are few packages

@@ -44,9 +44,15 @@ def _evaluate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] | 
     if options.references is not None:
         raise UserError("--references are what --queries are searched in: give --queries FOLDER too")
     if options.embeddings is None:
+        for name in ("labels", "reference_embeddings", "reference_labels"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name} goes with --embeddings FILE: give it too")
         return _score_recipe(options, keys)
-    if keys or options.run or options.config:
-        raise UserError("--embeddings takes neither a run nor a recipe: give --labels, and references if there are any")
+    if keys or options.run or options.config or options.split != "val" or options.ckpt_path != "best":
+        raise UserError(
+            "--embeddings takes neither a run nor a recipe, no --split and no --ckpt_path: give --labels, and "
+            "references if there are any"
+        )
     return _score_files(options)
 
 
@@ -62,7 +68,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--embeddings",
         metavar="FILE",
-        help="instead of images and encoder: an archive of `dml predict`, or a .npy file",
+        help="instead of images and encoder: a .npz or .parquet file of `dml predict`, or a .npy file",
     )
     parser.add_argument("--labels", metavar="FILE", help="a .npy file (N,) of whole numbers (the archive's own)")
     parser.add_argument("--reference_embeddings", metavar="FILE", help="what --embeddings are searched in (each other)")

@@ -1,18 +1,19 @@
 """`dml export`: a folder with a run's encoder as ONNX, its index and the means to verify them; it needs no torch."""
 
+import argparse
 from pathlib import Path
 from typing import Literal
 
-from dml.cli.shared.embedded import run_parser
-from dml.cli.shared.options import Parser, as_keys, find_recipe
+from dml.cli.shared.options import Parser, add_trust, as_keys, find_recipe
 from dml.errors import UserError, printable
 
-EXAMPLES = """examples:
+EPILOG = """a run is exported as it was trained; of its recipe only keys of data are taken, where the images have moved
+
+examples:
   dml export first --out first_artefact
   dml export first --out first_artefact --overwrite --data.root elsewhere/photos
   dml verify first_artefact                       also works without torch
   dml search first_artefact new.jpg -k 5          the same
-
 """
 _CPU = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.precision=32-true", "--trainer.strategy=auto")
 
@@ -20,12 +21,10 @@ _CPU = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.precision
 def main(arguments: list[str]) -> int:
     """Export, verify the result, and report it; return 0."""
     options, keys = build_parser().parse_known_args(arguments)
-    if others := [key for key in keys if key.startswith("--") and not key.startswith("--data.")]:
+    if others := [key for key in keys if key.startswith("-") and not key.startswith("--data.")]:
         raise UserError(
             f"export takes no {others[0].partition('=')[0]}: a run is exported as it was trained (only --data.…)"
         )
-    if options.config or options.ckpt_path not in ("best", "last"):
-        raise UserError("a run is exported as it was trained: give no --config, and --ckpt_path best or last")
     checkpoint: Literal["best", "last"] = "best" if options.ckpt_path == "best" else "last"
     run, _, configs = find_recipe(options)
 
@@ -52,8 +51,18 @@ def main(arguments: list[str]) -> int:
 
 def build_parser() -> Parser:
     """Return the parser of the verb's own options."""
-    parser = run_parser("export", "Write a run as a folder that is verified and searched without torch.")
-    parser.epilog = EXAMPLES + str(parser.epilog)
+    parser = Parser(
+        prog="dml export",
+        description="Write a run as a folder that is verified and searched without torch.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's folder or name, or `latest`")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="the folder of all runs (runs)")
+    parser.add_argument("--ckpt_path", default="best", choices=("best", "last"), help="which weights to export (best)")
+    add_trust(parser)
+    parser.set_defaults(config=[])
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder, which must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing artefact")
     return parser

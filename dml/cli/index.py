@@ -131,6 +131,8 @@ def find_index(given: str, output: str | None, runs_dir: str) -> tuple[Path | st
         if output is not None:
             raise UserError("--output needs a run: an index is changed in place")
         return Path(given), None
+    if output is not None and not output.endswith(".npz"):
+        raise UserError(f"--output {output}: give a name that ends in .npz, by which the index is found again")
     run = runs.find_run(given, runs_dir)
     return Path(output) if output else run / INDEX, str(run)
 

@@ -18,13 +18,22 @@ EXAMPLES = """examples:
 
 def main(arguments: list[str]) -> int:
     """Embed images and write one file; return 0, or 1 if some images cannot be read."""
+    if {"-h", "--help"}.intersection(arguments):
+        build_parser().parse_args(["--help"])
     paths, rest = leading_words(arguments)
     options, keys = _options().parse_known_args(rest)
+    if keys and not keys[0].startswith("-"):
+        raise UserError(f"{keys[0]!r} stands behind an option: give PATH before all options")
+    output = Path(options.output)
+    suffixes = (".npz", ".parquet") if paths else (".npz",)
+    if output.suffix.lower() not in suffixes:
+        of = "" if paths else " for a run's own images"
+        raise UserError(f"--output {output}: give a name that ends in {' or '.join(suffixes)}{of}")
     if paths:
         if keys or options.config:
             raise UserError("PATH takes no recipe: images are embedded as the run was trained (give --run only)")
-        return _embed(paths, Path(options.output), options)
-    return _predict_source(options, keys)
+        return _embed(paths, output, options)
+    return _predict_source(output, options, keys)
 
 
 def build_parser() -> Parser:
@@ -60,8 +69,7 @@ def _embed(paths: list[str], output: Path, options: argparse.Namespace) -> int:
     return tell_failures(change.failures)
 
 
-def _predict_source(options: argparse.Namespace, keys: list[str]) -> int:
-    output = Path(options.output)
+def _predict_source(output: Path, options: argparse.Namespace, keys: list[str]) -> int:
     if output.exists():
         raise UserError(f"{output} exists: choose another --output")
     _, checkpoint, configs = find_recipe(options)

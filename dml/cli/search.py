@@ -90,7 +90,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "index",
         metavar="INDEX",
-        help="a file of `dml index` or `dml predict`, a run that has one, a folder of `dml export`, an address",
+        help="a .npz file of `dml index` or `dml predict`, a run that has one, a folder of `dml export`, an address",
     )
     parser.add_argument("images", nargs="+", metavar="PATH", help="images, folders, zips, tables, lists of files")
     parser.add_argument("-k", type=whole(least=1), default=5, metavar="K", help="how many images to find per query (5)")

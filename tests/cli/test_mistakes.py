@@ -32,7 +32,18 @@ def _one_line(dml, *words):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("frobnicate",), "no verb 'frobnicate'"),
+        (("frobnicate",), "no verb 'frobnicate': choose one of fit, "),
+        (("fitt",), "no verb 'fitt': did you mean fit?"),
+        (("evaluate", "--labels", "y.npy"), "--labels goes with --embeddings FILE"),
+        (("evaluate", "--reference_embeddings", "x.npy"), "--reference_embeddings goes with --embeddings FILE"),
+        (("evaluate", "--embeddings", "x.npz", "--split", "test"), "takes neither a run nor a recipe, no --split"),
+        (("evaluate", "--embeddings", "x.npz", "--ckpt_path", "last"), "no --ckpt_path"),
+        (("predict", "--run", "first", "photos"), "'photos' stands behind an option: give PATH before all options"),
+        (("predict", "photos", "--output", "x.npy"), "give a name that ends in .npz or .parquet"),
+        (("predict", "--output", "x.parquet"), "ends in .npz for a run's own images"),
+        (("index", "first", "--add", "photos", "--output", "my.idx"), "a name that ends in .npz"),
+        (("export", "first", "--out", "x", "--config", "mine.yaml"), "export takes no --config"),
+        (("export", "first", "--out", "x", "--ckpt_path", "some.ckpt"), "invalid choice: 'some.ckpt'"),
         (("fit", "--nmae", "x"), "unrecognized arguments: --nmae x"),
         (("fit", "--data.batch_sise", "5"), "did you mean --data.batch_size?"),
         (("fit", "--data.batch_size", "five"), "data.batch_size"),
@@ -154,3 +165,10 @@ def test_a_checkpoint_that_is_none(dml):
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match="no verb"):
         main(["--debug", "frobnicate"])
+
+
+def test_the_help_of_predict_shows_its_path(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["predict", "--help"])
+    assert left.value.code == 0
+    assert "PATH" in capsys.readouterr().out.split("options:")[0]

@@ -139,6 +139,11 @@ def test_parquet_holds_the_same_and_is_brought_up_to_date(place):
     assert place("predict", "digits", "--run", "first", "--output", "x.npz")[0] == 0
     assert place("predict", "digits", "--run", "first", "--output", "x.parquet")[0] == 0
     assert read_parquet(Path("x.parquet")).equals(EmbeddingSet.load(Path("x.npz")))
+    found = []
+    for name in ("x.npz", "x.parquet"):
+        assert place("evaluate", "--embeddings", name)[0] == 0
+        found.append(Path("scores.json").read_text())
+    assert found[0] == found[1]
     next(Path("digits").rglob("*.png")).unlink()
     out = place("predict", "digits", "--run", "first", "--output", "x.parquet")[1]
     assert "39 images, 64 numbers each: 0 embedded, 39 as they were, 1 no longer there" in out

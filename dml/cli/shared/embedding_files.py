@@ -70,11 +70,17 @@ def match_classes(query: "EmbeddingSet", reference: "EmbeddingSet") -> "Embeddin
 def _read_set(embeddings: str, labels: str | None, option: str, label_option: str) -> "EmbeddingSet":
     from dml.embeddings import EmbeddingSet
 
-    if not embeddings.endswith(".npz"):
+    table = embeddings.endswith(".parquet")
+    if not (table or embeddings.endswith(".npz")):
         if labels is None:
             raise UserError(f"--{option} come without labels: give --{label_option} FILE")
         return EmbeddingSet(runs.read_array(Path(embeddings)), runs.read_array(Path(labels)))
-    found = EmbeddingSet.load(Path(embeddings))
+    if table:
+        from dml.search.parquet import read_parquet
+
+        found = read_parquet(Path(embeddings))
+    else:
+        found = EmbeddingSet.load(Path(embeddings))
     if labels is not None:
         return EmbeddingSet(found.embeddings, runs.read_array(Path(labels)))
     if "" not in found.class_names:

@@ -15,7 +15,7 @@ DEFAULT = Path(__file__).parents[1] / "default.yaml"
 KEYS = """keys of the recipe, each given as --KEY VALUE or in a YAML file:
   --seed_everything N             seed of the split, the weights, the batches and the transform
   --trainer.max_epochs N          and every other argument of lightning's Trainer: devices, precision, logger ...
-  --data.root PATH                a folder of class folders, a zip of one, or a CSV/Parquet manifest
+  --data.root PATH                a folder of class folders, a zip of one, a CSV/Parquet manifest, .npz, .lance
   --data.image_size N             side the images are resized to
   --data.batch_size N             images per step
   --model CLASS_PATH              dml.modules.EmbeddingModule, ClassifierModule or AutoencoderModule
