@@ -118,7 +118,8 @@ def _run(words: list[str]) -> int:
         return 0
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=1)
-        raise UserError(f"no verb {verb!r}: " + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VERBS)}"))
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VERBS)}"
+        raise UserError(f"no verb {verb!r}: {hint}")
     try:
         code: int = import_module(module_of(verb)).main(words[1:])
     except ModuleNotFoundError as error:  # where an exported folder is searched, there are few packages

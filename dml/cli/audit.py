@@ -28,8 +28,8 @@ MENDS = {
     "images of one colour": "data.on_flaw=skip leaves them out",
 }
 
-EPILOG = """all other keys are those of the recipe's data (see dml fit --help): --data.root DIR, --data.image_size 64, ...;
---data.seed N draws the split
+EPILOG = """all other keys are those of the recipe's data (see dml fit --help): --data.root DIR, --data.image_size 64,
+--data.seed N (draws the split), ...
 
 examples:
   dml audit --data.root photos --data.image_size 64
