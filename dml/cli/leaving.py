@@ -19,12 +19,12 @@ def interrupted_by_sigterm() -> Iterator[None]:
     Whoever calls from another thread, or has an answer of its own to the signal, keeps it.
 
     Example:
-        >>> import os
-        >>> with interrupted_by_sigterm():
-        ...     os.kill(os.getpid(), signal.SIGTERM)
-        Traceback (most recent call last):
-        ...
-        KeyboardInterrupt
+        >>> try:
+        ...     with interrupted_by_sigterm():
+        ...         os.kill(os.getpid(), signal.SIGTERM)
+        ... except KeyboardInterrupt:
+        ...     print("interrupted")
+        interrupted
     """
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -249,7 +249,7 @@ def test_what_cannot_be_exported_is_told_in_one_line(dml, monkeypatch):
     for words, told in (
         (("gone",), "no run 'gone'"),
         (("first", "--model.encoder", "x"), "export takes no --model.encoder"),
-        (("first", "--config", "x.yaml"), "give no --config"),
+        (("first", "--config", "x.yaml"), "export takes no --config"),
         (("first", "--data.image_size", "9"), "leave data.image_size"),
     ):
         code, _, err = dml("export", *words, "--out", "other")
