@@ -45,8 +45,8 @@ def leave(code: int) -> NoReturn:
     Args:
         code: `UNREAD` takes its place where it is 0 and the output cannot be written.
     """
-    slow = "torch" in sys.modules
-    if slow:
+    has_torch = "torch" in sys.modules
+    if has_torch:
         threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls first
         atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -56,6 +56,6 @@ def leave(code: int) -> NoReturn:
             code = code or UNREAD
             with suppress(OSError, ValueError):  # the interpreter's own attempt, which would be reported, succeeds
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if not slow:
+    if not has_torch:
         raise SystemExit(code)
     os._exit(code)

@@ -25,8 +25,7 @@ class WrappedSampler(EpochBatches):
     before it where it is too little for two samples per process. What it draws from the global generators of torch,
     numpy and Python is seeded by (seed, epoch), and these generators are left as they were found. It is built anew for
     every epoch, always with the same draws: what an epoch changes in the sampler does not reach the next one, so that a
-    resumed run sees the batches of an unbroken one. A
-    method `set_epoch` is called.
+    resumed run sees the batches of an unbroken one. A method `set_epoch` is called.
 
     Args:
         sampler: Builds the sampler from the labels (N,) of the training images.
