@@ -39,14 +39,15 @@ def main(arguments: list[str]) -> int:
 
 def _evaluate(options: argparse.Namespace, keys: list[str]) -> dict[str, Any] | None:
     """Score and print the table; return what it holds, None in all processes but the first."""
+    if options.embeddings is None:
+        for name in ("labels", "reference_embeddings", "reference_labels"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name} goes with --embeddings FILE: give it too")
     if options.queries is not None:
         return _score_images(options, keys)
     if options.references is not None:
         raise UserError("--references are what --queries are searched in: give --queries FOLDER too")
     if options.embeddings is None:
-        for name in ("labels", "reference_embeddings", "reference_labels"):
-            if getattr(options, name) is not None:
-                raise UserError(f"--{name} goes with --embeddings FILE: give it too")
         return _score_recipe(options, keys)
     if keys or options.run or options.config or options.split != "val" or options.ckpt_path != "best":
         raise UserError(
@@ -153,7 +154,7 @@ def _score_recipe(options: argparse.Namespace, keys: list[str]) -> dict[str, Any
 
 def _score_images(options: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
     """Score a run's encoder on images other than its own."""
-    if options.embeddings or options.split != "val":
+    if options.embeddings is not None or options.split != "val":
         raise UserError("--queries are the images to score: leave --embeddings and --split out")
 
     from dml.cli.shared.other_images import score_images

@@ -35,6 +35,7 @@ def _one_line(dml, *words):
         (("frobnicate",), "no verb 'frobnicate': choose one of fit, "),
         (("fitt",), "no verb 'fitt': did you mean fit?"),
         (("evaluate", "--labels", "y.npy"), "--labels goes with --embeddings FILE"),
+        (("evaluate", "--queries", "new", "--labels", "y.npy"), "--labels goes with --embeddings FILE"),
         (("evaluate", "--reference_embeddings", "x.npy"), "--reference_embeddings goes with --embeddings FILE"),
         (("evaluate", "--embeddings", "x.npz", "--split", "test"), "takes neither a run nor a recipe, no --split"),
         (("evaluate", "--embeddings", "x.npz", "--ckpt_path", "last"), "no --ckpt_path"),
