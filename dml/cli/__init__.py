@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from dml import __version__, runs
-from dml.cli.leaving import UNREAD, interrupted_by_sigterm
+from dml.cli.leaving import UNREAD, interrupted_by_sigterm, output_is_unread
 from dml.cli.recipe.trust import take_trust
 from dml.errors import ToldElsewhereError, UserError, printable, without_password
 
@@ -69,13 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words, trusted = take_trust([word for word in words if word != "--debug"])
         with interrupted_by_sigterm(), runs.trusting(*trusted):
             return _run(words)
-    except BrokenPipeError:  # `dml list | head`: there is nobody to tell
-        if debug:
-            raise
-        return UNREAD
     except (UserError, OSError, MemoryError, RecursionError) as error:
         if debug:
             raise
+        if isinstance(error, BrokenPipeError) and output_is_unread():  # `dml list | head`: there is nobody to tell
+            return UNREAD
         if not isinstance(error, ToldElsewhereError):
             print(f"dml: {_told(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, UserError) else UserError.exit_code
@@ -97,7 +95,9 @@ def module_of(verb: str) -> str:
 def _told(error: Exception) -> str:
     """Return an error as one line that any terminal can show."""
     text = str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, BrokenPipeError):
+        text = "a process that was to be told something has ended: see what it said before"
+    elif isinstance(error, OSError):
         what = f"{error.strerror} ({error.filename})" if error.filename else text
         text = f"{what}: check the path, its permissions and the space left on the disk"
     elif isinstance(error, MemoryError):

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import select
 import signal
 import sys
 import threading
@@ -35,6 +36,21 @@ def interrupted_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def output_is_unread() -> bool:
+    """Return whether nobody reads standard output any more, as behind `| head`; where that cannot be asked, no.
+
+    Example:
+        >>> output_is_unread()
+        False
+    """
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll on this system, or no file behind the output
+        return False
 
 
 def leave(code: int) -> NoReturn:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from dml.cli import main
 from dml.cli.leaving import leave
 
 _BUSY = """
@@ -56,6 +57,15 @@ def test_a_reader_that_has_enough_gets_no_complaint(unbuffered):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(120) == 120
+
+
+def test_another_pipe_that_breaks_is_told(monkeypatch, capfd):
+    def breaks(words):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("dml.cli._run", breaks)
+    assert main(["fit"]) == 2
+    assert capfd.readouterr().err.startswith("dml: a process that was to be told something has ended")
 
 
 def test_sigterm_before_training_leaves_nothing(tmp_path):
