@@ -42,10 +42,6 @@ def test_the_cifar10_recipe_runs_end_to_end(images):
 
 def test_the_flowers_recipe_runs_two_batches(images):
     own = ("--data.image_size=16", "--data.classes_per_batch=10", "--data.batch_size=40")
-    member = (
-        "{class_path: dml.encoders.ResidualEncoder, init_args: {embedding_dim: 8, channels: [8, 8], blocks: [0, 1]}}"
-    )
-    members = f"--model.encoder.encoder.members=[{member}, {member}]"
-    quick = ("--trainer.fast_dev_run=2", "--evaluation.baselines=false", members)
+    quick = ("--trainer.fast_dev_run=2", "--evaluation.baselines=false", "--model.encoder.encoder.channels=[8,8,8,8]")
     words = ["fit", "--config", str(FOLDER / "flowers_conv.yaml"), "--data.root", images, *own, *quick]
     assert main([*words, *ARRAYS, *SMALL]) == 0

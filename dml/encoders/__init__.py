@@ -3,7 +3,6 @@
 from dml.encoders.alexnet import AlexNetEncoder
 from dml.encoders.base import Encoder, materialize, settle
 from dml.encoders.conv import ConvEncoder
-from dml.encoders.ensemble import EnsembleEncoder
 from dml.encoders.flatten import FlattenEncoder
 from dml.encoders.hashing import encoder_hash
 from dml.encoders.layers import Layer, layers_of
@@ -25,7 +24,6 @@ __all__ = [
     "AlexNetEncoder",
     "ConvEncoder",
     "Encoder",
-    "EnsembleEncoder",
     "FlattenEncoder",
     "Layer",
     "LinearEncoder",

@@ -37,17 +37,6 @@ def test_our_own_proxies_are_told_too_through_an_encoder_around_another():
     assert cli.model.loss.proxies.shape == (10, 6)
 
 
-def test_the_size_is_that_of_an_ensembles_members():
-    member = '{"class_path": "dml.encoders.MLPEncoder", "init_args": {"embedding_dim": 6}}'
-    views = ("--model=dml.modules.EmbeddingModule", "--model.encoder=dml.encoders.ViewAveragedEncoder")
-    inner = (
-        "--model.encoder.encoder=dml.encoders.EnsembleEncoder",
-        f"--model.encoder.encoder.members=[{member}, {member}]",
-    )
-    cli = TrainerCLI([*views, *inner, "--model.loss=dml.losses.ProxyContrastiveLoss", "--data.cache=false"], None)
-    assert cli.model.loss.proxies.shape == (10, 6)
-
-
 def test_proxies_are_as_many_as_a_transform_makes_labels():
     turned = ("--data.transform=dml.data.RotationClasses", "--data.transform.mirror=true")
     keys = ("--model.encoder.embedding_dim=6", *turned)

@@ -34,7 +34,10 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
         return None
     for name in ("embedding_size", "embedding_dim"):  # pytorch-metric-learning's word and ours
         if _is_open(loss, name):
-            size = _embedding_dim(model.get("encoder"))
+            encoder = _arguments(model.get("encoder"))
+            while encoder is not None and "embedding_dim" not in encoder:  # of an encoder around another
+                encoder = _arguments(encoder.get("encoder"))
+            size = None if encoder is None else encoder.get("embedding_dim")
             if not isinstance(size, int):
                 raise UserError(
                     f"{model.loss.class_path} needs {name}, which the encoder's recipe does not say: "
@@ -47,15 +50,6 @@ def fill_sizes(config: Namespace, parser: ArgumentParser) -> LabelledData | None
         loss.num_classes = data.count_labels()
     _check_needed(model.loss.class_path, loss)
     return data
-
-
-def _embedding_dim(encoder: Any) -> Any:
-    """Return what a recipe says of the size of an encoder's embedding: itself, or the encoders it is around."""
-    told = _arguments(encoder)
-    while told is not None and "embedding_dim" not in told:
-        inner = told.get("members") or [told.get("encoder")]  # members' sizes are alike
-        told = _arguments(inner[0])
-    return None if told is None else told.get("embedding_dim")
 
 
 def _check_needed(class_path: str, loss: Namespace) -> None:
