@@ -1,7 +1,7 @@
 """The base class of all encoders: a network from images to embeddings."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -34,17 +34,9 @@ class Encoder(nn.Module, ABC):
         """Return embeddings (B,D) as they are, or of length one where `normalize` is set: under autocast in float32."""
         if not self.normalize:
             return embeddings
-        wide = _at_least_float32(embeddings)
+        wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
         unit = F.normalize(wide, dim=1)
         return unit if torch.is_autocast_enabled(embeddings.device.type) else unit.to(embeddings.dtype)
-
-    def finish_mean(self, embeddings: Sequence[Tensor]) -> Tensor:
-        """Return the mean of embeddings, each (B,D), taken in float32 or wider, through `finish`."""
-        return self.finish(torch.stack([_at_least_float32(rows) for rows in embeddings]).mean(dim=0))
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def check_embedding_dim(embedding_dim: int) -> None:

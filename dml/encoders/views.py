@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,7 +30,6 @@ class ViewAveragedEncoder(Encoder):
     Source: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
 
     Example:
-        >>> import torch
         >>> from dml.encoders import FlattenEncoder
         >>> ViewAveragedEncoder(FlattenEncoder()).eval()(torch.tensor([[[[1.0, 2.0, 6.0]]]]))
         tensor([[3.5000, 2.0000, 3.5000]])
@@ -48,7 +48,8 @@ class ViewAveragedEncoder(Encoder):
         if self.training:
             embeddings = self.encoder(images)
             return embeddings
-        return self.finish_mean([self.encoder(view) for view in self._views(images)])
+        views = torch.stack([self.encoder(view) for view in self._views(images)])
+        return self.finish(views.mean(dim=0, dtype=torch.promote_types(views.dtype, torch.float32)))
 
     def _views(self, images: Tensor) -> Iterator[Tensor]:
         moved = [images]
