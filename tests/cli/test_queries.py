@@ -89,7 +89,8 @@ def test_any_images_are_scored_by_the_names_of_their_classes(dml, tmp_path):
 
     for words, told in (
         (["--references", "train"], "give --queries FOLDER too"),
-        (["--queries", "nowhere"], "no folder or file 'nowhere'"),
+        (["--queries", "nowhere"], "no folder or file 'nowhere': give an existing one in --queries"),
+        (["--queries", "new", "--references", "nowhere"], "give an existing one in --references"),
         (["--queries", "new", "--split", "test"], "leave --embeddings and --split out"),
         (["--queries", "new", "--ckpt_path", "x.ckpt"], "x.ckpt"),
         (["--queries", "one_shot", "--references", "new"], "no class name in common ('run01/0' there, 'birch' here)"),

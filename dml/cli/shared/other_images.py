@@ -70,12 +70,12 @@ def _data_of(options: argparse.Namespace, own: "ImageData", run: Path) -> "Image
     from dml.data import ImageData, OfficialSplit
     from dml.data.sources.queries_and_references import QueriesAndReferences, open_images
 
-    queries, references = open_images(options.queries), None
+    queries, references = open_images(options.queries, "--queries"), None
     if options.references == "train":
         own.setup()
         references = _training_images(own, options.queries, queries)
     elif options.references is not None and not _same_place(options.references, options.queries):
-        references = open_images(options.references)
+        references = open_images(options.references, "--references")
     channels, height, width = _image_shape(run)
     return ImageData(
         source=QueriesAndReferences(queries, references),

@@ -13,7 +13,7 @@ from dml.data.sources.manifest import Manifest
 from dml.errors import UserError
 
 
-def source_of_root(root: str) -> Source:
+def source_of_root(root: str, option: str = "data.root") -> Source:
     """Choose the source that reads `root`.
 
     A folder or a `.zip` is read as class folders, a `.csv` or `.parquet` as a manifest, an `.npz` as arrays, a `.lance`
@@ -22,6 +22,7 @@ def source_of_root(root: str) -> Source:
 
     Args:
         root: path given by the user.
+        option: what it was given in, for the message if there is no such place.
 
     Raises:
         UserError: root does not exist or is of a kind that no source reads.
@@ -36,7 +37,7 @@ def source_of_root(root: str) -> Source:
     if is_address(root):
         return Lance(root)
     if not os.path.exists(path):  # noqa: PTH110 - also for names that no system takes
-        raise UserError(f"no folder or file '{root}': give an existing one in data.root")
+        raise UserError(f"no folder or file '{root}': give an existing one in {option}")
     suffix = path.suffix.lower()
     if suffix in (".csv", ".parquet"):
         return Manifest(root)

@@ -52,19 +52,23 @@ class QueriesAndReferences(Source):
         return replace(both, is_query=asks, is_reference=~asks)
 
 
-def open_images(root: str) -> Catalog:
+def open_images(root: str, option: str) -> Catalog:
     """List the labelled images of a folder, zip, table or archive; a folder of Omniglot's one-shot runs as such.
+
+    Args:
+        root: where they lie.
+        option: what it was given in, for the message if there is no such place.
 
     Raises:
         UserError: there is no such place, or it is not laid out as expected.
 
     Example:
-        >>> open_images("no/such/place")
+        >>> open_images("no/such/place", "--queries")
         Traceback (most recent call last):
         ...
-        dml.errors.UserError: no folder or file 'no/such/place': give an existing one in data.root
+        dml.errors.UserError: no folder or file 'no/such/place': give an existing one in --queries
     """
-    source = source_of_root(root)
+    source = source_of_root(root, option)
     if root.lower().endswith((".csv", ".parquet", ".npz")):
         return source.open()
     if any(PurePosixPath(name).name == "class_labels.txt" for name in open_tree(root).names()):
