@@ -1,8 +1,8 @@
-"""What the convolutional encoders of the speed records share: initialisation, activation, normalisation."""
+"""What the convolutional encoders of the speed records share: initialisation, activation, normalisation, pooling."""
 
 from typing import Literal, final, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from dml.ranges import check_choice
 
@@ -74,3 +74,17 @@ def norm(momentum: float, learnt_scale: bool = True) -> nn.LazyBatchNorm2d:
     layer = nn.LazyBatchNorm2d(eps=_NORM_EPS, momentum=momentum)
     layer.weight = nn.UninitializedParameter(requires_grad=learnt_scale)
     return layer
+
+
+def max_over_positions(features: Tensor) -> Tensor:
+    """Return the maxima (B,C) over all positions of features (B,C,H,W); the gradient goes to one position each.
+
+    `amax` shares it among all that equal the maximum: under `torch.compile` and 16 bits none does, since what lies
+    before is computed again in 32 bits, and the gradient is 0/0.
+
+    Example:
+        >>> import torch
+        >>> max_over_positions(torch.tensor([[[[1.0, 4.0], [2.0, 3.0]]]]))
+        tensor([[4.]])
+    """
+    return features.flatten(2).max(dim=2).values

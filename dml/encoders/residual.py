@@ -6,7 +6,14 @@ from typing import Literal, final, get_args
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
-from dml.encoders.convolutions import Activation, Initialisation, activation_layer, convolution, norm
+from dml.encoders.convolutions import (
+    Activation,
+    Initialisation,
+    activation_layer,
+    convolution,
+    max_over_positions,
+    norm,
+)
 from dml.encoders.whitening import WhitenedPatches
 from dml.errors import UserError
 from dml.ranges import check_choice, check_number, check_widths
@@ -125,5 +132,5 @@ class ResidualEncoder(Encoder):
         if self.pooling == "none":
             pooled = features.flatten(1)
         else:
-            pooled = features.amax(dim=(2, 3)) if self.pooling == "max" else features.mean(dim=(2, 3))
+            pooled = max_over_positions(features) if self.pooling == "max" else features.mean(dim=(2, 3))
         return self.finish(self.standardization(self.projection(self.dropout(pooled))))

@@ -10,7 +10,7 @@ from torch import nn
 
 from dml.data import ImageData, StratifiedSplit
 from dml.decoders import ConvDecoder
-from dml.encoders import ConvEncoder, MLPEncoder, encoder_hash
+from dml.encoders import ConvEncoder, MLPEncoder, ResidualEncoder, WhitenedConvEncoder, encoder_hash
 from dml.errors import UserError
 from dml.heads import LinearHead
 from dml.losses import TripletLoss
@@ -71,6 +71,32 @@ def test_a_compiled_encoder_trains_to_the_same_weights_and_keeps_its_name(monkey
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
     plain.load_state_dict(ours.state_dict())
     assert encoder_hash(plain.encoder) == encoder_hash(ours.encoder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        lambda: WhitenedConvEncoder(channels=(4, 6)),
+        lambda: ResidualEncoder(3, channels=[4, 6], blocks=[0, 1], pooling="max"),
+    ],
+)
+def test_a_compiled_convolutional_encoder_has_the_same_gradients_under_16_bits(encoder):
+    torch.manual_seed(0)
+    network, images = encoder(), torch.rand(20, 3, 16, 16)
+    network(images)
+    gradients = []
+    for compiled in (False, True):
+        if compiled:
+            network.compile()
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = network(images)
+        embeddings.float().square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.requires_grad]).double())
+    plain, ours = gradients
+    assert (ours - plain).norm() < 0.1 * plain.norm()  # of 16 bits; they were nan
 
 
 def test_a_machine_without_a_compiler_is_told(monkeypatch):
