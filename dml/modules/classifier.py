@@ -17,9 +17,11 @@ from dml.functional.distributed import share_weight
 from dml.modules.base import ImageShape, Interval, TrainableModule
 from dml.modules.checks import fitting_loss
 from dml.modules.frozen import FrozenEmbeddings
+from dml.modules.mixing import cut_mix
 from dml.modules.param_groups import parameter_groups
 from dml.modules.predictions import Predictions
 from dml.modules.unfreezing import fixed_weights, moving_layers, unfreeze
+from dml.ranges import check_number
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ class ClassifierModule(TrainableModule):
         encoder_lr_decay: Each layer's rate is that of the layer above times this, in (0, 1].
         unfreeze_every: The layers of a frozen encoder are unfrozen, one more after every so many epochs, from the last
             to the first; None: they never are.
+        cut_mix: Probability that the images of a batch each get a rectangle of another one in training; the loss is
+            then the mean of the losses under both labels, weighted by their share of the frame, and `train/accuracy`
+            counts the label of the larger share (`dml.modules.cut_mix`). 0: never.
         optimizer: Builds the optimiser from parameters.
         lr_scheduler: Builds the learning-rate schedule from the optimiser; None keeps the rate.
         lr_interval: Whether the schedule moves after every `epoch` or every `step`.
@@ -49,9 +54,10 @@ class ClassifierModule(TrainableModule):
         channels_last: Keep images and weights with the channels innermost: faster convolutions, above all under bf16.
 
     Raises:
-        UserError: `encoder_lr_decay` is given without `encoder_lr`, an encoder that stays frozen has a rate, or one
-            that is not frozen is to be unfrozen; when training starts: the head has another number of classes than the
-            data, or the schedule has one rate where there are several.
+        UserError: `encoder_lr_decay` is given without `encoder_lr`, an encoder that stays frozen has a rate, one that
+            is not frozen is to be unfrozen, or `cut_mix` is to change images of which embeddings are kept; when
+            training starts: the head has another number of classes than the data, or the schedule has one rate where
+            there are several.
 
     Example:
         >>> import torch
@@ -75,6 +81,7 @@ class ClassifierModule(TrainableModule):
         encoder_lr: float | None = None,
         encoder_lr_decay: float = 1.0,
         unfreeze_every: int | None = None,
+        cut_mix: float = 0.0,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Interval = "epoch",
@@ -90,14 +97,18 @@ class ClassifierModule(TrainableModule):
         self.encoder_lr = encoder_lr
         self.encoder_lr_decay = encoder_lr_decay
         self.unfreeze_every = unfreeze_every
+        self.cut_mix = cut_mix
         self._frozen: FrozenEmbeddings | None = None
         self._moving = 0  # layers of a frozen encoder
         self._fixed = fixed_weights(encoder)
         self.class_counts: ClassCounts | None = None  # of the head, in the latest pass over queries
         self._predictions = Predictions()
-        self._check_rates()
+        self._check_settings()
 
-    def _check_rates(self) -> None:
+    def _check_settings(self) -> None:
+        check_number("cut_mix", self.cut_mix, least=0, most=1)
+        if self.cut_mix and self.freeze_encoder and self.cache_embeddings:
+            raise UserError("model.cut_mix makes new images: set model.cache_embeddings to false, or leave it out")
         if self.encoder_lr is None and self.encoder_lr_decay != 1:
             raise UserError("model.encoder_lr_decay needs the last layer's rate: set model.encoder_lr")
         if self.unfreeze_every is not None and not self.freeze_encoder:
@@ -212,13 +223,21 @@ class ClassifierModule(TrainableModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         batch = batch if isinstance(batch, Batch) else self.numbered(batch)
+        first, second, share = batch.labels, None, 0.0
+        if self.cut_mix and torch.rand(()).item() < self.cut_mix:
+            images, second, share = cut_mix(batch.images, first)
+            batch = batch._replace(images=images)
         logits = self.head(self._embed(batch))
-        count = len(batch.labels)
+        count = len(first)
         weight = share_weight(count, logits.device)
         with fitting_loss(self.loss):
-            loss: Tensor = self.loss(logits, batch.labels) * weight
+            loss: Tensor = self.loss(logits, first)
+            if second is not None:
+                loss = (1 - share) * loss + share * self.loss(logits, second)
+        loss = loss * weight
         self.log("train/loss", loss, prog_bar=True, batch_size=count, sync_dist=True)
-        self.add_train_mean("accuracy", _accuracy(logits, batch.labels) * weight, count)
+        larger = first if second is None or share <= 0.5 else second
+        self.add_train_mean("accuracy", _accuracy(logits, larger) * weight, count)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
