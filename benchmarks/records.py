@@ -1,6 +1,6 @@
 """Trains the recipes below `configs/records` under several seeds and compares them with the marks they were made for.
 
-    python benchmarks/records.py cifar10 --root TRAIN_FOLDER
+    python benchmarks/records.py cifar10 cifar10_long --root TRAIN_FOLDER
     python benchmarks/records.py flowers --root FLOWERS/train
     python benchmarks/records.py omniglot --root images_background_small1.zip --queries ONE_SHOT_RUNS
     python benchmarks/records.py mnist 100_labels autoencoder_d10 autoencoder_d30 --root MNIST
@@ -73,6 +73,9 @@ HEAD_MARKS = tuple(
 RECORDS = {
     "cifar10": Record(
         "cifar10_knn", "data.root", 30, (Mark("val/knn_accuracy", "k-NN accuracy, k = 20", 0.92), *HEAD_MARKS)
+    ),
+    "cifar10_long": Record(
+        "cifar10_knn_long", "data.root", 180, (Mark("val/knn_accuracy", "k-NN accuracy, k = 20", 0.92), *HEAD_MARKS)
     ),
     "flowers": Record("flowers_conv", "data.root", 30, (Mark("val/knn_accuracy", "k-NN accuracy, k = 36", 0.96),)),
     "omniglot": Record(
@@ -167,7 +170,7 @@ def train(name: str, seed: int, options: argparse.Namespace) -> None:
     if any(mark.score.startswith("test/") for mark in record.marks):
         dml("test", "--run", str(run))
     scores: dict[str, Any] = runs.read_json(run / runs.SCORES)
-    if name == "cifar10":
+    if name.startswith("cifar10"):
         scores["heads"] = score_heads(run, options.root, seed)
     if name == "omniglot":
         scores["one_shot"] = score_one_shot(run, options.queries)
