@@ -170,7 +170,7 @@ def train(name: str, seed: int, options: argparse.Namespace) -> None:
     if any(mark.score.startswith("test/") for mark in record.marks):
         dml("test", "--run", str(run))
     scores: dict[str, Any] = runs.read_json(run / runs.SCORES)
-    if name.startswith("cifar10"):
+    if HEAD_MARKS[0] in record.marks:
         scores["heads"] = score_heads(run, options.root, seed)
     if name == "omniglot":
         scores["one_shot"] = score_one_shot(run, options.queries)

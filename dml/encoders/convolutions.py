@@ -76,7 +76,7 @@ def norm(momentum: float, learnt_scale: bool = True) -> nn.LazyBatchNorm2d:
     return layer
 
 
-def max_over_positions(features: Tensor) -> Tensor:
+def max_pool(features: Tensor) -> Tensor:
     """Return the maxima (B,C) over all positions of features (B,C,H,W); the gradient goes to one position each.
 
     `amax` shares it among all that equal the maximum: under `torch.compile` and 16 bits none does, since what lies
@@ -84,7 +84,7 @@ def max_over_positions(features: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> max_over_positions(torch.tensor([[[[1.0, 4.0], [2.0, 3.0]]]]))
+        >>> max_pool(torch.tensor([[[[1.0, 4.0], [2.0, 3.0]]]]))
         tensor([[4.]])
     """
     return features.flatten(2).max(dim=2).values

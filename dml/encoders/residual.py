@@ -6,14 +6,7 @@ from typing import Literal, final, get_args
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
-from dml.encoders.convolutions import (
-    Activation,
-    Initialisation,
-    activation_layer,
-    convolution,
-    max_over_positions,
-    norm,
-)
+from dml.encoders.convolutions import Activation, Initialisation, activation_layer, convolution, max_pool, norm
 from dml.encoders.whitening import WhitenedPatches
 from dml.errors import UserError
 from dml.ranges import check_choice, check_number, check_widths
@@ -132,5 +125,5 @@ class ResidualEncoder(Encoder):
         if self.pooling == "none":
             pooled = features.flatten(1)
         else:
-            pooled = max_over_positions(features) if self.pooling == "max" else features.mean(dim=(2, 3))
+            pooled = max_pool(features) if self.pooling == "max" else features.mean(dim=(2, 3))
         return self.finish(self.standardization(self.projection(self.dropout(pooled))))

@@ -6,14 +6,7 @@ from typing import final
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
-from dml.encoders.convolutions import (
-    Activation,
-    Initialisation,
-    activation_layer,
-    convolution,
-    max_over_positions,
-    norm,
-)
+from dml.encoders.convolutions import Activation, Initialisation, activation_layer, convolution, max_pool, norm
 from dml.encoders.whitening import WhitenedPatches
 from dml.ranges import check_number, check_widths
 
@@ -70,4 +63,4 @@ class WhitenedConvEncoder(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings (B,D) of images (B,C,H,W)."""
         features = self.blocks(self.patches(images))  # (B, width, H/2ⁿ, W/2ⁿ)
-        return self.finish(self.projection(max_over_positions(features)))
+        return self.finish(self.projection(max_pool(features)))
