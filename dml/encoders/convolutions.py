@@ -8,6 +8,7 @@ from dml.ranges import check_choice
 
 Activation = Literal["relu", "gelu"]
 Initialisation = Literal["torch", "dirac"]
+Pooling = Literal["mean", "max", "none"]
 _NORM_EPS = 1e-5
 
 
@@ -76,15 +77,18 @@ def norm(momentum: float, learnt_scale: bool = True) -> nn.LazyBatchNorm2d:
     return layer
 
 
-def max_pool(features: Tensor) -> Tensor:
-    """Return the maxima (B,C) over all positions of features (B,C,H,W); the gradient goes to one position each.
+def pool(features: Tensor, pooling: Pooling) -> Tensor:
+    """Return features (B,C,H,W) pooled over positions: (B,C), or all of them side by side, (B,C·H·W), for `none`.
 
-    `amax` shares it among all that equal the maximum: under `torch.compile` and 16 bits none does, since what lies
-    before is computed again in 32 bits, and the gradient is 0/0.
+    The gradient of a maximum goes to one position. `amax` shares it among all that equal the maximum: under
+    `torch.compile` and 16 bits none does, since what lies before is computed again in 32 bits, and the gradient is 0/0.
 
     Example:
         >>> import torch
-        >>> max_pool(torch.tensor([[[[1.0, 4.0], [2.0, 3.0]]]]))
-        tensor([[4.]])
+        >>> features = torch.tensor([[[[1.0, 4.0], [2.0, 3.0]]]])
+        >>> pool(features, "max"), pool(features, "mean")
+        (tensor([[4.]]), tensor([[2.5000]]))
     """
-    return features.flatten(2).max(dim=2).values
+    if pooling == "none":
+        return features.flatten(1)
+    return features.flatten(2).max(dim=2).values if pooling == "max" else features.mean(dim=(2, 3))

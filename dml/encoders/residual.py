@@ -1,17 +1,15 @@
 """A residual encoder for small images."""
 
 from collections.abc import Sequence
-from typing import Literal, final, get_args
+from typing import final, get_args
 
 from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
-from dml.encoders.convolutions import Activation, Initialisation, activation_layer, convolution, max_pool, norm
+from dml.encoders.convolutions import Activation, Initialisation, Pooling, activation_layer, convolution, norm, pool
 from dml.encoders.whitening import WhitenedPatches
 from dml.errors import UserError
 from dml.ranges import check_choice, check_number, check_widths
-
-Pooling = Literal["mean", "max", "none"]
 
 
 @final
@@ -122,8 +120,5 @@ class ResidualEncoder(Encoder):
         features = self.patches(images)
         for stage in self.stages:
             features = stage(features)
-        if self.pooling == "none":
-            pooled = features.flatten(1)
-        else:
-            pooled = max_pool(features) if self.pooling == "max" else features.mean(dim=(2, 3))
-        return self.finish(self.standardization(self.projection(self.dropout(pooled))))
+        pooled = self.dropout(pool(features, self.pooling))
+        return self.finish(self.standardization(self.projection(pooled)))

@@ -16,8 +16,7 @@ class ProxyContrastiveLoss(nn.Module):
 
     L = proxy_weight · L_proxy + pair_weight · L_pairs: the cross-entropy, with label smoothing, of cosines with learnt
     proxies, one per class, and the supervised contrastive loss of the batch, both divided by the temperature. It
-    compares inner
-    products: set `normalize: true` on the encoder, and embeddings are compared by their cosine.
+    compares inner products: set `normalize: true` on the encoder, and embeddings are compared by their cosine.
 
     Args:
         num_classes: C; left out in a recipe: the data's.

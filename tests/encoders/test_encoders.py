@@ -64,6 +64,7 @@ def test_embeddings_of_length_one_keep_the_weights_type_and_under_autocast_have_
     "make",
     [
         lambda: ResidualEncoder(4, [4], [0], pooling="avg"),
+        lambda: WhitenedConvEncoder(pooling="avg"),
         lambda: WhitenedConvEncoder(activation="swish"),
         lambda: ResidualEncoder(4, [4], [0], initialisation="normal"),
         lambda: MLPEncoder(4, initialisation="xavier"),

@@ -129,12 +129,20 @@ def test_a_residual_block_adds_to_its_features():
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "none"])
-def test_features_are_pooled_as_told(pooling):
-    encoder = ResidualEncoder(3, channels=(4, 6), blocks=(0, 0), pooling=pooling)
-    materialize(encoder, (1, 8, 8))
-    images = torch.rand(2, 1, 8, 8)
-    features = nn.Sequential(*encoder.eval().stages)(images)  # (2, 6, 4, 4)
-    truth = {"mean": features.mean((2, 3)), "max": features.flatten(2).max(2)[0], "none": features.reshape(2, 96)}
+@pytest.mark.parametrize(
+    ("make", "layers"),
+    [
+        (lambda pooling: ResidualEncoder(3, channels=(4, 6), blocks=(0, 0), pooling=pooling), lambda e: e.stages),
+        (lambda pooling: WhitenedConvEncoder(3, channels=(6,), pooling=pooling), lambda e: (e.patches, e.blocks)),
+    ],
+)
+def test_features_are_pooled_as_told(make, layers, pooling):
+    encoder = make(pooling)
+    materialize(encoder, (1, 9, 9))
+    images = torch.rand(2, 1, 9, 9)
+    features = nn.Sequential(*layers(encoder.eval()))(images)
+    assert features.shape[1] == 6
+    truth = {"mean": features.mean((2, 3)), "max": features.flatten(2).max(2)[0], "none": features.reshape(2, -1)}
     torch.testing.assert_close(encoder(images), truth[pooling] @ encoder.projection.weight.T)
 
 
