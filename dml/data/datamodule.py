@@ -279,6 +279,12 @@ class ImageData(LabelledData):
         return self.transform is not None
 
     @property
+    def view_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes that training images may have, as the transform shows them."""
+        shape = self.image_shape
+        return self.transform.view_shapes(shape) if isinstance(self.transform, ViewTransform) else [shape]
+
+    @property
     def num_labels(self) -> int:
         """How many labels training batches may have, those the transform makes among them."""
         return self._labels_of(self.catalog)

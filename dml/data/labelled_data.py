@@ -65,6 +65,11 @@ class LabelledData(L.LightningDataModule, ABC):
         return self.num_classes
 
     @property
+    def view_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes that training samples may have: others than `image_shape` where a transform changes sizes."""
+        return [self.image_shape]
+
+    @property
     def scale(self) -> tuple[Scale, Scale]:
         """Mean and standard deviation that values within 0..1 were normalised by; one number or one per channel."""
         return 0.5, 0.5

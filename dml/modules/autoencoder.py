@@ -103,7 +103,13 @@ class AutoencoderModule(TrainableModule):
         self.register_buffer("std", torch.tensor([0.5]).view(-1, 1, 1), persistent=False)
 
     def build_for(self, data: LabelledData) -> None:
-        """Build both networks for the data's images."""
+        """Build both networks for the data's images.
+
+        Raises:
+            UserError: A transform shows images in other sizes than they are to be reconstructed in.
+        """
+        if {*data.view_shapes} != {data.image_shape}:
+            raise UserError("an autoencoder's images keep one size: choose a data.transform that does not resize them")
         self.build(data.image_shape, *data.scale)
 
     def build(self, image_shape: ImageShape, mean: float | list[float] = 0.5, std: float | list[float] = 0.5) -> None:

@@ -16,7 +16,7 @@ from dml.data.handover import prepare_once
 from dml.encoders import Encoder, FlattenEncoder
 from dml.errors import UserError
 from dml.functional.distributed import gather_rows
-from dml.modules.checks import check_fits, check_scale
+from dml.modules.checks import check_fits, check_scale, check_view_shapes
 from dml.modules.fixed_later import fix_sizes_later
 from dml.modules.layout import compile_encoder, lay_channels_last
 from dml.modules.optimization import build_optimizer, build_schedule, tell_length
@@ -116,6 +116,7 @@ class TrainableModule(LightningModule, ABC):
             check_scale(self, data)
             self.build_for(data)
             if self.trainer.state.fn == "fit":
+                check_view_shapes(self.encoder, data)
                 whiten_patches(self, data)
         elif self._is_open() and (shape := sample_shape(self.trainer)) is not None:
             self.build(shape)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dml.data import LabelledData
-from dml.encoders import WrappedEncoder
+from dml.encoders import WrappedEncoder, materialize
 from dml.errors import UserError
 
 
@@ -48,6 +48,23 @@ def check_scale(module: nn.Module, data: LabelledData) -> None:
     for part in module.modules():
         if isinstance(part, WrappedEncoder) and not halves:
             raise UserError(f"{type(part).__name__} normalises images itself: leave data.mean and data.std at 0.5")
+
+
+def check_view_shapes(encoder: nn.Module, data: LabelledData) -> None:
+    """Refuse a transform that shows images in a size that the encoder, built for the data's own, cannot take.
+
+    Raises:
+        UserError: Some epoch's images are of such a size.
+    """
+    for shape in {*data.view_shapes} - {data.image_shape}:
+        try:
+            materialize(encoder, shape)
+        except UserError as error:
+            sides, own = ("×".join(map(str, sizes[1:])) for sizes in (shape, data.image_shape))
+            raise UserError(
+                f"data.transform shows images of {sides} pixels, which {type(encoder).__name__}, built for {own}, "
+                f"cannot take ({error.__cause__}): choose other sizes, or an encoder that pools over positions"
+            ) from error
 
 
 def check_fits(network: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -97,6 +97,13 @@ def _one_line(dml, *words):
         (("fit", "--data.split.val", "0"), "the split has no validation images: set data.split.val above 0"),
         (("fit", "--model.encoder_lr_decay", "0.5"), "set model.encoder_lr"),
         (
+            (
+                *("fit", "--data.transform", "dml.data.ProgressiveResizing", "--data.transform.sizes", "[4,8]"),
+                *("--data.transform.starts", "[0,1]", "--model.encoder", "dml.encoders.MLPEncoder"),
+            ),
+            "data.transform shows images of 4×4 pixels, which MLPEncoder, built for 8×8, cannot take",
+        ),
+        (
             ("fit", "--trainer.callbacks", "BatchSizeFinder", "--data.classes_per_batch", "10"),
             "BatchSizeFinder.init_val=2: batches of 10 classes need a multiple of 10, at least 20",
         ),

@@ -120,6 +120,26 @@ def test_images_grow_and_keep_their_mean() -> None:
     torch.testing.assert_close(shown[0], blocks)
 
 
+@pytest.mark.parametrize("sides", [(12, 12), (9, 15), (7, 6)])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        NOISY,
+        MultiCrop(NOISY),
+        ProgressiveResizing([4, 6, 20], [0, 1, 2], NOISY),
+        MultiCrop(ProgressiveResizing([5, 3], [0, 1], MultiCrop(NOISY))),
+    ],
+)
+def test_a_transform_tells_every_shape_it_shows(transform, sides) -> None:
+    images, labels = torch.randint(0, 256, (6, 1, *sides), dtype=torch.uint8), torch.arange(6) % 3
+    source = Arrays(images[:, 0].numpy(), labels.numpy())
+    data = ImageData(source=source, split=StratifiedSplit(val=0, test=0), transform=transform)
+    data.setup()
+    views = Views(images, labels, torch.arange(6))
+    shown = {transform_batch(transform, views, 0, epoch, torch.arange(6)).images.shape[1:] for epoch in range(3)}
+    assert {tuple(shape) for shape in shown} == set(data.view_shapes)
+
+
 @pytest.mark.parametrize(("sizes", "starts"), [([8], [1]), ([8, 12], [0]), ([8, 12], [0, 0]), ([], [])])
 def test_sizes_and_starts_that_do_not_fit_are_refused(sizes, starts) -> None:
     with pytest.raises(UserError, match="give one start for each size"):

@@ -15,7 +15,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from dml import runs
 from dml.callbacks import GracefulInterrupt
 from dml.cli import main
-from dml.data import ImageData, StratifiedSplit
+from dml.data import ImageData, ProgressiveResizing, StratifiedSplit
 from dml.data.sources.points import Points
 from dml.decoders import ConvDecoder, Decoder, MLPDecoder
 from dml.encoders import ConvEncoder, LinearEncoder, MLPEncoder, StridedConvEncoder, materialize, pretrained_encoder
@@ -50,6 +50,12 @@ def test_the_error_is_per_pixel_in_0_to_1_whatever_the_normalisation(normalised)
         again = torch.cat([module(batch.images) for batch in data.val_dataloader()[0]])
     assert logged == pytest.approx(float((again - pixels).square().mean()), rel=1e-5)
     torch.testing.assert_close(module.pixels(next(iter(data.val_dataloader()[0])).images), pixels, atol=1e-6, rtol=0)
+
+
+def test_images_are_reconstructed_in_one_size():
+    with pytest.raises(UserError, match=r"an autoencoder's images keep one size: choose a data\.transform that"):
+        _fit(_small(), data=_data(transform=ProgressiveResizing([4, 8], [0, 1])))
+    _fit(_small(), data=_data(transform=ProgressiveResizing([8], [0])))
 
 
 def test_a_linear_autoencoder_comes_to_pcas_error_and_not_below_it():

@@ -7,17 +7,17 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
-from dml.data import ImageData, StratifiedSplit
-from dml.encoders import ConvEncoder, FlattenEncoder
+from dml.data import ImageData, ProgressiveResizing, StratifiedSplit
+from dml.encoders import ConvEncoder, FlattenEncoder, MLPEncoder
 from dml.errors import UserError
 from dml.heads import LinearHead
 from dml.losses import TripletLoss
 from dml.modules import ClassifierModule, EmbeddingModule
 
 
-def _fit(module, epochs=1, **trainer):
+def _fit(module, epochs=1, transform=None, **trainer):
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-    data = ImageData(split=StratifiedSplit(val=100, test=0), batch_size=200)
+    data = ImageData(split=StratifiedSplit(val=100, test=0), batch_size=200, transform=transform)
     built = Trainer(max_epochs=epochs, enable_model_summary=False, num_sanity_val_steps=0, **quiet, **trainer)
     built.fit(module, datamodule=data)
     return built
@@ -62,6 +62,20 @@ def test_a_head_for_another_number_of_classes_is_refused():
 def test_a_head_for_another_size_is_refused():
     with pytest.raises(UserError, match=r"does not fit the encoder, whose embeddings have shape \(64,\)"):
         _fit(ClassifierModule(FlattenEncoder(), nn.Linear(32, 10)))
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_images_in_a_size_that_the_encoder_cannot_take_are_refused_before_the_first_epoch(size):
+    resize = ProgressiveResizing([8, size], [0, 5])  # an epoch that this training does not come to
+    module = EmbeddingModule(MLPEncoder(3), TripletLoss(margin=0.2))
+    pools = EmbeddingModule(ConvEncoder(3, channels=[4]), TripletLoss(margin=0.2))
+    _fit(pools, transform=resize)
+    if size == 8:
+        _fit(module, transform=resize)
+        return
+    told = r"data.transform shows images of 4×4 pixels, which MLPEncoder, built for 8×8, cannot take \(.+\): choose"
+    with pytest.raises(UserError, match=told):
+        _fit(module, transform=resize)
 
 
 def test_nothing_to_learn_is_refused():

@@ -78,6 +78,11 @@ class ViewTransform(nn.Module, ABC):
         follows = self.transform
         return follows.count_labels(num_classes, num_images) if isinstance(follows, ViewTransform) else num_classes
 
+    def view_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the shapes that images of one shape (C,H,W) may be shown in; override it if it changes sizes."""
+        follows = self.transform
+        return follows.view_shapes(shape) if isinstance(follows, ViewTransform) else [shape]
+
     def then(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
         """Apply the transform that follows."""
         return views if self.transform is None else transform_batch(self.transform, views, seed, epoch, positions)

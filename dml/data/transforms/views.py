@@ -129,13 +129,22 @@ class ProgressiveResizing(ViewTransform):
         self.sizes = list(sizes)
         self.starts = list(starts)
 
+    def view_shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the shape of images in each of the sizes."""
+        given = super().view_shapes(shape)
+        return [(*shape[:-2], *_shrink(shape[-2:], size)) for shape in given for size in self.sizes]
+
     def forward(self, views: Views, seed: int, epoch: int, positions: Tensor) -> Views:
         """Transform a batch (B,C,H,W), then bring its shorter side to the epoch's size."""
         views = self.then(views, seed, epoch, positions)
         size = next(size for size, start in zip(self.sizes[::-1], self.starts[::-1], strict=True) if start <= epoch)
-        height, width = views.images.shape[2:]
-        share = size / min(height, width)
-        if share >= 1:
+        sides = _shrink(views.images.shape[2:], size)
+        if sides == tuple(views.images.shape[2:]):
             return views
-        sides = (round(height * share), round(width * share))
         return views._replace(images=F.interpolate(views.images.float(), size=sides, mode="area"))
+
+
+def _shrink(sides: Sequence[int], size: int) -> tuple[int, int]:
+    """Return height and width with the shorter one brought to `size`, if it is longer."""
+    share = min(1.0, size / min(sides))
+    return round(sides[0] * share), round(sides[1] * share)
