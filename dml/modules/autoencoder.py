@@ -108,7 +108,7 @@ class AutoencoderModule(TrainableModule):
         Raises:
             UserError: A transform shows images in other sizes than they are to be reconstructed in.
         """
-        if {*data.view_shapes} != {data.image_shape}:
+        if any(shape != data.image_shape for shape in data.view_shapes):
             raise UserError("an autoencoder's images keep one size: choose a data.transform that does not resize them")
         self.build(data.image_shape, *data.scale)
 

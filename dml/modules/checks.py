@@ -56,7 +56,7 @@ def check_view_shapes(encoder: nn.Module, data: LabelledData) -> None:
     Raises:
         UserError: Some epoch's images are of such a size.
     """
-    for shape in {*data.view_shapes} - {data.image_shape}:
+    for shape in [shape for shape in data.view_shapes if shape != data.image_shape]:
         try:
             materialize(encoder, shape)
         except UserError as error:
