@@ -40,7 +40,8 @@ MNIST were seen on the way, and Omniglot's settings were chosen on the runs that
 over seeds, in brackets Student's interval of 95 % of the mean; minutes of the whole `dml fit` (imports, scores and
 pictures included), of the wall and of the processor, and how many threads it had: runs on one thread shared the
 machine with others, so that their wall time says nothing. Runs in `32-true` were on a processor without bfloat16,
-which is several times slower. CIFAR-10 is a copy re-encoded as JPEG of quality 75, and its validation images are a
+which is several times slower; `jemalloc` in place of the C library's allocator keeps memory for the next step
+(`docs/guides/reproducing.md`). CIFAR-10 is a copy re-encoded as JPEG of quality 75, and its validation images are a
 tenth of its training images.
 
 | recipe | score | mark | found | seeds | reached | minutes: may take | wall | processor | threads | date |
@@ -166,7 +167,8 @@ def train(name: str, seed: int, options: argparse.Namespace) -> None:
         versions = {library: version(library) for library in ("torch", "lightning")}
         threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
         told = {"threads": threads, "load_before": busy, "date": f"{datetime.now(UTC):%Y-%m-%d}", "versions": versions}
-        runs.write_json(timed, cost._asdict() | told | {"precision": options.precision or OF_RECIPE})
+        told |= {"precision": options.precision or OF_RECIPE, "preloaded": Path(os.environ.get("LD_PRELOAD", "")).name}
+        runs.write_json(timed, cost._asdict() | told)
     if any(mark.score.startswith("test/") for mark in record.marks):
         dml("test", "--run", str(run))
     scores: dict[str, Any] = runs.read_json(run / runs.SCORES)
@@ -205,9 +207,10 @@ def span(values: list[float]) -> str:
 
 
 def threads_of(timed: dict[str, Any]) -> str:
-    """Return how many threads a training had, and its precision where that was not the recipe's."""
+    """Return how many threads a training had, its precision where that was not the recipe's, and its own allocator."""
     precision = timed.get("precision", OF_RECIPE)  # runs of before do not say it
-    return f"{timed['threads']}{'' if precision == OF_RECIPE else f', {precision}'}"
+    preloaded = timed.get("preloaded", "").partition(".so")[0].removeprefix("lib")
+    return ", ".join(filter(None, [str(timed["threads"]), "" if precision == OF_RECIPE else precision, preloaded]))
 
 
 def write_table() -> None:

@@ -16,6 +16,13 @@ from dml.ranges import check_choice, check_number, check_widths
 class ResidualBlock(nn.Module):
     """Add to the features the result of two 3×3 convolutions, each with BatchNorm and activation.
 
+    Args:
+        width: Channels of the features.
+        activation: `relu` or `gelu`.
+        initialisation: Of the convolutions: `torch` or `dirac`.
+        norm_momentum: Share of a batch in BatchNorm's running statistics, in (0, 1].
+        learnt_scale: False: the scales of BatchNorm stay 1.
+
     Example:
         >>> import torch
         >>> ResidualBlock(4, "relu", "torch", 0.1)(torch.zeros(2, 4, 6, 6)).shape
@@ -23,12 +30,18 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, width: int, activation: Activation, initialisation: Initialisation, norm_momentum: float
+        self,
+        width: int,
+        activation: Activation,
+        initialisation: Initialisation,
+        norm_momentum: float,
+        learnt_scale: bool = True,
     ) -> None:
         super().__init__()
         self.layers = nn.Sequential()
         for _ in range(2):
-            self.layers.extend([convolution(width, initialisation), norm(norm_momentum), activation_layer(activation)])
+            self.layers.append(convolution(width, initialisation))
+            self.layers.extend([norm(norm_momentum, learnt_scale), activation_layer(activation)])
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features (B,width,H,W) for features (B,width,H,W)."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dml.encoders.base import Encoder, check_embedding_dim
 from dml.encoders.convolutions import Activation, Initialisation, Pooling, activation_layer, convolution, norm, pool
+from dml.encoders.residual import ResidualBlock
 from dml.encoders.whitening import WhitenedPatches
 from dml.ranges import check_choice, check_number, check_widths
 
@@ -22,6 +23,7 @@ class WhitenedConvEncoder(Encoder):
     Args:
         embedding_dim: D, the size of a linear projection, ≥ 1; None: the last block's features are the embedding.
         channels: Width of each block, first to last.
+        residual: Whether the second convolution of each block is a residual block of two: nine layers for three blocks.
         patch_size: Side of the whitened patches, in pixels.
         pooling: Over the last features' positions: `max`, `mean` or `none`: every position counts, which tells glyphs
             apart that have the same parts; images then keep the size of the first.
@@ -42,6 +44,7 @@ class WhitenedConvEncoder(Encoder):
         self,
         embedding_dim: int | None = None,
         channels: Sequence[int] = (64, 256, 256),
+        residual: bool = False,
         patch_size: int = 2,
         pooling: Pooling = "max",
         activation: Activation = "gelu",
@@ -61,6 +64,9 @@ class WhitenedConvEncoder(Encoder):
         for width in channels:
             self.blocks.extend([convolution(width, initialisation), nn.MaxPool2d(2)])
             self.blocks.extend([norm(norm_momentum, learnt_scale=False), activation_layer(activation)])
+            if residual:
+                self.blocks.append(ResidualBlock(width, activation, initialisation, norm_momentum, learnt_scale=False))
+                continue
             self.blocks.append(convolution(width, initialisation))
             self.blocks.extend([norm(norm_momentum, learnt_scale=False), activation_layer(activation)])
         self.projection = nn.Identity() if embedding_dim is None else nn.LazyLinear(embedding_dim, bias=False)

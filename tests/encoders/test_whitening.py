@@ -83,6 +83,7 @@ def test_a_training_takes_the_filters_of_its_images_once():
     [
         (WhitenedConvEncoder, {"embedding_dim": 5, "channels": (4, 6)}),
         (WhitenedConvEncoder, {"channels": (4, 5)}),
+        (WhitenedConvEncoder, {"channels": (4, 5), "residual": True}),
         (ResidualEncoder, {"embedding_dim": 5, "channels": (4, 6), "blocks": (0, 1)}),
         (
             ResidualEncoder,
@@ -110,6 +111,20 @@ def test_the_small_net_has_six_layers_of_its_own_and_learns_no_scale():
     ]  # fmt: skip
     norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     assert [(m.weight.requires_grad, m.bias.requires_grad, m.momentum) for m in norms] == [(False, True, 0.4)] * 6
+
+
+def test_a_residual_net_has_nine_layers_and_learns_no_scale_either():
+    encoder = WhitenedConvEncoder(channels=(4, 6, 8), residual=True)
+    materialize(encoder, (3, 32, 32))
+    convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.in_channels, m.out_channels) for m in convolutions] == [
+        (24, 4), (4, 4), (4, 4), (4, 6), (6, 6), (6, 6), (6, 8), (8, 8), (8, 8),
+    ]  # fmt: skip
+    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert [(m.weight.requires_grad, m.bias.requires_grad) for m in norms] == [(False, True)] * 9
+    features = torch.rand(2, 4, 7, 7)
+    block = encoder.eval().blocks[4]
+    torch.testing.assert_close(block(features), features + block.layers(features))
 
 
 def test_a_dirac_convolution_hands_its_channels_on():
