@@ -66,9 +66,9 @@ class WhitenedConvEncoder(Encoder):
             self.blocks.extend([norm(norm_momentum, learnt_scale=False), activation_layer(activation)])
             if residual:
                 self.blocks.append(ResidualBlock(width, activation, initialisation, norm_momentum, learnt_scale=False))
-                continue
-            self.blocks.append(convolution(width, initialisation))
-            self.blocks.extend([norm(norm_momentum, learnt_scale=False), activation_layer(activation)])
+            else:
+                self.blocks.append(convolution(width, initialisation))
+                self.blocks.extend([norm(norm_momentum, learnt_scale=False), activation_layer(activation)])
         self.projection = nn.Identity() if embedding_dim is None else nn.LazyLinear(embedding_dim, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
