@@ -79,6 +79,7 @@ def test_a_compiled_encoder_trains_to_the_same_weights_and_keeps_its_name(monkey
     "encoder",
     [
         lambda: WhitenedConvEncoder(channels=(4, 6)),
+        lambda: WhitenedConvEncoder(channels=(4, 6), residual=True),
         lambda: ResidualEncoder(3, channels=[4, 6], blocks=[0, 1], pooling="max"),
     ],
 )
