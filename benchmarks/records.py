@@ -41,9 +41,9 @@ over seeds, in brackets Student's interval of 95 % of the mean; minutes of the w
 pictures included), of the wall and of the processor, and how many threads it had: runs on one thread shared the
 machine with others, so that their wall time says nothing. Runs in `32-true` were on a processor without bfloat16,
 which is several times slower; `jemalloc` in place of the C library's allocator keeps memory for the next step
-(`docs/guides/reproducing.md`). `records/cifar10_knn` ran on two cores with AMX, `records/cifar10_knn_long` on two
-without; their settings were chosen on the validation images of seed 0. CIFAR-10 is a copy re-encoded as JPEG of
-quality 75, and its validation images are a tenth of its training images.
+(`docs/guides/reproducing.md`). CIFAR-10's two ran on cores with AMX, the long one on one of them; the settings of
+`records/cifar10_knn` were chosen on the validation images of seed 0. CIFAR-10 is a copy re-encoded as JPEG of quality
+75, and its validation images are a tenth of its training images.
 
 | recipe | score | mark | found | seeds | reached | minutes: may take | wall | processor | threads | date |
 |---|---|---|---|---|---|---|---|---|---|---|"""
